@@ -1,0 +1,71 @@
+# `make` lists the targets.
+
+.DEFAULT_GOAL := help
+SHELL := /bin/bash
+PYTHON ?= python3
+VENV := .venv
+export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
+export DO_NOT_TRACK := 1
+export DVC_NO_ANALYTICS := 1
+READY := $(VENV)/.ready
+
+.PHONY: help
+help: ## this list
+	@grep -hE '^[a-z_-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
+
+$(READY): pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(VENV)/bin/pip install --quiet --upgrade pip
+	$(VENV)/bin/pip install --quiet --constraint constraints.txt torch
+	$(VENV)/bin/pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	touch $@
+
+.PHONY: setup
+setup: $(READY) ## set up .venv with everything needed
+
+.PHONY: run
+run: setup ## the main job: raw text to BLEU, then the results table (RECIPE=multi30k for real text)
+ifdef RECIPE
+	python -m pipelines.params apply recipes/$(RECIPE).yaml
+endif
+	@python -m pipelines.preflight
+	dvc repro
+	@python -m pipelines.report.table
+
+.PHONY: flow
+flow: setup ## the same stages as one Prefect flow
+	python -m flows.pipeline
+
+.PHONY: table
+table: setup ## print the results table of the last run
+	@python -m pipelines.report.table
+
+.PHONY: check
+check: setup ## check params.yaml and the raw data
+	@python -m pipelines.preflight && echo "params.yaml and raw data: all right"
+
+.PHONY: test
+test: setup ## the whole default test suite
+	pytest
+
+.PHONY: test-corpora
+test-corpora: setup ## tests on real text (CORPORA=folder with multi30k/)
+	pytest -m corpora --corpora '$(CORPORA)'
+
+.PHONY: test-learning
+test-learning: setup ## every architecture learns a toy task to the end (minutes)
+	pytest -m learning
+
+.PHONY: lint
+lint: setup ## style, types, layering
+	ruff check .
+	ruff format --check .
+	mypy
+
+.PHONY: bench
+bench: setup ## wall time and memory per stage, from an empty cache in a copy of the checkout
+	python -m benchmarks.pipeline
+
+.PHONY: clean
+clean: ## remove run folders and outs; DVC's cache and .venv stay
+	rm -rf .runs data/corpus data/tokenizer data/shards data/bert data/seq2seq data/decoding data/evaluation data/report

@@ -1,0 +1,1 @@
+"""Prefect over DVC: the graph is dvc.yaml's, Prefect schedules and shows it."""

@@ -1,0 +1,1 @@
+"""Raw text to documents, sentence pairs and splits."""

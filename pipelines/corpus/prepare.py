@@ -1,0 +1,94 @@
+"""Stage ``corpus``: raw text → documents, sentence pairs, splits, and a report of what was dropped."""
+
+import shutil
+import sys
+from itertools import count
+from pathlib import Path
+
+from pipelines.corpus.corpus import Corpus
+from pipelines.corpus.embedded import Pair, write_document
+from pipelines.corpus.lexicon import Lexicon, read_lexicon
+from pipelines.corpus.params import CorpusParams, EmbeddedReader
+from pipelines.corpus.text_files import read_corpus
+from pipelines.records import write_json
+from pipelines.sections import Document, validate
+from pipelines.stage import Metrics, Stage, StageRun, run_stage
+
+
+def declare(document: Document) -> Stage:
+    """The corpus depends on the raw folder its own section names."""
+    raw = validate(document, "corpus", CorpusParams).raw
+    return Stage("corpus", "pipelines.corpus.prepare", {"seed": int, "corpus": CorpusParams}, (Path(raw),))
+
+
+def prepare(run: StageRun) -> Metrics:
+    """Write the corpus into ``run.work``.
+
+    Raises:
+        DataError: see `read_corpus`, `read_lexicon`, `Corpus.check`.
+    """
+    params = run.section("corpus", CorpusParams)
+    if isinstance(params.reader, EmbeddedReader):
+        corpus = embedded_corpus(read_lexicon(Path(params.raw)), run.seed, params.reader, params.languages)
+    else:
+        cache = run.folder.path / "datasets"
+        corpus = read_corpus(params, params.reader, cache)
+        shutil.rmtree(cache, ignore_errors=True)
+    corpus.check()
+    corpus.write(run.work)
+    report = corpus.report()
+    write_json(run.work / "report.json", report)
+    return {"corpus": report}
+
+
+def embedded_corpus(lexicon: Lexicon, seed: int, sizes: EmbeddedReader, languages: tuple[str, str]) -> Corpus:
+    """Documents and pairs of the embedded grammar.
+
+    Pairs come from documents of their own. No test or validation sentence, in either language, occurs in a
+    document or in a training pair.
+    """
+    documents = {
+        split: [write_document(lexicon, seed, f"{split} documents", index) for index in range(size)]
+        for split, size in (("train", sizes.num_documents), ("valid", sizes.num_validation_documents))
+    }
+    seen = {text for group in documents.values() for document in group for text in _texts(document)}
+    pairs: dict[str, list[Pair]] = {}
+    for split, size in (
+        ("test", sizes.num_test_pairs),
+        ("valid", sizes.num_validation_pairs),
+        ("train", sizes.num_training_pairs),
+    ):
+        pairs[split] = _new_pairs(lexicon, seed, split, size, seen)
+        seen |= _texts(pairs[split])
+    sides = [{"en": "english", "de": "german"}[language] for language in languages]
+    return Corpus(
+        languages,
+        {
+            (split, language): [[getattr(pair, side) for pair in document] for document in group]
+            for split, group in documents.items()
+            for language, side in zip(languages, sides, strict=True)
+        },
+        {
+            split: [(getattr(pair, sides[0]), getattr(pair, sides[1])) for pair in pairs[split]]
+            for split in ("train", "valid", "test")
+        },
+    )
+
+
+def _new_pairs(lexicon: Lexicon, seed: int, split: str, size: int, seen: set[str]) -> list[Pair]:
+    """Two unseen sentences from each of as many documents as it takes."""
+    pairs: list[Pair] = []
+    for index in count():
+        fresh = [pair for pair in write_document(lexicon, seed, f"{split} pairs", index) if not _texts([pair]) & seen]
+        pairs.extend(fresh[:2])
+        if len(pairs) >= size:
+            return pairs[:size]
+    raise AssertionError("unreachable")
+
+
+def _texts(pairs: list[Pair]) -> set[str]:
+    return {text for pair in pairs for text in (pair.english, pair.german)}
+
+
+if __name__ == "__main__":
+    sys.exit(run_stage(declare, prepare))

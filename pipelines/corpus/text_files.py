@@ -1,0 +1,151 @@
+"""Reading text files, plain or gzipped, through the text builder of ``datasets``.
+
+Documents: one sentence per line, a blank line between documents. Pairs: two files of equal length.
+"""
+
+import gzip
+import unicodedata
+import zlib
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+from pipelines.corpus.corpus import Corpus, DocumentList
+from pipelines.corpus.params import CorpusParams, FilesReader
+from pipelines.errors import DataError
+
+
+def inspect(params: CorpusParams, reader: FilesReader) -> None:
+    """Look at the raw files without computing anything: all there, readable, aligned, enough documents.
+
+    Raises:
+        DataError: as `read_corpus` and `Corpus.check` would.
+    """
+    for files in (*reader.documents.values(), *reader.pairs.values()):
+        for language in params.languages:
+            _require(Path(params.raw) / files[language])
+    for split, files in reader.pairs.items():
+        paths = [Path(params.raw) / files[language] for language in params.languages]
+        _require_aligned(paths, [sum(1 for _ in _raw_lines(path)) for path in paths])
+    for files in reader.documents.values():
+        for language in params.languages:
+            path = Path(params.raw) / files[language]
+            if not _has_two_documents(path):
+                raise DataError(
+                    f"{path}: number of documents (1) must be at least 2, NSP takes its negatives from another document; "
+                    "put a blank line between documents"
+                )
+
+
+def read_corpus(params: CorpusParams, reader: FilesReader, cache: Path) -> Corpus:
+    """Read all files a ``files`` reader names.
+
+    Args:
+        params: the corpus section.
+        reader: its reader.
+        cache: folder for the builder's Arrow files.
+
+    Raises:
+        DataError: a file is missing, empty or unreadable, or two sides of a split differ in length.
+    """
+    inspect(params, reader)
+    raw = Path(params.raw)
+    dropped: Counter[str] = Counter()
+    documents: dict[tuple[str, str], DocumentList] = {
+        (split, language): _documents(_read_lines(raw / files[language], cache))
+        for split, files in reader.documents.items()
+        for language in params.languages
+    }
+    pairs = {}
+    for split, files in reader.pairs.items():
+        sides = [_read_lines(raw / files[language], cache) for language in params.languages]
+        _require_aligned([raw / files[language] for language in params.languages], [len(side) for side in sides])
+        all_pairs = list(zip(*sides, strict=True))
+        pairs[split] = all_pairs if split == "test" else _without_unusable(all_pairs, reader.max_words, dropped)
+    return Corpus(params.languages, documents, pairs, dropped)
+
+
+def _require(path: Path) -> None:
+    if not path.is_file():
+        raise DataError(f"{path}: no such file; put it there (README, «Your own text») or correct corpus.reader in params.yaml")
+    if path.stat().st_size == 0:
+        raise DataError(f"{path}: is empty; put text into it or take it out of corpus.reader in params.yaml")
+
+
+def _require_aligned(paths: list[Path], lengths: list[int]) -> None:
+    if lengths[0] != lengths[1]:
+        raise DataError(
+            f"{paths[0]} and {paths[1]}: number of lines ({lengths[0]} and {lengths[1]}) must be equal, "
+            "line i of one translates line i of the other; align them"
+        )
+
+
+def _raw_lines(path: Path) -> Iterator[bytes]:
+    try:
+        with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
+            yield from file
+    except (OSError, EOFError, zlib.error) as error:
+        raise DataError(f"{path}: cannot be read ({error}); check the file") from None
+
+
+def _has_two_documents(path: Path) -> bool:
+    """Two lines with text and a blank one between them; reads no further than needed."""
+    seen_text = seen_gap = False
+    for line in _raw_lines(path):
+        if line.strip():
+            if seen_gap:
+                return True
+            seen_text = True
+        else:
+            seen_gap = seen_text
+    return False
+
+
+def _read_lines(path: Path, cache: Path) -> list[str]:
+    import datasets
+
+    datasets.disable_progress_bars()
+    try:
+        table = datasets.load_dataset(
+            "text", data_files=str(path.resolve()), split="train", cache_dir=str(cache), keep_in_memory=True
+        )
+    except Exception as error:
+        cause = error.__cause__ or error
+        raise DataError(f"{path}: cannot be read as UTF-8 text ({cause}); check the file") from None
+    return [_normalised(line) for line in table["text"]]
+
+
+def _normalised(line: str) -> str:
+    """One form for one text: NFC, single spaces, no control characters."""
+    visible = "".join(" " if unicodedata.category(char) in ("Cc", "Zl", "Zp") else char for char in line)
+    return " ".join(unicodedata.normalize("NFC", visible).split())
+
+
+def _documents(lines: list[str]) -> DocumentList:
+    documents: DocumentList = [[]]
+    for line in lines:
+        if line:
+            documents[-1].append(line)
+        elif documents[-1]:
+            documents.append([])
+    return [document for document in documents if document]
+
+
+def _without_unusable(
+    pairs: list[tuple[str, str]], max_words: int, dropped: Counter[str]
+) -> list[tuple[str, str]]:
+    kept = []
+    for pair in pairs:
+        if reason := _reason_to_drop(pair, max_words):
+            dropped[reason] += 1
+        else:
+            kept.append(pair)
+    return kept
+
+
+def _reason_to_drop(pair: tuple[str, str], max_words: int) -> str:
+    if not pair[0] or not pair[1]:
+        return "pair with an empty side"
+    if max(len(side.split()) for side in pair) > max_words:
+        return f"pair longer than {max_words} words"
+    return ""

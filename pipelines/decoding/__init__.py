@@ -1,0 +1,1 @@
+"""Models to hypotheses, by beam search."""

@@ -1,0 +1,21 @@
+"""The ``decoding`` section."""
+
+from pydantic import Field, model_validator
+
+from pipelines.sections import Section
+
+
+class DecodingParams(Section):
+    """How hypotheses are searched."""
+
+    beam_size: int = Field(ge=1)
+    length_penalty: float = Field(ge=0)
+    max_length: int = Field(ge=1)
+    num_best: int = Field(ge=1)
+    batch_size: int = Field(ge=1)
+
+    @model_validator(mode="after")
+    def _enough_beams(self) -> "DecodingParams":
+        if self.num_best > self.beam_size:
+            raise ValueError(f"num_best ({self.num_best}) must not exceed beam_size ({self.beam_size})")
+        return self

@@ -1,0 +1,29 @@
+"""Scoring given translations by teacher forcing: the proof that a search returned what it says.
+
+Shapes: B hypotheses, T target length, V vocabulary.
+"""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from pipelines.seq2seq.models.protocol import Seq2SeqModel
+from pipelines.tokenizer.special_tokens import PAD, START
+
+
+@torch.inference_mode()
+def log_probabilities(
+    model: Seq2SeqModel, source_BS: Tensor, lengths_B: Tensor, targets: Sequence[Sequence[int]]
+) -> list[float]:
+    """log P(target | source) of each pair, in nats."""
+    T = max(map(len, targets))
+    labels_BT = torch.full((len(targets), T), PAD, device=source_BS.device)
+    for row, target in enumerate(targets):
+        labels_BT[row, : len(target)] = torch.tensor(target)
+    inputs_BT = torch.cat([torch.full_like(labels_BT[:, :1], START), labels_BT[:, :-1]], dim=1)
+    logits_BTV = model.logits(model.hidden(source_BS, lengths_B, inputs_BT))
+    chosen_BT = logits_BTV.log_softmax(dim=-1).gather(2, labels_BT[:, :, None]).squeeze(2)
+    real_BT = torch.arange(T, device=source_BS.device) < torch.tensor([len(target) for target in targets])[:, None]
+    totals: list[float] = chosen_BT.masked_fill(~real_BT, 0.0).sum(dim=1).tolist()
+    return totals

@@ -1,0 +1,49 @@
+"""One small tree of errors whose text is written for the user, not for a debugger.
+
+Form of every message: ``<where>: <name> (<value>) must <rule>; <remedy>``.
+"""
+
+EXIT_FAILED = 1
+EXIT_BAD_INPUT = 2
+EXIT_PREEMPTED = 75  # sysexits.h EX_TEMPFAIL: try again and it goes on where it stopped
+
+
+class MasklineError(Exception):
+    """Base of all errors shown without a traceback."""
+
+    exit_code = EXIT_FAILED
+
+
+class ParamsError(MasklineError):
+    """params.yaml or a recipe breaks a rule."""
+
+    exit_code = EXIT_BAD_INPUT
+
+
+class DataError(MasklineError):
+    """An input file is missing, unreadable or not what the stage can use."""
+
+    exit_code = EXIT_BAD_INPUT
+
+
+class CheckpointError(MasklineError):
+    """A checkpoint or a model folder cannot be used."""
+
+
+class BusyError(MasklineError):
+    """Another process holds the lock of this stage."""
+
+
+class CheckFailed(MasklineError):
+    """A stage's own check of its result failed; nothing was committed."""
+
+
+class Preempted(MasklineError):
+    """The stage was told to stop and did; the next start goes on from its checkpoint."""
+
+    exit_code = EXIT_PREEMPTED
+
+
+def broken_rule(where: str, name: str, value: object, rule: str, remedy: str) -> str:
+    """The one form of an error message."""
+    return f"{where}: {name} ({value!r}) must {rule}; {remedy}"

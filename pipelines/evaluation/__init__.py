@@ -1,0 +1,1 @@
+"""Hypotheses to scores; imports no model."""

@@ -1,0 +1,33 @@
+"""The ``hardware`` section: how a stage computes, never what it learns.
+
+None of these keys is a DVC param, so changing one re-runs nothing. Batches, order and masks do
+not depend on them; the last bits may (thread counts and device kinds change the order of sums).
+"""
+
+import os
+from typing import Literal
+
+from pydantic import Field
+
+from pipelines.sections import Section
+
+
+class Hardware(Section):
+    """Devices and processes of a stage."""
+
+    accelerator: Literal["auto", "cpu", "gpu"]
+    devices: int = Field(ge=1)
+    num_nodes: int = Field(ge=1)
+    strategy: Literal["auto", "ddp"]
+    num_threads: int = Field(ge=1)
+    num_workers: int = Field(ge=0)
+    checkpoint_every: int = Field(ge=1)
+
+
+def limit_threads(num_threads: int) -> None:
+    """Give every numeric library of this process the same number of threads.
+
+    To be called before the libraries are imported; they read these variables once.
+    """
+    for variable in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "RAYON_NUM_THREADS"):
+        os.environ[variable] = str(num_threads)

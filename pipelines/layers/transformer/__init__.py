@@ -1,0 +1,1 @@
+"""Attention, embeddings and blocks of Transformers."""

@@ -1,0 +1,134 @@
+"""Encoder and decoder blocks, normalised before (pre) or after (post) each sub-layer.
+
+Shapes: B batch (or batch × beam), T length, S source length, D model width, F feed-forward width,
+H heads, K head width.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from pipelines.layers.transformer.attention import MultiHeadAttention
+
+
+@dataclass(frozen=True)
+class BlockShape:
+    """What all blocks of a stack have in common.
+
+    Attributes:
+        norm: ``post`` x = LN(x + f(x)) (Vaswani et al. 2017) or ``pre`` x = x + f(LN(x)) (Xiong et al. 2020).
+    """
+
+    width: int
+    num_heads: int
+    feed_forward_width: int
+    dropout: float
+    norm: Literal["pre", "post"]
+    activation: Literal["gelu", "relu"]
+
+
+class FeedForward(nn.Module):
+    """W₂ · activation(W₁ x + b₁) + b₂."""
+
+    def __init__(self, shape: BlockShape) -> None:
+        super().__init__()
+        self.inner = nn.Linear(shape.width, shape.feed_forward_width)
+        self.outer = nn.Linear(shape.feed_forward_width, shape.width)
+        self.activation = nn.GELU() if shape.activation == "gelu" else nn.ReLU()
+
+    def forward(self, x_BTD: Tensor) -> Tensor:
+        return self.outer(self.activation(self.inner(x_BTD)))  # type: ignore[no-any-return]
+
+
+class EncoderBlock(nn.Module):
+    """Self-attention and feed-forward, each with its residual and norm."""
+
+    def __init__(self, shape: BlockShape) -> None:
+        super().__init__()
+        self.pre = shape.norm == "pre"
+        self.attention = MultiHeadAttention(shape.width, shape.num_heads, shape.dropout)
+        self.attention_norm = nn.LayerNorm(shape.width, eps=1e-12)
+        self.feed_forward = FeedForward(shape)
+        self.feed_forward_norm = nn.LayerNorm(shape.width, eps=1e-12)
+        self.dropout = nn.Dropout(shape.dropout)
+
+    def forward(self, x_BTD: Tensor, mask_B11T: Tensor) -> Tensor:
+        """[B, T, D] → [B, T, D]; ``mask_B11T`` is True on real tokens."""
+        y_BTD = self.attention_norm(x_BTD) if self.pre else x_BTD
+        attended_BTD = self.attention(y_BTD, *self.attention.keys_and_values(y_BTD), mask=mask_B11T)
+        x_BTD = x_BTD + self.dropout(attended_BTD)
+        if not self.pre:
+            x_BTD = self.attention_norm(x_BTD)
+        return _feed_forward(self, x_BTD)
+
+
+class DecoderBlock(nn.Module):
+    """Causal self-attention, attention to the source, feed-forward."""
+
+    def __init__(self, shape: BlockShape) -> None:
+        super().__init__()
+        self.pre = shape.norm == "pre"
+        self.attention = MultiHeadAttention(shape.width, shape.num_heads, shape.dropout)
+        self.attention_norm = nn.LayerNorm(shape.width, eps=1e-12)
+        self.cross_attention = MultiHeadAttention(shape.width, shape.num_heads, shape.dropout)
+        self.cross_attention_norm = nn.LayerNorm(shape.width, eps=1e-12)
+        self.feed_forward = FeedForward(shape)
+        self.feed_forward_norm = nn.LayerNorm(shape.width, eps=1e-12)
+        self.dropout = nn.Dropout(shape.dropout)
+
+    def forward(self, x_BTD: Tensor, memory_BSD: Tensor, mask_B11S: Tensor) -> Tensor:
+        """All target positions at once (teacher forcing): [B, T, D] → [B, T, D]."""
+        y_BTD = self.attention_norm(x_BTD) if self.pre else x_BTD
+        x_BTD = x_BTD + self.dropout(self.attention(y_BTD, *self.attention.keys_and_values(y_BTD), causal=True))
+        y_BTD = self.cross_attention_norm(x_BTD) if self.pre else self.attention_norm(x_BTD)
+        x_BTD = x_BTD if self.pre else y_BTD
+        memory = self.cross_attention.keys_and_values(memory_BSD)
+        x_BTD = x_BTD + self.dropout(self.cross_attention(y_BTD, *memory, mask=mask_B11S))
+        if not self.pre:
+            x_BTD = self.cross_attention_norm(x_BTD)
+        return _feed_forward(self, x_BTD)
+
+    def step(
+        self, x_N1D: Tensor, cache: tuple[Tensor, Tensor], memory: tuple[Tensor, Tensor], mask_B11S: Tensor
+    ) -> tuple[Tensor, tuple[Tensor, Tensor]]:
+        """One target position, the earlier ones cached.
+
+        Args:
+            x_N1D: N = B·W hypotheses.
+            cache: self-attention keys and values so far, [N, H, t, K] each.
+            memory: cross-attention keys and values, [B, H, S, K] each.
+            mask_B11S: True on real source tokens.
+
+        Returns:
+            [N, 1, D] and the cache with one position more.
+        """
+        y_N1D = self.attention_norm(x_N1D) if self.pre else x_N1D
+        new_key, new_value = self.attention.keys_and_values(y_N1D)
+        key, value = torch.cat([cache[0], new_key], dim=2), torch.cat([cache[1], new_value], dim=2)
+        x_N1D = x_N1D + self.attention(y_N1D, key, value)
+        y_N1D = self.cross_attention_norm(x_N1D) if self.pre else self.attention_norm(x_N1D)
+        x_N1D = x_N1D if self.pre else y_N1D
+        x_N1D = x_N1D + self.cross_attention.for_beams(y_N1D, *memory, mask_B11S)
+        if not self.pre:
+            x_N1D = self.cross_attention_norm(x_N1D)
+        return _feed_forward(self, x_N1D), (key, value)
+
+
+def _feed_forward(block: EncoderBlock | DecoderBlock, x_BTD: Tensor) -> Tensor:
+    if block.pre:
+        return x_BTD + block.dropout(block.feed_forward(block.feed_forward_norm(x_BTD)))  # type: ignore[no-any-return]
+    return block.feed_forward_norm(x_BTD + block.dropout(block.feed_forward(x_BTD)))  # type: ignore[no-any-return]
+
+
+def initialize_like_bert(module: nn.Module, deviation: float) -> None:
+    """Matrices and embeddings from N(0, deviation²), biases 0, LayerNorm 1 and 0.
+
+    Devlin et al. 2019 take 0.02 for a width of 768; narrow networks learn faster from more.
+    """
+    for part in module.modules():
+        if isinstance(part, nn.Linear | nn.Embedding):
+            nn.init.normal_(part.weight, std=deviation)
+        if isinstance(part, nn.Linear) and part.bias is not None:
+            nn.init.zeros_(part.bias)

@@ -1,0 +1,66 @@
+"""Input embeddings: tokens, positions and, for BERT, segments.
+
+Shapes: B batch, T length, D model width, V vocabulary, P positions.
+"""
+
+import math
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+
+class Embeddings(nn.Module):
+    """The sum of token, position and (optionally) segment embeddings, normalised if asked.
+
+    Args:
+        vocab_size: V.
+        width: D.
+        max_positions: P, the longest input.
+        positions: ``learned`` (Devlin et al. 2019) or ``sinusoidal`` (Vaswani et al. 2017, section 3.5).
+        num_types: number of segment types, 0 for none.
+        normalised: LayerNorm on the sum, as in BERT; otherwise tokens are scaled by √D (section 3.4).
+        dropout: on the result.
+    """
+
+    def __init__(
+        self,
+        vocab_size: int,
+        width: int,
+        *,
+        max_positions: int,
+        positions: Literal["learned", "sinusoidal"],
+        num_types: int,
+        normalised: bool,
+        dropout: float,
+    ) -> None:
+        super().__init__()
+        self.token = nn.Embedding(vocab_size, width)
+        if positions == "learned":
+            self.position = nn.Embedding(max_positions, width)
+        else:
+            self.register_buffer("table_PD", sinusoids(max_positions, width), persistent=False)
+        self.segment = nn.Embedding(num_types, width) if num_types else None
+        self.norm = nn.LayerNorm(width, eps=1e-12) if normalised else None
+        self.scale = 1.0 if normalised else math.sqrt(width)
+        self.learned = positions == "learned"
+        self.max_positions = max_positions
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, tokens_BT: Tensor, *, types_BT: Tensor | None = None, first_position: int = 0) -> Tensor:
+        """Embed tokens that stand at ``first_position`` and after: [B, T, D]."""
+        end = first_position + tokens_BT.shape[1]
+        places_TD = self.position.weight[first_position:end] if self.learned else self.table_PD[first_position:end]
+        x_BTD = self.token(tokens_BT) * self.scale + places_TD
+        if self.segment is not None:
+            x_BTD = x_BTD + (self.segment.weight[0] if types_BT is None else self.segment(types_BT))
+        if self.norm is not None:
+            x_BTD = self.norm(x_BTD)
+        return self.dropout(x_BTD)  # type: ignore[no-any-return]
+
+
+def sinusoids(num_positions: int, width: int) -> Tensor:
+    """PE(p, 2i) = sin(p / 10000^(2i/D)), PE(p, 2i+1) = cos of the same: [P, D]."""
+    frequency = torch.exp(torch.arange(0, width, 2) * (-math.log(10000.0) / width))
+    angle = torch.arange(num_positions)[:, None] * frequency
+    return torch.stack([angle.sin(), angle.cos()], dim=-1).reshape(num_positions, width)

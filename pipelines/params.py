@@ -1,0 +1,182 @@
+"""All of params.yaml at once: every section, the rules that span sections, and recipes.
+
+    python -m pipelines.params check
+    python -m pipelines.params apply recipes/multi30k.yaml
+
+Stages never import this module: a decoding knob must not re-run BERT.
+"""
+
+import io
+import os
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from pydantic import Field
+from ruamel.yaml import YAML
+from ruamel.yaml.comments import CommentedMap
+
+from pipelines.bert.params import BertParams
+from pipelines.corpus.params import CorpusParams
+from pipelines.decoding.params import DecodingParams
+from pipelines.errors import MasklineError, ParamsError
+from pipelines.evaluation.params import EvaluationParams
+from pipelines.hardware import Hardware
+from pipelines.report.params import ReportParams
+from pipelines.sections import PARAMS_FILE, Document, Section, plain, read_document, validate
+from pipelines.seq2seq.models import schema_of
+from pipelines.seq2seq.params import ArchitectureParams, CommonParams
+from pipelines.shards.params import ShardsParams
+from pipelines.tokenizer.params import TokenizerParams
+from pipelines.tracking import TrackingParams
+
+
+class Seq2SeqParams(Section):
+    """The ``seq2seq`` section; the blocks are validated by their families."""
+
+    common: CommonParams
+    architectures: dict[str, dict[str, Any]] = Field(min_length=1)
+
+
+SECTIONS: dict[str, Any] = {
+    "seed": int,
+    "corpus": CorpusParams,
+    "tokenizer": TokenizerParams,
+    "shards": ShardsParams,
+    "bert": BertParams,
+    "seq2seq": Seq2SeqParams,
+    "decoding": DecodingParams,
+    "evaluation": EvaluationParams,
+    "report": ReportParams,
+    "hardware": Hardware,
+    "tracking": TrackingParams,
+}
+
+
+def problems_of(document: Document) -> list[str]:
+    """Everything wrong with a params file, each problem with its line."""
+    problems = [
+        f"{document.path}:{document.line([key])}: {key} must be a known section ({', '.join(SECTIONS)}); remove it"
+        for key in document.root
+        if key not in SECTIONS
+    ]
+    values: dict[str, Any] = {}
+    for section, schema in SECTIONS.items():
+        try:
+            values[section] = validate(document, section, schema)
+        except ParamsError as error:
+            problems.append(str(error))
+    blocks: dict[str, ArchitectureParams] = {}
+    for name in values["seq2seq"].architectures if "seq2seq" in values else ():
+        path = f"seq2seq.architectures.{name}"
+        try:
+            blocks[name] = validate(document, path, schema_of(document.get(f"{path}.family")))
+        except ParamsError as error:
+            problems.append(str(error))
+    return problems or list(_spanning_problems(document, values, blocks))
+
+
+def _spanning_problems(document: Document, values: dict[str, Any], blocks: Mapping[str, Any]) -> Iterator[str]:
+    """Rules between sections; only asked when every section is right by itself."""
+
+    def problem(key: str, rule: str, remedy: str) -> str:
+        path = key.split(".")
+        return f"{document.path}:{document.line(path)}: {key} ({document.get(key)!r}) must {rule}; {remedy}"
+
+    longest = values["shards"].max_sentence_tokens + 2
+    for name, block in blocks.items():
+        key = f"seq2seq.architectures.{name}"
+        if (positions := getattr(block, "max_positions", None)) is not None:
+            if positions < longest:
+                rule = f"be at least shards.max_sentence_tokens + 2 ({longest})"
+                yield problem(f"{key}.max_positions", rule, "raise it or shorten sentences")
+            if positions < values["decoding"].max_length:
+                rule = f"be at least decoding.max_length ({values['decoding'].max_length})"
+                yield problem(f"{key}.max_positions", rule, "raise it or lower decoding.max_length")
+        if block.starts_from == "data/bert":
+            for size in ("num_layers", "width", "num_heads", "feed_forward_width", "max_positions"):
+                if getattr(block, size) != getattr(values["bert"].model, size):
+                    wanted = getattr(values["bert"].model, size)
+                    yield problem(f"{key}.{size}", f"equal bert.model.{size} ({wanted})", "it starts from that BERT")
+    for number, pair in enumerate(values["evaluation"].comparisons):
+        for role in ("system", "baseline"):
+            if getattr(pair, role) not in blocks:
+                line = document.line(["evaluation", "comparisons", number])
+                yield (
+                    f"{document.path}:{line}: evaluation.comparisons.{number}.{role} ({getattr(pair, role)!r}) "
+                    f"must be one of {', '.join(blocks)}; correct it"
+                )
+
+
+def apply_recipe(recipe: Path, target: Path = PARAMS_FILE) -> list[str]:
+    """Write an overlay into params.yaml, comments kept: mappings merge, lists and scalars replace, null deletes.
+
+    Returns:
+        One line per changed key, ``key: old → new``.
+
+    Raises:
+        ParamsError: the result would break a rule; nothing is written then.
+    """
+    document = read_document(target)
+    before = plain(document.root)
+    _merge(document.root, read_document(recipe).root)
+    stream = io.StringIO()
+    _writer().dump(document.root, stream)
+    merged = Document(recipe, document.root)
+    if problems := problems_of(merged):
+        raise ParamsError("\n".join([f"{recipe}: applied to {target} it breaks rules; nothing was written", *problems]))
+    temporary = target.with_suffix(".tmp")
+    temporary.write_text(stream.getvalue(), encoding="utf-8")
+    os.replace(temporary, target)
+    return list(_differences(before, plain(document.root)))
+
+
+def _writer() -> YAML:
+    writer = YAML(typ="rt")
+    writer.width = 120
+    writer.indent(mapping=2, sequence=4, offset=2)
+    writer.representer.add_representer(
+        type(None), lambda dumper, _: dumper.represent_scalar("tag:yaml.org,2002:null", "null")
+    )
+    return writer
+
+
+def _merge(base: CommentedMap, overlay: Mapping[str, Any]) -> None:
+    for key, value in overlay.items():
+        if value is None:
+            base.pop(key, None)
+        elif isinstance(value, Mapping) and isinstance(base.get(key), Mapping):
+            _merge(base[key], value)
+        else:
+            base[key] = value
+
+
+def _differences(before: Any, after: Any, path: str = "") -> Iterator[str]:
+    if isinstance(before, dict) and isinstance(after, dict):
+        for key in [*before, *(key for key in after if key not in before)]:
+            yield from _differences(before.get(key, "–"), after.get(key, "–"), f"{path}.{key}".lstrip("."))
+    elif before != after:
+        yield f"{path}: {before} → {after}"
+
+
+def main(arguments: list[str]) -> int:
+    """The command line."""
+    try:
+        if arguments == ["check"]:
+            if problems := problems_of(read_document()):
+                raise ParamsError("\n".join(problems))
+            print(f"{PARAMS_FILE}: all keys are right")
+        elif len(arguments) == 2 and arguments[0] == "apply":
+            changes = apply_recipe(Path(arguments[1]))
+            print("\n".join(changes) or f"{PARAMS_FILE}: {arguments[1]} is already applied")
+        else:
+            raise ParamsError(f"arguments ({arguments}) must be 'check' or 'apply RECIPE'; correct them")
+    except MasklineError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return error.exit_code
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,50 @@
+"""Every check worth making before hours of compute: ``python -m pipelines.preflight``.
+
+DVC deletes a stage's outs before it starts the stage, so what can be known beforehand is said beforehand.
+"""
+
+import sys
+from pathlib import Path
+
+from pipelines.corpus.lexicon import read_lexicon
+from pipelines.corpus.params import CorpusParams, FilesReader
+from pipelines.corpus.text_files import inspect
+from pipelines.errors import EXIT_BAD_INPUT, MasklineError, ParamsError
+from pipelines.params import problems_of
+from pipelines.sections import Document, read_document, validate
+
+
+def problems() -> list[str]:
+    """All problems of params and raw data, each with its remedy; empty if the run can start."""
+    try:
+        document = read_document()
+    except ParamsError as error:
+        return [str(error)]
+    found = problems_of(document)
+    try:
+        _check_raw_data(document)
+    except ParamsError:
+        pass  # already among the problems of the params
+    except MasklineError as error:
+        found.append(str(error))
+    return found
+
+
+def _check_raw_data(document: Document) -> None:
+    params = validate(document, "corpus", CorpusParams)
+    if isinstance(params.reader, FilesReader):
+        inspect(params, params.reader)
+    else:
+        read_lexicon(Path(params.raw))
+
+
+def main() -> int:
+    """Print all problems; 0 if there are none."""
+    found = problems()
+    for problem in found:
+        print(f"error: {problem}", file=sys.stderr)
+    return EXIT_BAD_INPUT if found else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

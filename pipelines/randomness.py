@@ -1,0 +1,36 @@
+"""Random streams that are functions of names and numbers, not of what ran before.
+
+Every random choice outside a network (documents, segment pairs, masks, order) comes from a Philox
+counter (Salmon et al. 2011, "Parallel random numbers: as easy as 1, 2, 3"): the same seed, purpose and
+position give the same draw in any process, on any rank, after any resume.
+"""
+
+import hashlib
+
+import numpy as np
+import numpy.typing as npt
+
+_DRAWS_PER_COUNTER = 4  # Philox4x64 yields four 64-bit words per counter step
+
+
+def generator(seed: int, purpose: str, *position: int) -> np.random.Generator:
+    """A generator for one purpose at one position, such as ``("pairs", epoch)``."""
+    return np.random.Generator(np.random.Philox(key=_key(seed, purpose, *position)))
+
+
+def uniform_block(
+    seed: int, purpose: str, *, epoch: int, first: int, count: int, width: int
+) -> npt.NDArray[np.float64]:
+    """Rows ``first`` … ``first + count`` of an endless table of uniforms in [0, 1), [count, width].
+
+    Row i is the same whichever rows are drawn with it, and costs nothing to reach.
+    """
+    padded = -(-width // _DRAWS_PER_COUNTER) * _DRAWS_PER_COUNTER
+    philox = np.random.Philox(key=_key(seed, purpose, epoch))
+    philox.advance(first * padded // _DRAWS_PER_COUNTER)
+    return np.random.Generator(philox).random((count, padded))[:, :width]
+
+
+def _key(seed: int, purpose: str, *position: int) -> npt.NDArray[np.uint64]:
+    name = ":".join(str(part) for part in (purpose, seed, *position))
+    return np.frombuffer(hashlib.sha256(name.encode()).digest()[:16], dtype=np.uint64)

@@ -1,0 +1,66 @@
+"""Append-only JSON lines: what a stage measured, as it goes.
+
+Two files per run folder. ``metrics.jsonl`` holds only what params, data and code determine;
+``timings.jsonl`` holds seconds, speeds and bytes. The first ends up in an out, the second never.
+"""
+
+import json
+import math
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+
+class Records:
+    """A JSON-lines file that survives a kill with at most its last line damaged."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        path.parent.mkdir(parents=True, exist_ok=True)
+
+    def append(self, record: Mapping[str, Any]) -> None:
+        """Write one record and hand it to the operating system."""
+        with self.path.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(finite(dict(record))) + "\n")
+
+    def sync(self) -> None:
+        """Force everything written so far onto the disk."""
+        if self.path.exists():
+            with self.path.open("rb") as file:
+                os.fsync(file.fileno())
+
+    def read(self) -> list[dict[str, Any]]:
+        """All complete records, in order; a half-written last line is left out."""
+        if not self.path.exists():
+            return []
+        records = []
+        for line in self.path.read_text(encoding="utf-8").splitlines():
+            try:
+                records.append(json.loads(line))
+            except json.JSONDecodeError:
+                break
+        return records
+
+    def rewind(self, step: int) -> None:
+        """Drop records of later steps than ``step``: the resumed run writes them again."""
+        kept = [record for record in self.read() if record.get("step", 0) <= step]
+        temporary = self.path.with_suffix(".tmp")
+        temporary.write_text("".join(json.dumps(record) + "\n" for record in kept), encoding="utf-8")
+        temporary.replace(self.path)
+
+
+def finite(value: Any) -> Any:
+    """``value`` with NaN and infinities written as strings: JSON has no such numbers."""
+    if isinstance(value, float) and not math.isfinite(value):
+        return str(value)
+    if isinstance(value, Mapping):
+        return {key: finite(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [finite(item) for item in value]
+    return value
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Readable JSON, keys in the order given, the same bytes for the same value."""
+    path.write_text(json.dumps(finite(value), indent=2, ensure_ascii=False, allow_nan=False) + "\n", encoding="utf-8")

@@ -1,0 +1,1 @@
+"""Everything measured to tables, pictures, a model card and a page."""

@@ -1,0 +1,149 @@
+"""The report as text: tables, a model card, one HTML page.
+
+The page is an out, so it holds no timing. It asks ``.runs/timings.js``, which the results table writes
+beside it, and shows «–» where that file is missing.
+"""
+
+from dataclasses import dataclass
+from html import escape
+from typing import Any
+
+from pipelines.report.pictures import PICTURES
+from pipelines.report.results import Results
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One test sentence and what each architecture made of it."""
+
+    source: str
+    reference: str
+    translations: dict[str, str]
+
+
+def bert_table(results: Results) -> list[list[str]]:
+    """MLM and NSP accuracy beside what always answering the same would reach."""
+    bert = results.bert
+    return [
+        ["BERT, held-out documents", "accuracy", "trivial baseline"],
+        ["masked tokens (MLM)", _percent(bert["valid_mlm_accuracy"]), f"{_percent(bert['mlm_accuracy_unigram'])} unigram"],
+        ["next sentence (NSP)", _percent(bert["valid_nsp_accuracy"]), f"{_percent(bert['nsp_accuracy_majority'])} majority"],
+    ]
+
+
+def scores_table(results: Results) -> list[list[str]]:
+    """BLEU and chrF of every architecture, greedy and beam."""
+    header = ["architecture", "parameters", "BLEU greedy", "BLEU beam", "chrF greedy", "chrF beam"]
+    return [header, *[_scores(row.name, row.parameters, row.greedy, row.beam) for row in results.rows]]
+
+
+def comparison_sentences(results: Results) -> list[str]:
+    """Who wins each comparison, by how much, and how sure that is."""
+    sentences = []
+    for item in results.comparisons:
+        bleu = item["bleu"]
+        sure = "significant" if bleu["p_value"] < 0.05 else "not significant"
+        verb = "beats" if bleu["difference"] > 0 else "loses to" if bleu["difference"] < 0 else "equals"
+        sentences.append(
+            f"{item['system']} {verb} {item['baseline']} by {abs(bleu['difference']):.2f} BLEU "
+            f"(beam, paired bootstrap p = {bleu['p_value']:.3f}, {sure})"
+        )
+    return sentences
+
+
+def markdown_table(table: list[list[str]]) -> str:
+    """A table in Markdown."""
+    header, *rows = ["| " + " | ".join(row) + " |" for row in table]
+    return "\n".join([header, "|" + "---|" * len(table[0]), *rows])
+
+
+def tables_markdown(results: Results) -> str:
+    """``tables.md``."""
+    parts = [markdown_table(bert_table(results)), markdown_table(scores_table(results))]
+    parts += [f"- {sentence}" for sentence in comparison_sentences(results)]
+    return "\n\n".join([*parts, "Signatures: " + "; ".join(results.signatures)]) + "\n"
+
+
+def model_card(results: Results, languages: tuple[str, str]) -> str:
+    """``model_card.md``: what the models are, from what, and how good."""
+    origins = [[name, *(str(origin[key]) for key in ("seed", "params", "data"))] for name, origin in results.origins.items()]
+    sizes = results.corpus["documents"]
+    documents = ", ".join(f"{sizes[name]['documents']} {name}" for name in sizes)
+    pairs = ", ".join(f"{count} {split}" for split, count in results.corpus["pairs"].items())
+    return f"""# Model card
+
+BERT (masked language modelling and next-sentence prediction) and encoder-decoders, {languages[0]} → {languages[1]}.
+
+- Documents: {documents}. Pairs: {pairs}. Test sentences seen in training text: {results.corpus["test_sentences_seen"]}.
+- Vocabulary: {results.tokenizer["vocab_size"]} WordPieces, {results.tokenizer["tokens_per_word"]} per word.
+- Intended use: studying and comparing architectures on this text. Text of other kinds was not tested.
+
+## Quality
+
+{tables_markdown(results)}
+## Origin of every figure
+
+{markdown_table([["stage", "seed", "params", "data"], *origins])}
+"""
+
+
+def html_page(results: Results, samples: list[Sample]) -> str:
+    """``index.html``, readable without a network."""
+    scores = scores_table(results)
+    timed = [[*scores[0], "sentences/s greedy", "sentences/s beam"]]
+    timed += [[*row, _timing(row[0], "greedy"), _timing(row[0], "beam")] for row in scores[1:]]
+    pictures = "\n".join(f'<img src="{name}" alt="{name.removesuffix(".png").replace("_", " ")}">' for name in PICTURES)
+    comparisons = "".join(f"<li>{escape(sentence)}</li>" for sentence in comparison_sentences(results))
+    return f"""<!doctype html>
+<html lang="en"><head><meta charset="utf-8"><title>Maskline report</title>
+<style>
+body {{ font: 16px/1.5 system-ui, sans-serif; max-width: 62rem; margin: 2rem auto; padding: 0 1rem; color: #222 }}
+table {{ border-collapse: collapse; margin: 1rem 0 }} th, td {{ border: 1px solid #ccc; padding: .3rem .7rem; text-align: left }}
+th {{ background: #f4f4f4 }} img {{ max-width: 100%; margin: .5rem 0 }} dd {{ margin: 0 0 .2rem 2rem }}
+</style></head><body>
+<h1>Maskline report</h1>
+{_html_table(bert_table(results))}
+{_html_table(timed, raw=True)}
+<ul>{comparisons}</ul>
+<p>Signatures: {escape("; ".join(results.signatures))}</p>
+{pictures}
+<h2>Translations</h2>
+{"".join(_html_sample(sample) for sample in samples)}
+<script src="../../.runs/timings.js"></script>
+<script>
+for (const cell of document.querySelectorAll("[data-timing]"))
+  cell.textContent = (window.timings || {{}})[cell.dataset.timing] || "–";
+</script>
+</body></html>
+"""
+
+
+def _html_table(table: list[list[str]], *, raw: bool = False) -> str:
+    def row(cells: list[str], tag: str) -> str:
+        return "<tr>" + "".join(f"<{tag}>{cell if raw else escape(cell)}</{tag}>" for cell in cells) + "</tr>"
+
+    return "<table>" + row(table[0], "th") + "".join(row(cells, "td") for cells in table[1:]) + "</table>"
+
+
+def _html_sample(sample: Sample) -> str:
+    lines = [("source", sample.source), ("reference", sample.reference), *sample.translations.items()]
+    return "<dl>" + "".join(f"<dt>{escape(name)}</dt><dd>{escape(text)}</dd>" for name, text in lines) + "</dl>"
+
+
+def _timing(architecture: str, search: str) -> str:
+    return f'<span data-timing="{architecture}.{search}">–</span>'
+
+
+def _scores(name: str, parameters: int, greedy: dict[str, Any], beam: dict[str, Any]) -> list[str]:
+    return [
+        name,
+        f"{parameters:,}",
+        f"{greedy['bleu']:.2f}",
+        f"{beam['bleu']:.2f} ± {beam['bleu_interval']:.2f}",
+        f"{greedy['chrf']:.2f}",
+        f"{beam['chrf']:.2f}",
+    ]
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.1f} %"

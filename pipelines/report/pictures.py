@@ -1,0 +1,69 @@
+"""Pictures of the report, the same bytes for the same numbers."""
+
+from pathlib import Path
+
+import matplotlib
+
+matplotlib.use("Agg")
+from matplotlib import pyplot
+from matplotlib.figure import Figure
+
+from pipelines.report.results import Results, curves
+
+PICTURES = ("bert_loss.png", "bert_accuracy.png", "seq2seq_loss.png", "bleu.png")
+
+
+def draw_all(results: Results, folder: Path) -> None:
+    """Write every picture into ``folder``."""
+    _bert_curves(results, folder)
+    _seq2seq_curves(results, folder)
+    _bleu(results, folder)
+
+
+def _bert_curves(results: Results, folder: Path) -> None:
+    points = curves("bert")
+    figure, axes = pyplot.subplots(figsize=(6, 3.5))
+    for name in ("mlm_loss", "valid_mlm_loss", "nsp_loss", "valid_nsp_loss"):
+        axes.plot(*_series(points, name), marker="o" if name.startswith("valid") else None, markersize=4, label=name)
+    axes.set(xlabel="update", ylabel="loss (nats)", title="BERT: loss")
+    _save(figure, folder / "bert_loss.png")
+    figure, axes = pyplot.subplots(figsize=(6, 3.5))
+    for name, baseline, colour in (("mlm", "unigram", "tab:blue"), ("nsp", "majority", "tab:orange")):
+        axes.plot(*_series(points, f"{name}_accuracy"), color=colour, label=name)
+        axes.axhline(results.bert[f"{name}_accuracy_{baseline}"], color=colour, linestyle=":", label=f"{name} {baseline}")
+    axes.set(xlabel="update", ylabel="accuracy", title="BERT: accuracy beside trivial baselines", ylim=(0, 1))
+    _save(figure, folder / "bert_accuracy.png")
+
+
+def _seq2seq_curves(results: Results, folder: Path) -> None:
+    figure, axes = pyplot.subplots(figsize=(6, 3.5))
+    for row in results.rows:
+        axes.plot(*_series(curves(f"seq2seq/{row.name}"), "valid_loss"), marker="o", markersize=4, label=row.name)
+    axes.set(xlabel="update", ylabel="validation loss (nats per token)", title="Seq2seq: validation loss")
+    _save(figure, folder / "seq2seq_loss.png")
+
+
+def _bleu(results: Results, folder: Path) -> None:
+    figure, axes = pyplot.subplots(figsize=(6, 3.5))
+    for offset, search in ((-0.2, "greedy"), (0.2, "beam")):
+        scores = [getattr(row, search)["bleu"] for row in results.rows]
+        errors = [getattr(row, search)["bleu_interval"] for row in results.rows]
+        places = [place + offset for place in range(len(scores))]
+        axes.bar(places, scores, width=0.38, yerr=errors, capsize=3, label=search)
+    axes.set_xticks(range(len(results.rows)), [row.name for row in results.rows])
+    axes.set(ylabel="BLEU, with 95 % intervals", title="Test set")
+    _save(figure, folder / "bleu.png")
+
+
+def _series(points: list[dict[str, float]], name: str) -> tuple[list[float], list[float]]:
+    chosen = [(point["step"], point[name]) for point in points if name in point]
+    return [step for step, _ in chosen], [value for _, value in chosen]
+
+
+def _save(figure: Figure, path: Path) -> None:
+    for axes in figure.axes:
+        axes.legend(fontsize=8)
+        axes.grid(alpha=0.3)
+    figure.tight_layout()
+    figure.savefig(path, dpi=100, metadata={"Software": None})
+    pyplot.close(figure)

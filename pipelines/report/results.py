@@ -1,0 +1,96 @@
+"""Everything the stages measured, gathered from the metrics in their outs."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pipelines.errors import DataError
+
+DATA = Path("data")
+
+
+@dataclass(frozen=True)
+class Row:
+    """One architecture in the results table."""
+
+    name: str
+    parameters: int
+    greedy: dict[str, Any]
+    beam: dict[str, Any]
+    training: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Results:
+    """Metrics of all stages.
+
+    Attributes:
+        bert: losses, accuracies and trivial baselines on held-out documents.
+        rows: architectures in the order of params.yaml.
+        comparisons: paired bootstrap results.
+        corpus: sizes.
+        tokenizer: vocabulary and round trip.
+        origins: stage instance → seed, params hash, data hash.
+    """
+
+    bert: dict[str, Any]
+    rows: list[Row]
+    comparisons: list[dict[str, Any]]
+    corpus: dict[str, Any]
+    tokenizer: dict[str, Any]
+    origins: dict[str, dict[str, Any]]
+
+    @property
+    def signatures(self) -> list[str]:
+        """The distinct metric signatures behind the scores."""
+        return sorted({row.beam[f"{name}_signature"] for row in self.rows for name in ("bleu", "chrf")})
+
+
+def read_results(architectures: list[str]) -> Results:
+    """Gather the metrics of the last run.
+
+    Raises:
+        DataError: a stage has not run yet.
+    """
+    evaluation = _read("evaluation")
+    trained = {name: _read(f"seq2seq/{name}") for name in architectures}
+    others = {name: _read(name) for name in ("bert", "corpus", "tokenizer")}
+    rows = [
+        Row(name, metrics["seq2seq"]["parameters"], training=metrics["seq2seq"], **_scores(evaluation, name))
+        for name, metrics in trained.items()
+    ]
+    origins = {**others, "evaluation": evaluation, **{f"seq2seq@{name}": metrics for name, metrics in trained.items()}}
+    return Results(
+        others["bert"]["bert"],
+        rows,
+        evaluation["evaluation"]["comparisons"],
+        others["corpus"]["corpus"],
+        others["tokenizer"]["tokenizer"],
+        {name: metrics["origin"] for name, metrics in origins.items()},
+    )
+
+
+def curves(folder: str) -> list[dict[str, float]]:
+    """The curve points a training stage recorded."""
+    points: list[dict[str, float]] = _json(DATA / folder / "curves.json")
+    return points
+
+
+def _scores(evaluation: dict[str, Any], name: str) -> dict[str, Any]:
+    scores = evaluation["evaluation"]["architectures"].get(name)
+    if scores is None:
+        raise DataError(f"data/evaluation: has no scores of '{name}'; run dvc repro")
+    return {"greedy": scores["greedy"], "beam": scores["beam"]}
+
+
+def _read(folder: str) -> dict[str, Any]:
+    metrics: dict[str, Any] = _json(DATA / folder / "metrics.json")
+    return metrics
+
+
+def _json(path: Path) -> Any:
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, json.JSONDecodeError) as error:
+        raise DataError(f"{path}: cannot be read ({error}); run dvc repro") from None

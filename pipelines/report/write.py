@@ -1,0 +1,71 @@
+"""Stage ``report``: all metrics and hypotheses → pictures, tables, a model card, one HTML page."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pipelines.report.params import ReportParams
+from pipelines.sections import Document
+from pipelines.stage import Metrics, Stage, StageRun, run_stage
+
+if TYPE_CHECKING:
+    from pipelines.report.page import Sample
+
+CORPUS, HYPOTHESES = Path("data/corpus"), Path("data/decoding")
+
+
+def declare(document: Document) -> Stage:
+    """Reads the outs of all other stages."""
+    sections = {
+        "corpus.source_language": str,
+        "corpus.target_language": str,
+        "report": ReportParams,
+        "seq2seq.architectures": dict[str, Any],
+    }
+    architectures = list(document.get("seq2seq.architectures"))
+    folders = [CORPUS, Path("data/tokenizer"), Path("data/bert"), Path("data/evaluation")]
+    folders += [Path("data", stage, name) for stage in ("seq2seq", "decoding") for name in architectures]
+    return Stage("report", "pipelines.report.write", sections, tuple(folders))
+
+
+def write(run: StageRun) -> Metrics:
+    """Write the report into ``run.work``.
+
+    Raises:
+        DataError: a stage has not run yet.
+    """
+    from pipelines.report import page
+    from pipelines.report.pictures import draw_all
+    from pipelines.report.results import read_results
+
+    languages = run.section("corpus.source_language", str), run.section("corpus.target_language", str)
+    architectures = list(run.section("seq2seq.architectures", dict))
+    results = read_results(architectures)
+    draw_all(results, run.work)
+    samples = _samples(architectures, languages, run.section("report", ReportParams).num_samples)
+    for name, text in (
+        ("tables.md", page.tables_markdown(results)),
+        ("model_card.md", page.model_card(results, languages)),
+        ("index.html", page.html_page(results, samples)),
+    ):
+        (run.work / name).write_text(text, encoding="utf-8")
+    return {"report": {"architectures": architectures, "samples": len(samples)}}
+
+
+def _samples(architectures: list[str], languages: tuple[str, str], count: int) -> list[Sample]:
+    """The first sentences of the test set in all versions."""
+    from pipelines.corpus.corpus import pair_file, read_lines
+    from pipelines.report.page import Sample
+
+    sources, references = (read_lines(pair_file(CORPUS, "test", language)) for language in languages)
+    translations = {name: read_lines(HYPOTHESES / name / "beam.txt") for name in architectures}
+    return [
+        Sample(sources[row], references[row], {name: lines[row] for name, lines in translations.items()})
+        for row in range(min(count, len(sources)))
+    ]
+
+
+if __name__ == "__main__":
+    sys.exit(run_stage(declare, write))

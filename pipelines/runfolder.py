@@ -1,0 +1,156 @@
+"""Run folders: where a stage works, and how its finished files become an out.
+
+DVC deletes a stage's outs before it starts the stage, so work in progress lives elsewhere, in
+``.runs/<stage instance>/<key>/``. The key names everything that determines the result; the same
+key finds the same checkpoints again, another key starts clean. ``commit`` is the last act.
+"""
+
+import errno
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pipelines.errors import DataError
+from pipelines.records import write_json
+
+RUNS = Path(".runs")
+MANIFEST = "manifest.json"
+
+
+def sha256_of(path: Path) -> str:
+    """Hex digest of a file's bytes."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def digest(value: Any) -> str:
+    """Hex digest of a JSON value, whatever the order of its keys."""
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
+
+
+def describe_input(path: Path) -> dict[str, str]:
+    """File name → sha256 of an input: from its manifest if a stage wrote it, else by reading.
+
+    Raises:
+        DataError: the input is missing, empty or unreadable.
+    """
+    if (path / MANIFEST).is_file():
+        return {f"{path}/{MANIFEST}": sha256_of(path / MANIFEST)}
+    files = [path] if path.is_file() else sorted(item for item in path.rglob("*") if item.is_file())
+    if not files:
+        raise DataError(f"{path}: no such file or folder, or it is empty; run the stage that writes it (dvc repro)")
+    try:
+        return {file.as_posix(): sha256_of(file) for file in files}
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read ({error}); check its permissions") from None
+
+
+def write_manifest(folder: Path) -> None:
+    """``manifest.json``: sha256 of every other file of the folder."""
+    files = sorted(item for item in folder.rglob("*") if item.is_file() and item.name != MANIFEST)
+    write_json(folder / MANIFEST, {file.relative_to(folder).as_posix(): sha256_of(file) for file in files})
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """The folder of one key of one stage instance."""
+
+    path: Path
+
+    @classmethod
+    def open(cls, instance: str, key: str, *, clean: bool = True) -> "RunFolder":
+        """Create or find the folder; an unfinished out of an earlier try is dropped if ``clean``."""
+        folder = cls(RUNS / instance / key[:16])
+        if clean:
+            shutil.rmtree(folder.work, ignore_errors=True)
+        folder.work.mkdir(parents=True, exist_ok=True)
+        return folder
+
+    @property
+    def work(self) -> Path:
+        """The out under construction."""
+        return self.path / "work"
+
+    @property
+    def checkpoints(self) -> Path:
+        """Resumable state; dropped by the commit."""
+        return self.path / "checkpoints"
+
+    def write_status(self, state: str, **details: Any) -> None:
+        """``status.json``, for whoever started the stage: DVC passes no exit code on."""
+        temporary = self.path / "status.tmp"
+        write_json(temporary, {"state": state, **details})
+        temporary.replace(self.path / "status.json")
+
+    def commit(self, out: Path) -> None:
+        """Make the finished work the stage's out: manifest, fsync, rename.
+
+        Until the rename nothing stands at ``out``; after it all files do.
+        """
+        write_manifest(self.work)
+        _sync_tree(self.work)
+        out.parent.mkdir(parents=True, exist_ok=True)
+        if out.exists():
+            shutil.rmtree(out)
+        _move(self.work, out)
+        _sync(out.parent)
+        write_json(self.path / "committed.json", {"out": out.as_posix(), "manifest": sha256_of(out / MANIFEST)})
+        shutil.rmtree(self.checkpoints, ignore_errors=True)
+
+
+def folder_of_out(instance: str, out: Path) -> Path | None:
+    """The run folder that wrote the files now at ``out``, if it ran in this checkout."""
+    if not (out / MANIFEST).is_file():
+        return None
+    manifest = sha256_of(out / MANIFEST)
+    for record in (RUNS / instance).glob("*/committed.json"):
+        if json.loads(record.read_text(encoding="utf-8"))["manifest"] == manifest:
+            return record.parent
+    return None
+
+
+def key_of(instance: str, params: Mapping[str, Any], inputs: Mapping[str, str], code: Mapping[str, str]) -> str:
+    """What determines a result: stage, params, input data, code, and the numeric libraries."""
+    from importlib.metadata import version
+
+    return digest(
+        {
+            "instance": instance,
+            "params": params,
+            "inputs": inputs,
+            "code": code,
+            "versions": {name: version(name) for name in ("torch", "numpy", "tokenizers")},
+        }
+    )
+
+
+def _move(source: Path, target: Path) -> None:
+    try:
+        source.rename(target)
+    except OSError as error:
+        if error.errno != errno.EXDEV:
+            raise
+        beside = target.with_name(f".{target.name}.tmp")  # data/ is another file system
+        shutil.rmtree(beside, ignore_errors=True)
+        shutil.copytree(source, beside)
+        _sync_tree(beside)
+        beside.rename(target)
+        shutil.rmtree(source)
+
+
+def _sync_tree(folder: Path) -> None:
+    for path in [*folder.rglob("*"), folder]:
+        _sync(path)
+
+
+def _sync(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

@@ -1,0 +1,1 @@
+"""Sentence pairs to one model per architecture."""

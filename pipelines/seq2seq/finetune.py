@@ -1,0 +1,72 @@
+"""Stage ``seq2seq``: pair shards (and BERT) → one model; once per architecture."""
+
+import sys
+from pathlib import Path
+
+from pipelines.sections import Document, validate
+from pipelines.seq2seq.params import ArchitectureParams, CommonParams
+from pipelines.stage import Metrics, Stage, StageRun, architecture_argument, run_stage
+
+SHARDS, BERT = Path("data/shards"), Path("data/bert")
+
+
+def declare(document: Document, architecture: str) -> Stage:
+    """Reads the pair shards, and BERT where the block starts from it."""
+    from pipelines.seq2seq.models import family_module, schema_of
+
+    block = f"seq2seq.architectures.{architecture}"
+    family = document.get(f"{block}.family")
+    params = validate(document, block, schema_of(family))
+    return Stage(
+        "seq2seq",
+        "pipelines.seq2seq.finetune",
+        {"seed": int, "seq2seq.common": CommonParams, block: schema_of(family)},
+        tuple(dict.fromkeys((SHARDS, Path(params.starts_from)))),
+        item=architecture,
+        modules=(family_module(family),),
+    )
+
+
+def finetune(run: StageRun) -> Metrics:
+    """Train one architecture and measure it on the validation pairs.
+
+    Raises:
+        CheckpointError: it should start from a BERT of other sizes.
+        DataError: too few pairs for a batch.
+        Preempted: told to stop; resumable.
+    """
+    import lightning.pytorch as lightning
+
+    from pipelines.seq2seq.data import PairBatches, validation_batches
+    from pipelines.seq2seq.models import build_model
+    from pipelines.seq2seq.module import Seq2SeqFinetuning
+    from pipelines.seq2seq.saving import save
+    from pipelines.seq2seq.starting import start_from_bert
+    from pipelines.shards.format import PairShard, read_index
+    from pipelines.training.trainer import rank_and_world_size, train
+
+    common = run.section("seq2seq.common", CommonParams)
+    params = run.section(f"seq2seq.architectures.{run.stage.item}", ArchitectureParams)
+    vocab_size = read_index(SHARDS)["vocab_size"]
+    rank, world_size = rank_and_world_size(run.hardware)
+
+    lightning.seed_everything(run.seed, verbose=False)
+    model = build_model(params, vocab_size)
+    pretrained = start_from_bert(model, BERT) if params.starts_from == "data/bert" else 0
+    shard = PairShard.open(SHARDS, "train")
+    batches = PairBatches(shard, common.batch_size, seed=run.seed, rank=rank, world_size=world_size)
+    module = Seq2SeqFinetuning(
+        model,
+        common,
+        learning_rate=params.learning_rate,
+        validation_batches=validation_batches(PairShard.open(SHARDS, "valid"), common.batch_size),
+    )
+    train(module, batches, run)
+    measured = module.validate()
+    save(model, params, vocab_size, run.work)
+    parameters = sum(parameter.numel() for parameter in model.parameters())
+    return {"seq2seq": {**measured, "parameters": parameters, "pretrained_parameters": pretrained}}
+
+
+if __name__ == "__main__":
+    sys.exit(run_stage(lambda document: declare(document, architecture_argument(sys.argv[1:])), finetune))

@@ -1,0 +1,38 @@
+"""One file per family; `build_model` finds it by its name.
+
+A new family is one file here with ``Params`` (its schema) and ``Model`` (its network), one block in
+params.yaml and one parameter in its test.
+"""
+
+from importlib import import_module
+from typing import Any
+
+from pipelines.errors import ParamsError
+from pipelines.seq2seq.models.protocol import Seq2SeqModel
+from pipelines.seq2seq.params import ArchitectureParams
+
+FAMILIES = ("bert2bert", "recurrent", "transformer")
+
+
+def family_module(family: str) -> str:
+    """The module of a family.
+
+    Raises:
+        ParamsError: there is no such family.
+    """
+    if family not in FAMILIES:
+        raise ParamsError(f"params.yaml: family ({family!r}) must be one of {', '.join(FAMILIES)}; correct it")
+    return f"pipelines.seq2seq.models.{family}"
+
+
+def schema_of(family: str) -> type[ArchitectureParams]:
+    """The schema of a family's block."""
+    schema: type[ArchitectureParams] = import_module(family_module(family)).Params
+    return schema
+
+
+def build_model(params: ArchitectureParams, vocab_size: int) -> Seq2SeqModel:
+    """The network of a block, with random weights."""
+    model: Any = import_module(family_module(params.family)).Model
+    built: Seq2SeqModel = model(params, vocab_size)
+    return built

@@ -1,0 +1,90 @@
+"""What training and search know of a model, and nothing more.
+
+Shapes: B sentences, W beam, N = B·W hypotheses, S source length, T target length, D width, V vocabulary.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from enum import Enum
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+State = dict[str, Tensor]
+
+
+class Belongs(Enum):
+    """To what a row of a state tensor belongs."""
+
+    BEAM = "a hypothesis: gathered when hypotheses change places"
+    SENTENCE = "a source sentence: never copied per hypothesis, kept while the sentence is searched"
+    STEP = "the step: the same for all"
+
+
+class Seq2SeqModel(nn.Module, ABC):
+    """An encoder-decoder.
+
+    Attributes:
+        output: the output embedding [V, D]; its bias is ``output_bias``.
+    """
+
+    output: nn.Embedding
+    output_bias: nn.Parameter
+
+    @abstractmethod
+    def hidden(self, source_BS: Tensor, lengths_B: Tensor, inputs_BT: Tensor) -> Tensor:
+        """Teacher forcing: what the output layer sees at each target position, [B, T, D].
+
+        Args:
+            source_BS: [CLS] x [SEP], padded.
+            lengths_B: real tokens of each source.
+            inputs_BT: [CLS] y, padded.
+        """
+
+    @abstractmethod
+    def start(self, source_BS: Tensor, lengths_B: Tensor) -> State:
+        """Encode; the state before the first step, one hypothesis per sentence."""
+
+    @abstractmethod
+    def step_hidden(self, tokens_N: Tensor, state: State) -> tuple[Tensor, State]:
+        """One target position: what the output layer sees [N, D], and the next state."""
+
+    @abstractmethod
+    def belongs(self) -> Mapping[str, Belongs]:
+        """Prefix (up to the first dot) of each state tensor's name → to what its rows belong."""
+
+    def step(self, tokens_N: Tensor, state: State) -> tuple[Tensor, State]:
+        """One target position: logits [N, V] and the next state."""
+        hidden_ND, state = self.step_hidden(tokens_N, state)
+        return self.logits(hidden_ND), state
+
+    def logits(self, hidden: Tensor) -> Tensor:
+        """Logits [..., V] in float32."""
+        return F.linear(hidden, self.output.weight, self.output_bias).float()
+
+    def _kind(self, name: str) -> Belongs:
+        declared = self.belongs()
+        prefix = name.split(".")[0]
+        assert prefix in declared, f"{type(self).__name__}: state tensor {name} is not declared in belongs()"
+        return declared[prefix]
+
+    def reorder(self, state: State, parents_N: Tensor) -> State:
+        """The state after hypothesis n has become a continuation of hypothesis ``parents_N[n]``."""
+        return {
+            name: tensor.index_select(0, parents_N) if self._kind(name) is Belongs.BEAM else tensor
+            for name, tensor in state.items()
+        }
+
+    def select(self, state: State, sentences: Tensor, beam: int) -> State:
+        """The state of some of the sentences, ``beam`` hypotheses each."""
+        rows_N = (sentences[:, None] * beam + torch.arange(beam, device=sentences.device)).flatten()
+        index = {Belongs.BEAM: rows_N, Belongs.SENTENCE: sentences}
+        return {
+            name: tensor if (kind := self._kind(name)) is Belongs.STEP else tensor.index_select(0, index[kind])
+            for name, tensor in state.items()
+        }
+
+    def bert_names(self) -> dict[str, str]:
+        """Own parameter → its name inside our BERT, for those that can start from one."""
+        return {}

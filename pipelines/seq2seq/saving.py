@@ -1,0 +1,39 @@
+"""A trained model on disk: weights, and what is needed to build the network again."""
+
+import json
+from pathlib import Path
+
+from safetensors import SafetensorError
+from safetensors.torch import load_model, save_model
+
+from pipelines.errors import CheckpointError
+from pipelines.records import write_json
+from pipelines.seq2seq.models import build_model, schema_of
+from pipelines.seq2seq.models.protocol import Seq2SeqModel
+from pipelines.seq2seq.params import ArchitectureParams
+
+MODEL_FILE, WEIGHTS_FILE = "model.json", "model.safetensors"
+
+
+def save(model: Seq2SeqModel, params: ArchitectureParams, vocab_size: int, folder: Path) -> None:
+    """``model.json`` and ``model.safetensors``."""
+    description = {"vocab_size": vocab_size, "architecture": json.loads(params.model_dump_json())}
+    write_json(folder / MODEL_FILE, description)
+    save_model(model.cpu(), str(folder / WEIGHTS_FILE), metadata={"format": "pt"})
+
+
+def load(folder: Path) -> Seq2SeqModel:
+    """The network of a model folder, in evaluation mode.
+
+    Raises:
+        CheckpointError: the folder is incomplete or damaged.
+    """
+    try:
+        description = json.loads((folder / MODEL_FILE).read_text(encoding="utf-8"))
+        block = description["architecture"]
+        params = schema_of(block["family"]).model_validate_json(json.dumps(block))
+        model = build_model(params, description["vocab_size"])
+        load_model(model, str(folder / WEIGHTS_FILE))
+    except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
+        raise CheckpointError(f"{folder}: cannot be loaded ({error}); run dvc repro seq2seq@{folder.name}") from None
+    return model.eval()

@@ -1,0 +1,42 @@
+"""Starting an encoder-decoder from a pretrained BERT."""
+
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+
+from pipelines.errors import CheckpointError
+from pipelines.layers.hugging_face import hugging_face_name
+from pipelines.seq2seq.models.protocol import Seq2SeqModel
+
+
+@torch.no_grad()
+def start_from_bert(model: Seq2SeqModel, folder: Path) -> int:
+    """Copy every weight the model shares with a BERT in the Hugging Face format.
+
+    Returns:
+        How many parameters (numbers) were copied.
+
+    Raises:
+        CheckpointError: the model shares none, or the checkpoint lacks a tensor or has another shape.
+    """
+    path = folder / "model.safetensors"
+    try:
+        weights = load_file(path)
+    except (OSError, SafetensorError) as error:
+        raise CheckpointError(f"{path}: cannot be read ({error}); run dvc repro bert") from None
+    names = model.bert_names()
+    if not names:
+        raise CheckpointError(f"{type(model).__module__}: cannot start from a BERT; set starts_from: data/shards")
+    parameters = dict(model.named_parameters())
+    for own, name in names.items():
+        given = weights.get(hugging_face_name(name))
+        if given is None or given.shape != parameters[own].shape:
+            found = "missing" if given is None else tuple(given.shape)
+            raise CheckpointError(
+                f"{path}: {hugging_face_name(name)} ({found}) must have the shape {tuple(parameters[own].shape)}; "
+                "give the architecture the sizes of bert.model"
+            )
+        parameters[own].copy_(given)
+    return sum(parameters[own].numel() for own in names)

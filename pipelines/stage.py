@@ -1,0 +1,274 @@
+"""The frame of every stage: check, lock, compute, commit.
+
+A stage's verb module declares what it reads (`Stage`) and offers a function that computes into
+``run.work`` and returns its metrics. This module does the rest, the same way for all of them: it
+validates the sections, arms the process, finds the run folder, and moves the finished files to the
+stage's out as its last act. Verb modules import torch and Lightning inside that function, so the
+frame is armed and the lock held within a tenth of a second.
+"""
+
+import contextlib
+import json
+import os
+import platform
+import resource
+import subprocess
+import sys
+import time
+import traceback
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, TypeAdapter
+
+from pipelines.errors import EXIT_FAILED, MasklineError, ParamsError, Preempted
+from pipelines.hardware import Hardware, limit_threads
+from pipelines.imports import code_of
+from pipelines.records import Records, write_json
+from pipelines.runfolder import RUNS, RunFolder, describe_input, digest, key_of, sha256_of
+from pipelines.sections import Document, plain, read_document, validate
+from pipelines.supervision import PoliteStop, die_with_parent, exclusive
+from pipelines.tracking import Tracker, TrackingParams
+
+T = TypeVar("T")
+Metrics = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Stage:
+    """What one stage instance reads and where its result goes.
+
+    Attributes:
+        name: name of the stage, its section, its package and its data folder.
+        entry: the verb module, ``pipelines.bert.pretrain``.
+        sections: dotted path in params.yaml → schema. Exactly the stage's DVC params.
+        inputs: data files and folders it reads. Exactly the stage's data dependencies.
+        item: the architecture, for stages that exist once per architecture.
+        modules: modules the entry imports by a name that params decide.
+    """
+
+    name: str
+    entry: str
+    sections: Mapping[str, Any]
+    inputs: tuple[Path, ...]
+    item: str | None = None
+    modules: tuple[str, ...] = ()
+
+    @property
+    def instance(self) -> str:
+        """DVC's name of the instance: ``seq2seq@gru``."""
+        return f"{self.name}@{self.item}" if self.item else self.name
+
+    @property
+    def out(self) -> Path:
+        """The folder the stage commits."""
+        return Path("data", self.name, self.item or "")
+
+    def code(self) -> list[Path]:
+        """The project files that decide the result."""
+        return code_of([self.entry, *self.modules])
+
+
+@dataclass
+class StageRun:
+    """A stage at work: its validated params, its folder, its logs, its stop request."""
+
+    stage: Stage
+    params: Mapping[str, Any]
+    hardware: Hardware
+    folder: RunFolder
+    stop: PoliteStop
+    tracker: Tracker
+    origin: dict[str, Any]
+    started: float = field(default_factory=time.perf_counter)
+
+    def section(self, path: str, schema: type[T]) -> T:
+        """A declared section, as its schema."""
+        value = self.params[path]
+        assert not isinstance(schema, type) or isinstance(value, schema), (path, schema)
+        return value  # type: ignore[no-any-return]
+
+    @property
+    def seed(self) -> int:
+        """The one seed of the whole project."""
+        return self.section("seed", int)
+
+    @property
+    def work(self) -> Path:
+        """The out under construction."""
+        return self.folder.work
+
+    @property
+    def metrics(self) -> Records:
+        """Curves: only what params, data and code determine."""
+        return Records(self.folder.path / "metrics.jsonl")
+
+    @property
+    def timings(self) -> Records:
+        """Seconds, speeds and bytes; never part of an out."""
+        return Records(self.folder.path / "timings.jsonl")
+
+    def log(self, step: int, values: Mapping[str, float], timings: Mapping[str, float] | None = None) -> None:
+        """One point of the curves, and what it cost."""
+        self.metrics.append({"step": step, **values})
+        if timings:
+            self.timings.append({"step": step, **timings})
+        self.tracker.log({"step": step, **values, **(timings or {})})
+
+    def resume_at(self, step: int) -> None:
+        """Drop points later than the checkpoint and give W&B the ones before it."""
+        for records in (self.metrics, self.timings):
+            records.rewind(step)
+        for record in self.metrics.read():
+            self.tracker.log(record)
+
+
+def run_stage(declare: Callable[[Document], Stage], compute: Callable[[StageRun], Metrics]) -> int:
+    """Run one stage to its commit; the process exit code.
+
+    0 done, 2 bad params or input, 75 told to stop (start again to go on), 1 anything else.
+    """
+    stop = PoliteStop()
+    stop.install()
+    die_with_parent()
+    try:
+        document = read_document()
+        stage = declare(document)
+        params, hardware, tracking = _load(stage, document)
+        limit_threads(hardware.num_threads)
+        with _locked(stage):
+            return _run(stage, params, hardware, tracking, stop, compute)
+    except MasklineError as error:
+        return _report(error)
+
+
+def architecture_argument(arguments: list[str]) -> str:
+    """The one argument of stages that exist once per architecture.
+
+    Raises:
+        ParamsError: there is not exactly one.
+    """
+    if len(arguments) != 1:
+        raise ParamsError(f"arguments ({arguments}) must be one key of seq2seq.architectures; name the architecture")
+    return arguments[0]
+
+
+def _load(stage: Stage, document: Document) -> tuple[dict[str, Any], Hardware, TrackingParams]:
+    params = {path: validate(document, path, schema) for path, schema in stage.sections.items()}
+    return params, validate(document, "hardware", Hardware), validate(document, "tracking", TrackingParams)
+
+
+@contextlib.contextmanager
+def _locked(stage: Stage) -> Iterator[None]:
+    """The launching process alone takes the lock; ranks it starts work under it."""
+    if not _is_main_process():
+        yield
+        return
+    with exclusive(RUNS / stage.instance / "lock"):
+        yield
+
+
+def _run(
+    stage: Stage,
+    params: Mapping[str, Any],
+    hardware: Hardware,
+    tracking: TrackingParams,
+    stop: PoliteStop,
+    compute: Callable[[StageRun], Metrics],
+) -> int:
+    values = {path: _plain(value) for path, value in params.items()}
+    inputs = {name: sha for path in stage.inputs for name, sha in describe_input(path).items()}
+    code = {path.as_posix(): sha256_of(path) for path in stage.code()}
+    key = key_of(stage.instance, values, inputs, code)
+    folder = RunFolder.open(stage.instance, key, clean=_is_main_process())
+    origin = {"seed": values.get("seed"), "params": digest(values)[:16], "data": digest(inputs)[:16]}
+    environment = _environment(hardware)
+    write_json(folder.path / "origin.json", {**origin, **environment, "key": key})
+    tracker = Tracker(
+        tracking,
+        RUNS,
+        group=os.environ.get("MASKLINE_GROUP", f"{environment['commit'][:8]}-{digest(plain_params())[:8]}"),
+        job_type=stage.name,
+        name=f"{stage.instance}-{key[:8]}",
+        id=f"{stage.instance.replace('@', '-')}-{key[:16]}",
+        config={"params": values, "inputs": inputs, "code": code, **origin, **environment},
+    )
+    run = StageRun(stage, params, hardware, folder, stop, tracker, origin)
+    folder.write_status("running", pid=os.getpid())
+    try:
+        metrics = compute(run)
+        _commit(run, metrics)
+    except BaseException as error:
+        code_of_exit = _report(error)
+        state = "preempted" if isinstance(error, Preempted) else "failed"
+        folder.write_status(state, error=str(error), exit_code=code_of_exit)
+        tracker.finish({"state": state}, exit_code=code_of_exit)
+        return code_of_exit
+    folder.write_status("finished", exit_code=0)
+    return 0
+
+
+def _is_main_process() -> bool:
+    return all(int(os.environ.get(name, 0)) == 0 for name in ("LOCAL_RANK", "NODE_RANK", "RANK"))
+
+
+def _commit(run: StageRun, metrics: Metrics) -> None:
+    if not _is_main_process():
+        return
+    write_json(run.work / "metrics.json", {"origin": run.origin, **metrics})
+    if curves := run.metrics.read():
+        write_json(run.work / "curves.json", curves)
+    run.folder.commit(run.stage.out)
+    cost = {"seconds": time.perf_counter() - run.started, "peak_mib": _peak_mib()}
+    run.timings.append(cost)
+    run.tracker.finish({**metrics, **cost, "state": "finished"})
+
+
+def _report(error: BaseException) -> int:
+    if isinstance(error, Preempted):
+        print(f"stopped: {error}", file=sys.stderr)
+    elif isinstance(error, MasklineError):
+        print(f"error: {error}", file=sys.stderr)
+    else:
+        traceback.print_exception(error)
+    return error.exit_code if isinstance(error, MasklineError) else EXIT_FAILED
+
+
+def _environment(hardware: Hardware) -> dict[str, Any]:
+    """Where and with what a result was computed; for the run folder and W&B, never for an out."""
+    return {
+        "commit": _git_commit(),
+        "cpu": _cpu(),
+        "python": platform.python_version(),
+        "versions": {name: version(name) for name in ("torch", "numpy", "tokenizers", "lightning", "transformers")},
+        "hardware": hardware.model_dump(),
+    }
+
+
+def _git_commit() -> str:
+    result = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=False)
+    return result.stdout.strip() or "no-commit"
+
+
+def _cpu() -> str:
+    with contextlib.suppress(OSError):
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("model name"):
+                return line.split(":", 1)[1].strip()
+    return platform.processor() or platform.machine()
+
+
+def _peak_mib() -> float:
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+def plain_params() -> Any:
+    """All of params.yaml as plain values."""
+    return plain(read_document().root)
+
+
+def _plain(value: Any) -> Any:
+    return json.loads(value.model_dump_json()) if isinstance(value, BaseModel) else TypeAdapter(Any).dump_python(value)

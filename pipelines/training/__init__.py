@@ -1,0 +1,1 @@
+"""What all trained stages share: the trainer, resumable checkpoints, the polite stop."""

@@ -1,0 +1,89 @@
+"""Resumable checkpoints: written whole, found again, refused when damaged.
+
+A checkpoint is Lightning's (model, optimizer, schedule, loops) plus what Lightning leaves out: the
+random states of all ranks and the half-read meter. Its name carries the update it was saved after.
+"""
+
+import os
+from pathlib import Path
+from typing import Any
+
+import lightning.pytorch as lightning
+import torch
+
+from pipelines.errors import CheckpointError
+from pipelines.runfolder import sha256_of
+from pipelines.training.meter import Meter
+
+_KEPT = 2
+
+
+class Checkpoints:
+    """The checkpoints of one run folder."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def newest(self) -> tuple[int, Path] | None:
+        """(updates done, path) of the newest checkpoint, or None for a clean start.
+
+        Raises:
+            CheckpointError: the newest file is not the one that was written. An older one is not taken
+                silently: who resumes further back should know it.
+        """
+        paths = sorted(self._folder.glob("update-*.ckpt"))
+        if not paths:
+            return None
+        path = paths[-1]
+        seal = path.with_suffix(".sha256")
+        if not seal.is_file() or seal.read_text().strip() != sha256_of(path):
+            older = f"go on from {paths[-2].name}" if len(paths) > 1 else "start again"
+            raise CheckpointError(f"{path}: is damaged (its sha256 does not fit); to {older}: rm {path}")
+        return int(path.stem.split("-")[1]), path
+
+    def save(self, trainer: lightning.Trainer) -> None:
+        """Save after the current update: temporary name, fsync, seal, rename; old ones go last."""
+        self._folder.mkdir(parents=True, exist_ok=True)
+        path = self._folder / f"update-{trainer.global_step:08d}.ckpt"
+        temporary = path.with_suffix(".tmp")
+        trainer.save_checkpoint(temporary, weights_only=False)  # all ranks take part, rank 0 writes
+        if not trainer.is_global_zero:
+            return
+        with temporary.open("rb") as file:
+            os.fsync(file.fileno())
+        path.with_suffix(".sha256").write_text(sha256_of(temporary))
+        temporary.replace(path)
+        for old in sorted(self._folder.glob("update-*.ckpt"))[:-_KEPT]:
+            old.unlink()
+            old.with_suffix(".sha256").unlink(missing_ok=True)
+
+
+class RandomStates(lightning.Callback):
+    """Saves and restores what makes the next dropout mask, and the meter, on every rank."""
+
+    def __init__(self, meter: Meter) -> None:
+        self._meter = meter
+        self._loaded: dict[str, Any] | None = None
+
+    def state_dict(self) -> dict[str, Any]:
+        """Collected on all ranks, kept by rank 0 in the checkpoint."""
+        mine = {"cpu": torch.get_rng_state(), "cuda": torch.cuda.get_rng_state_all(), "meter": self._meter.state_dict()}
+        if not (torch.distributed.is_available() and torch.distributed.is_initialized()):
+            return {"ranks": [mine]}
+        gathered: list[Any] = [None] * torch.distributed.get_world_size()
+        torch.distributed.all_gather_object(gathered, mine)
+        return {"ranks": gathered}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Keep them until training starts: building the loaders draws random numbers too."""
+        self._loaded = state_dict
+
+    def on_train_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        """Restore this rank's states; on another number of ranks dropout goes on differently."""
+        if self._loaded is None or len(self._loaded["ranks"]) != trainer.world_size:
+            return
+        mine = self._loaded["ranks"][trainer.global_rank]
+        torch.set_rng_state(mine["cpu"])
+        if mine["cuda"]:
+            torch.cuda.set_rng_state_all(mine["cuda"])
+        self._meter.load_state_dict(mine["meter"])

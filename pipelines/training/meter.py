@@ -1,0 +1,37 @@
+"""Averages over many steps without asking the device for a number at each."""
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+
+
+class Meter:
+    """Weighted sums that turn into averages when read: name → Σ value / Σ weight."""
+
+    def __init__(self) -> None:
+        self._sums: dict[str, Tensor] = {}
+
+    def add(self, values: Mapping[str, tuple[Tensor, Tensor | int]]) -> None:
+        """Add (sum, weight) for each name."""
+        for name, (total, weight) in values.items():
+            pair = torch.stack([total.detach().double(), torch.as_tensor(weight, device=total.device).double()])
+            self._sums[name] = self._sums[name] + pair if name in self._sums else pair
+
+    def read(self) -> dict[str, float]:
+        """The averages so far, over all ranks; the meter is empty afterwards."""
+        averages = {}
+        for name, pair in self._sums.items():
+            if torch.distributed.is_available() and torch.distributed.is_initialized():
+                torch.distributed.all_reduce(pair)
+            averages[name] = float(pair[0] / pair[1])
+        self._sums = {}
+        return averages
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """The sums so far, for a checkpoint between two readings."""
+        return dict(self._sums)
+
+    def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
+        """Go on from saved sums."""
+        self._sums = dict(state)
