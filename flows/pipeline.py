@@ -8,7 +8,6 @@ import sys
 from collections import deque
 from typing import Any
 
-import flows.environment  # noqa: F401  (before Prefect)
 from prefect import flow, get_run_logger, task
 from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State
@@ -17,6 +16,7 @@ from prefect.runtime import flow_run
 from prefect.states import Completed
 from prefect.task_runners import ThreadPoolTaskRunner
 
+import flows.environment  # noqa: F401  (before Prefect)
 from flows.graph import Node, read_graph
 from flows.process import Children
 from flows.slots import Slots
@@ -85,7 +85,9 @@ def pipeline() -> dict[str, str]:
     finally:
         children.stop()
     states = {name: future.state for name, future in futures.items()}
-    failed = [f"{name}: {state.name} {state.message or ''}" for name, state in states.items() if not state.is_completed()]
+    failed = [
+        f"{name}: {state.name} {state.message or ''}" for name, state in states.items() if not state.is_completed()
+    ]
     if failed:
         raise StageFailed("\n".join(failed))
     return {name: state.name or "" for name, state in states.items()}

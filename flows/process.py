@@ -1,13 +1,13 @@
 """Running DVC as a child process that cannot outlive the flow."""
 
+import contextlib
 import os
 import signal
 import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Mapping
-
-from pipelines.supervision import die_with_parent
 
 _GRACE_S = 60.0  # a training saves its checkpoint within an update
 
@@ -30,14 +30,13 @@ class Children:
             if self._stopping:
                 raise RuntimeError("the flow is stopping; nothing new is started")
             process = subprocess.Popen(
-                command,
+                [sys.executable, "-m", "pipelines.supervision", *command],
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,
                 text=True,
                 errors="replace",
                 env={**os.environ, **environment},
                 start_new_session=True,
-                preexec_fn=die_with_parent,
             )
             self._running.add(process)
         try:
@@ -64,10 +63,8 @@ class Children:
 
 
 def _signal(process: subprocess.Popen[str], number: int) -> None:
-    try:
+    with contextlib.suppress(ProcessLookupError):
         os.killpg(process.pid, number)
-    except ProcessLookupError:
-        pass
 
 
 def _alive(process: subprocess.Popen[str]) -> bool:

@@ -79,34 +79,38 @@ def problems_of(document: Document) -> list[str]:
 
 def _spanning_problems(document: Document, values: dict[str, Any], blocks: Mapping[str, Any]) -> Iterator[str]:
     """Rules between sections; only asked when every section is right by itself."""
-
-    def problem(key: str, rule: str, remedy: str) -> str:
-        path = key.split(".")
-        return f"{document.path}:{document.line(path)}: {key} ({document.get(key)!r}) must {rule}; {remedy}"
-
-    longest = values["shards"].max_sentence_tokens + 2
     for name, block in blocks.items():
         key = f"seq2seq.architectures.{name}"
-        if (positions := getattr(block, "max_positions", None)) is not None:
-            if positions < longest:
-                rule = f"be at least shards.max_sentence_tokens + 2 ({longest})"
-                yield problem(f"{key}.max_positions", rule, "raise it or shorten sentences")
-            if positions < values["decoding"].max_length:
-                rule = f"be at least decoding.max_length ({values['decoding'].max_length})"
-                yield problem(f"{key}.max_positions", rule, "raise it or lower decoding.max_length")
+        if hasattr(block, "max_positions"):
+            yield from _position_problems(document, f"{key}.max_positions", values)
         if block.starts_from == "data/bert":
             for size in ("num_layers", "width", "num_heads", "feed_forward_width", "max_positions"):
-                if getattr(block, size) != getattr(values["bert"].model, size):
-                    wanted = getattr(values["bert"].model, size)
-                    yield problem(f"{key}.{size}", f"equal bert.model.{size} ({wanted})", "it starts from that BERT")
+                wanted = getattr(values["bert"].model, size)
+                if getattr(block, size) != wanted:
+                    rule = f"equal bert.model.{size} ({wanted})"
+                    yield _problem(document, f"{key}.{size}", rule, "the architecture starts from that BERT")
     for number, pair in enumerate(values["evaluation"].comparisons):
-        for role in ("system", "baseline"):
-            if getattr(pair, role) not in blocks:
-                line = document.line(["evaluation", "comparisons", number])
-                yield (
-                    f"{document.path}:{line}: evaluation.comparisons.{number}.{role} ({getattr(pair, role)!r}) "
-                    f"must be one of {', '.join(blocks)}; correct it"
-                )
+        for name in {pair.system, pair.baseline} - set(blocks):
+            line = document.line(["evaluation", "comparisons", number])
+            yield (
+                f"{document.path}:{line}: evaluation.comparisons.{number} ({name!r}) must name one of "
+                f"{', '.join(blocks)}; correct it"
+            )
+
+
+def _position_problems(document: Document, key: str, values: dict[str, Any]) -> Iterator[str]:
+    """A table of positions has to hold the longest source and the longest hypothesis."""
+    positions, longest = document.get(key), values["shards"].max_sentence_tokens + 2
+    if positions < longest:
+        rule = f"be at least shards.max_sentence_tokens + 2 ({longest})"
+        yield _problem(document, key, rule, "raise it or lower shards.max_sentence_tokens")
+    if positions < values["decoding"].max_length:
+        rule = f"be at least decoding.max_length ({values['decoding'].max_length})"
+        yield _problem(document, key, rule, "raise it or lower decoding.max_length")
+
+
+def _problem(document: Document, key: str, rule: str, remedy: str) -> str:
+    return f"{document.path}:{document.line(key.split('.'))}: {key} ({document.get(key)!r}) must {rule}; {remedy}"
 
 
 def apply_recipe(recipe: Path, target: Path = PARAMS_FILE) -> list[str]:

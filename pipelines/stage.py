@@ -30,7 +30,7 @@ from pipelines.imports import code_of
 from pipelines.records import Records, write_json
 from pipelines.runfolder import RUNS, RunFolder, describe_input, digest, key_of, sha256_of
 from pipelines.sections import Document, plain, read_document, validate
-from pipelines.supervision import PoliteStop, die_with_parent, exclusive
+from pipelines.supervision import PoliteStop, die_with_parent, exclusive, process_rank
 from pipelines.tracking import Tracker, TrackingParams
 
 T = TypeVar("T")
@@ -164,7 +164,7 @@ def _load(stage: Stage, document: Document) -> tuple[dict[str, Any], Hardware, T
 @contextlib.contextmanager
 def _locked(stage: Stage) -> Iterator[None]:
     """The launching process alone takes the lock; ranks it starts work under it."""
-    if not _is_main_process():
+    if process_rank() > 0:
         yield
         return
     with exclusive(RUNS / stage.instance / "lock"):
@@ -183,7 +183,7 @@ def _run(
     inputs = {name: sha for path in stage.inputs for name, sha in describe_input(path).items()}
     code = {path.as_posix(): sha256_of(path) for path in stage.code()}
     key = key_of(stage.instance, values, inputs, code)
-    folder = RunFolder.open(stage.instance, key, clean=_is_main_process())
+    folder = RunFolder.open(stage.instance, key, clean=process_rank() == 0)
     origin = {"seed": values.get("seed"), "params": digest(values)[:16], "data": digest(inputs)[:16]}
     environment = _environment(hardware)
     write_json(folder.path / "origin.json", {**origin, **environment, "key": key})
@@ -211,12 +211,8 @@ def _run(
     return 0
 
 
-def _is_main_process() -> bool:
-    return all(int(os.environ.get(name, 0)) == 0 for name in ("LOCAL_RANK", "NODE_RANK", "RANK"))
-
-
 def _commit(run: StageRun, metrics: Metrics) -> None:
-    if not _is_main_process():
+    if process_rank() > 0:
         return
     write_json(run.work / "metrics.json", {"origin": run.origin, **metrics})
     if curves := run.metrics.read():

@@ -33,6 +33,11 @@ def die_with_parent(signal_number: int = signal.SIGTERM) -> None:
         os.kill(os.getpid(), signal_number)
 
 
+def process_rank() -> int:
+    """Number of this process among those Lightning, torchrun or SLURM started for one training; 0 launches."""
+    return max(int(os.environ.get(name, "0")) for name in ("LOCAL_RANK", "NODE_RANK", "RANK"))
+
+
 class PoliteStop:
     """SIGTERM and SIGINT as a request to stop.
 
@@ -93,9 +98,15 @@ def _acquire(handle: int, path: Path, patience_s: float) -> None:
             holder = os.pread(handle, 32, 0).decode(errors="replace") or "unknown"
         if time.monotonic() > deadline:
             raise BusyError(
-                f"{path}: process {holder} is running this stage in this checkout; wait for it or stop it (kill {holder})"
+                f"{path}: process {holder} is running this stage in this checkout; "
+                f"wait for it or stop it (kill {holder})"
             )
         if not said:
             print(f"waiting for process {holder}, which holds {path}", flush=True)
             said = True
         time.sleep(0.2)
+
+
+if __name__ == "__main__":  # python -m pipelines.supervision COMMAND …: a command that dies with who started it
+    die_with_parent()
+    os.execvp(sys.argv[1], sys.argv[1:])

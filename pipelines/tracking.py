@@ -14,6 +14,7 @@ from typing import Any, Literal
 from pydantic import Field
 
 from pipelines.sections import Section
+from pipelines.supervision import process_rank
 
 
 class TrackingParams(Section):
@@ -37,7 +38,7 @@ class Tracker:
         """
         self._run: Any = None
         mode = os.environ.get("WANDB_MODE", params.mode)
-        if mode != "disabled" and int(os.environ.get("LOCAL_RANK", 0)) == 0:
+        if mode != "disabled" and process_rank() == 0:
             self._safely(lambda: self._start(params, folder, mode, identity))
 
     def _start(self, params: TrackingParams, folder: Path, mode: str, identity: Mapping[str, Any]) -> None:

@@ -35,7 +35,13 @@ def num_draws(max_length: int, params: MaskingParams) -> int:
 
 
 def mask(
-    tokens: Ints, lengths: Ints, draws: npt.NDArray[np.float64], params: MaskingParams, *, max_length: int, vocab_size: int
+    tokens: Ints,
+    lengths: Ints,
+    draws: npt.NDArray[np.float64],
+    params: MaskingParams,
+    *,
+    max_length: int,
+    vocab_size: int,
 ) -> Masked:
     """Hide exactly ``min(max_predictions, max(1, round(length · rate)))`` tokens of each row, never special ones.
 

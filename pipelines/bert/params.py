@@ -34,7 +34,9 @@ class SegmentParams(Section):
     @model_validator(mode="after")
     def _ordered(self) -> "SegmentParams":
         if self.min_sentences > self.max_sentences:
-            raise ValueError(f"min_sentences ({self.min_sentences}) must not exceed max_sentences ({self.max_sentences})")
+            raise ValueError(
+                f"min_sentences ({self.min_sentences}) must not exceed max_sentences ({self.max_sentences})"
+            )
         return self
 
 

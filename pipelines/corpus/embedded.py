@@ -195,7 +195,11 @@ class Author:
 
     def _going(self) -> tuple[str, str, str]:
         who, place = self._singular(), self._place()
-        return f"{who.english()} goes into {place.english()}", f"{who.german('nominative')} geht {place.located('accusative')}", "."
+        return (
+            f"{who.english()} goes into {place.english()}",
+            f"{who.german('nominative')} geht {place.located('accusative')}",
+            ".",
+        )
 
     def _placing(self) -> tuple[str, str, str]:
         movable = [thing for thing in self._cast.things if thing.noun.placing]
@@ -203,9 +207,10 @@ class Author:
         if not movable or not others:
             return self._statement()
         thing, beside, who = self._mention(movable[0]), self._mention(self._pick(others)), self._singular()
+        puts = _PLACING[thing.noun.placing]
         return (
             f"{who.english()} puts {thing.english()} next to {beside.english()}",
-            f"{who.german('nominative')} {_PLACING[thing.noun.placing]} {thing.german('accusative')} neben {beside.german('accusative')}",
+            f"{who.german('nominative')} {puts} {thing.german('accusative')} neben {beside.german('accusative')}",
             ".",
         )
 

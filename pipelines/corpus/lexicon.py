@@ -103,7 +103,7 @@ def read_lexicon(folder: Path) -> Lexicon:
         names = row.pop("adjectives").split(",")
         if unknown := [name for name in names if name not in adjectives]:
             raise DataError(
-                f"{folder / 'nouns.tsv'}:{number}: adjective ({unknown[0]!r}) must stand in adjectives.tsv; add it there"
+                f"{folder / 'nouns.tsv'}:{number}: adjective ({unknown[0]!r}) must stand in adjectives.tsv; add it"
             )
         nouns.append(Noun(**row, adjectives=tuple(adjectives[name] for name in names)))
     verbs = tuple(Verb(**row) for row in _rows(folder / "verbs.tsv"))
@@ -120,5 +120,7 @@ def _rows(path: Path) -> list[dict[str, str]]:
         raise DataError(f"{path}:1: columns ({header}) must be {', '.join(COLUMNS[path.name])}; correct the header")
     for number, row in enumerate(table, start=2):
         if len(row) != len(header):
-            raise DataError(f"{path}:{number}: row ({row}) must have {len(header)} columns separated by tabs; correct it")
+            raise DataError(
+                f"{path}:{number}: row ({row}) must have {len(header)} columns separated by tabs; correct it"
+            )
     return [dict(zip(header, ("" if cell == "-" else cell for cell in row), strict=True)) for row in table]

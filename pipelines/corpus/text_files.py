@@ -24,7 +24,7 @@ def inspect(params: CorpusParams, reader: FilesReader) -> None:
     for files in (*reader.documents.values(), *reader.pairs.values()):
         for language in params.languages:
             _require(Path(params.raw) / files[language])
-    for split, files in reader.pairs.items():
+    for files in reader.pairs.values():
         paths = [Path(params.raw) / files[language] for language in params.languages]
         _require_aligned(paths, [sum(1 for _ in _raw_lines(path)) for path in paths])
     for files in reader.documents.values():
@@ -32,8 +32,8 @@ def inspect(params: CorpusParams, reader: FilesReader) -> None:
             path = Path(params.raw) / files[language]
             if not _has_two_documents(path):
                 raise DataError(
-                    f"{path}: number of documents (1) must be at least 2, NSP takes its negatives from another document; "
-                    "put a blank line between documents"
+                    f"{path}: number of documents (1) must be at least 2, NSP takes its negatives from "
+                    "another document; put a blank line between documents"
                 )
 
 
@@ -67,7 +67,9 @@ def read_corpus(params: CorpusParams, reader: FilesReader, cache: Path) -> Corpu
 
 def _require(path: Path) -> None:
     if not path.is_file():
-        raise DataError(f"{path}: no such file; put it there (README, «Your own text») or correct corpus.reader in params.yaml")
+        raise DataError(
+            f"{path}: no such file; put it there (README, «Your own text») or correct corpus.reader in params.yaml"
+        )
     if path.stat().st_size == 0:
         raise DataError(f"{path}: is empty; put text into it or take it out of corpus.reader in params.yaml")
 
@@ -131,9 +133,7 @@ def _documents(lines: list[str]) -> DocumentList:
     return [document for document in documents if document]
 
 
-def _without_unusable(
-    pairs: list[tuple[str, str]], max_words: int, dropped: Counter[str]
-) -> list[tuple[str, str]]:
+def _without_unusable(pairs: list[tuple[str, str]], max_words: int, dropped: Counter[str]) -> list[tuple[str, str]]:
     kept = []
     for pair in pairs:
         if reason := _reason_to_drop(pair, max_words):

@@ -122,7 +122,9 @@ def _first_step(model: StepModel, source_BS: Tensor, lengths_B: Tensor, options:
 
 def _log_probabilities(model: StepModel, tokens_N: Tensor, state: State, B: int) -> tuple[Tensor, State]:
     logits_NV, state = model.step(tokens_N, state)
-    log_probability_NV = logits_NV.float().log_softmax(dim=-1) if logits_NV.dtype != torch.double else logits_NV.log_softmax(-1)
+    log_probability_NV = (
+        logits_NV.float().log_softmax(dim=-1) if logits_NV.dtype != torch.double else logits_NV.log_softmax(-1)
+    )
     if log_probability_NV.isnan().any():
         raise FloatingPointError("beam search: the model's logits must be numbers, some are NaN; look at its training")
     return log_probability_NV.view(B, -1, log_probability_NV.shape[-1]), state

@@ -16,7 +16,7 @@ from pipelines.tokenizer.special_tokens import PAD, START
 def log_probabilities(
     model: Seq2SeqModel, source_BS: Tensor, lengths_B: Tensor, targets: Sequence[Sequence[int]]
 ) -> list[float]:
-    """log P(target | source) of each pair, in nats."""
+    """Log P(target | source) of each pair, in nats."""
     T = max(map(len, targets))
     labels_BT = torch.full((len(targets), T), PAD, device=source_BS.device)
     for row, target in enumerate(targets):

@@ -33,7 +33,9 @@ def compare(
     test = PairedTest(named, _metrics(), [list(references)], test_type="bs", n_samples=num_resamples)
     _, results = test()
     comparison = {}
-    for name, (base, other) in ((name.lower().removesuffix("2"), pair) for name, pair in results.items() if name != "System"):
+    for name, (base, other) in (
+        (name.lower().removesuffix("2"), pair) for name, pair in results.items() if name != "System"
+    ):
         difference, p_value = float(other.score - base.score), float(other.p_value)
         comparison[name] = {"difference": round(difference, 4), "p_value": round(p_value, 4)}
     return comparison

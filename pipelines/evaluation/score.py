@@ -45,7 +45,7 @@ def score(run: StageRun) -> Metrics:
         for name in (pair.system, pair.baseline):
             if name not in hypotheses:
                 raise ParamsError(
-                    f"params.yaml: evaluation.comparisons ({name!r}) must name one of {', '.join(hypotheses)}; correct it"
+                    f"params.yaml: evaluation.comparisons ({name!r}) must be one of {', '.join(hypotheses)}; correct it"
                 )
         system, baseline = hypotheses[pair.system]["beam"], hypotheses[pair.baseline]["beam"]
         result = compare(system, baseline, references, params.num_resamples)

@@ -26,8 +26,16 @@ def bert_table(results: Results) -> list[list[str]]:
     bert = results.bert
     return [
         ["BERT, held-out documents", "accuracy", "trivial baseline"],
-        ["masked tokens (MLM)", _percent(bert["valid_mlm_accuracy"]), f"{_percent(bert['mlm_accuracy_unigram'])} unigram"],
-        ["next sentence (NSP)", _percent(bert["valid_nsp_accuracy"]), f"{_percent(bert['nsp_accuracy_majority'])} majority"],
+        [
+            "masked tokens (MLM)",
+            _percent(bert["valid_mlm_accuracy"]),
+            f"{_percent(bert['mlm_accuracy_unigram'])} unigram",
+        ],
+        [
+            "next sentence (NSP)",
+            _percent(bert["valid_nsp_accuracy"]),
+            f"{_percent(bert['nsp_accuracy_majority'])} majority",
+        ],
     ]
 
 
@@ -66,7 +74,9 @@ def tables_markdown(results: Results) -> str:
 
 def model_card(results: Results, languages: tuple[str, str]) -> str:
     """``model_card.md``: what the models are, from what, and how good."""
-    origins = [[name, *(str(origin[key]) for key in ("seed", "params", "data"))] for name, origin in results.origins.items()]
+    origins = [
+        [name, *(str(origin[key]) for key in ("seed", "params", "data"))] for name, origin in results.origins.items()
+    ]
     sizes = results.corpus["documents"]
     documents = ", ".join(f"{sizes[name]['documents']} {name}" for name in sizes)
     pairs = ", ".join(f"{count} {split}" for split, count in results.corpus["pairs"].items())
@@ -98,7 +108,8 @@ def html_page(results: Results, samples: list[Sample]) -> str:
 <html lang="en"><head><meta charset="utf-8"><title>Maskline report</title>
 <style>
 body {{ font: 16px/1.5 system-ui, sans-serif; max-width: 62rem; margin: 2rem auto; padding: 0 1rem; color: #222 }}
-table {{ border-collapse: collapse; margin: 1rem 0 }} th, td {{ border: 1px solid #ccc; padding: .3rem .7rem; text-align: left }}
+table {{ border-collapse: collapse; margin: 1rem 0 }}
+th, td {{ border: 1px solid #ccc; padding: .3rem .7rem; text-align: left }}
 th {{ background: #f4f4f4 }} img {{ max-width: 100%; margin: .5rem 0 }} dd {{ margin: 0 0 .2rem 2rem }}
 </style></head><body>
 <h1>Maskline report</h1>

@@ -30,7 +30,9 @@ def _bert_curves(results: Results, folder: Path) -> None:
     figure, axes = pyplot.subplots(figsize=(6, 3.5))
     for name, baseline, colour in (("mlm", "unigram", "tab:blue"), ("nsp", "majority", "tab:orange")):
         axes.plot(*_series(points, f"{name}_accuracy"), color=colour, label=name)
-        axes.axhline(results.bert[f"{name}_accuracy_{baseline}"], color=colour, linestyle=":", label=f"{name} {baseline}")
+        axes.axhline(
+            results.bert[f"{name}_accuracy_{baseline}"], color=colour, linestyle=":", label=f"{name} {baseline}"
+        )
     axes.set(xlabel="update", ylabel="accuracy", title="BERT: accuracy beside trivial baselines", ylim=(0, 1))
     _save(figure, folder / "bert_accuracy.png")
 

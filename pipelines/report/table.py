@@ -48,7 +48,9 @@ def render(table: list[list[str]]) -> str:
     widths = [max(_width(row[column]) for row in table) for column in range(len(table[0]))]
     lines = []
     for row in table:
-        cells = [_pad(cell, width, right=column > 0) for column, (cell, width) in enumerate(zip(row, widths, strict=True))]
+        cells = [
+            _pad(cell, width, right=column > 0) for column, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ]
         lines.append("  ".join(cells).rstrip())
     return "\n".join([lines[0], "─" * (sum(widths) + 2 * len(widths) - 2), *lines[1:]])
 

@@ -38,7 +38,9 @@ class WordPieceTokenizer:
         try:
             tokenizer = Tokenizer.from_file(str(path))
         except Exception as error:  # tokenizers raises bare Exception
-            raise DataError(f"{path}: cannot be read ({error}); run the tokenizer stage (dvc repro tokenizer)") from None
+            raise DataError(
+                f"{path}: cannot be read ({error}); run the tokenizer stage (dvc repro tokenizer)"
+            ) from None
         for index, token in enumerate(SPECIAL_TOKENS):
             if tokenizer.token_to_id(token) != index:
                 raise DataError(f"{path}: {token} must have id {index}; train the tokenizer with this project")

@@ -83,7 +83,9 @@ def save(vocabulary: dict[str, int], params: TokenizerParams, folder: Path) -> N
     """``tokenizer.json`` and what else `transformers` reads, and ``vocab.txt`` for eyes."""
     from tokenizers import Tokenizer, decoders, models, processors
 
-    tokenizer = Tokenizer(models.WordPiece(vocab=vocabulary, unk_token=SPECIAL_TOKENS[UNK], max_input_chars_per_word=100))
+    tokenizer = Tokenizer(
+        models.WordPiece(vocab=vocabulary, unk_token=SPECIAL_TOKENS[UNK], max_input_chars_per_word=100)
+    )
     tokenizer.normalizer, tokenizer.pre_tokenizer = _text_rules(params)
     tokenizer.decoder = decoders.WordPiece(prefix="##")
     tokenizer.post_processor = processors.BertProcessing(("[SEP]", SEP), ("[CLS]", CLS))

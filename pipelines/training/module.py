@@ -51,6 +51,14 @@ class TrainingModule(lightning.LightningModule):
         self.num_tokens += batch.num_tokens
         return loss
 
+    def configure_gradient_clipping(self, optimizer: Any, *_: Any, **__: Any) -> None:
+        """Clip the global norm, and keep it for the curves.
+
+        Here and not by Lightning, which refuses a fused optimizer under bf16 although nothing is scaled there.
+        """
+        norm = torch.nn.utils.clip_grad_norm_(self.network.parameters(), self.params.gradient_clip)
+        self.meter.add({"gradient_norm": (norm, 1)})
+
     @torch.no_grad()
     def validate(self) -> dict[str, float]:
         """Averages over the validation batches, names prefixed with ``valid_``; every rank measures all of them."""

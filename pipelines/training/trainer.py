@@ -74,8 +74,8 @@ def rank_and_world_size(hardware: Hardware) -> tuple[int, int]:
     Lightning starts ranks with LOCAL_RANK and NODE_RANK set; torchrun and SLURM set RANK.
     """
     world_size = hardware.devices * hardware.num_nodes
-    node, local = int(os.environ.get("NODE_RANK", 0)), int(os.environ.get("LOCAL_RANK", 0))
-    return int(os.environ.get("RANK", node * hardware.devices + local)), world_size
+    node, local = int(os.environ.get("NODE_RANK", "0")), int(os.environ.get("LOCAL_RANK", "0"))
+    return int(os.environ.get("RANK", str(node * hardware.devices + local))), world_size
 
 
 def _trainer(module: TrainingModule, run: StageRun, callbacks: list[lightning.Callback]) -> lightning.Trainer:
@@ -87,7 +87,6 @@ def _trainer(module: TrainingModule, run: StageRun, callbacks: list[lightning.Ca
         strategy=hardware.strategy,
         precision=params.precision,
         max_steps=params.updates,
-        gradient_clip_val=params.gradient_clip,
         callbacks=callbacks,
         default_root_dir=run.folder.path,
         deterministic=True,

@@ -29,7 +29,7 @@ class AdditiveAttention(nn.Module):
             memory_BSD: encoder states h.
             mask_BS: True on real source tokens.
         """
-        B, S, D = memory_BSD.shape
+        B, _, D = memory_BSD.shape
         query_BW1D = self.query(state_ND).view(B, -1, 1, D)
         energy_BWS = self.energy(torch.tanh(query_BW1D + key_BSD[:, None])).squeeze(-1)
         weight_BWS = energy_BWS.masked_fill(~mask_BS[:, None], float("-inf")).softmax(dim=-1)

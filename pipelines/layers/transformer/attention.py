@@ -37,7 +37,13 @@ class MultiHeadAttention(nn.Module):
         return self._split(self.key(memory_BSD)), self._split(self.value(memory_BSD))
 
     def forward(
-        self, query_BTD: Tensor, key_BHSK: Tensor, value_BHSK: Tensor, *, mask: Tensor | None = None, causal: bool = False
+        self,
+        query_BTD: Tensor,
+        key_BHSK: Tensor,
+        value_BHSK: Tensor,
+        *,
+        mask: Tensor | None = None,
+        causal: bool = False,
     ) -> Tensor:
         """Attend.
 

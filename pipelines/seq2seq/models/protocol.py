@@ -65,7 +65,7 @@ class Seq2SeqModel(nn.Module, ABC):
 
     def _kind(self, name: str) -> Belongs:
         declared = self.belongs()
-        prefix = name.split(".")[0]
+        prefix = name.split(".", maxsplit=1)[0]
         assert prefix in declared, f"{type(self).__name__}: state tensor {name} is not declared in belongs()"
         return declared[prefix]
 

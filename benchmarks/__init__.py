@@ -1,0 +1,1 @@
+"""Ours against peers and budgets; never part of the test run."""
