@@ -77,9 +77,9 @@ def pipeline() -> dict[str, str]:
     futures: dict[str, PrefectFuture[Any]] = {}
     try:
         for node in nodes:
-            futures[node.name] = run_stage.with_options(name=node.name).submit(
-                node, slots, children, flow_run.name or "flow", wait_for=[futures[name] for name in node.depends_on]
-            )
+            upstream = [futures[name] for name in node.depends_on]
+            stage: Any = run_stage.with_options(name=node.name)
+            futures[node.name] = stage.submit(node, slots, children, flow_run.name or "flow", wait_for=upstream)
         for future in futures.values():
             future.wait()
     finally:
@@ -94,5 +94,5 @@ def pipeline() -> dict[str, str]:
 
 
 if __name__ == "__main__":
-    workers = len(read_graph()) + 1
-    pipeline.with_options(task_runner=ThreadPoolTaskRunner(max_workers=workers))()
+    runner: Any = ThreadPoolTaskRunner(max_workers=len(read_graph()) + 1)
+    pipeline.with_options(task_runner=runner)()

@@ -89,7 +89,7 @@ class StageRun:
         """A declared section, as its schema."""
         value = self.params[path]
         assert not isinstance(schema, type) or isinstance(value, schema), (path, schema)
-        return value  # type: ignore[no-any-return]
+        return value
 
     @property
     def seed(self) -> int:

@@ -63,7 +63,7 @@ class Bert(nn.Module):
 
     def mlm_hidden(self, hidden_BTD: Tensor, positions_M: Tensor) -> Tensor:
         """Inputs [M, D] of the output layer at flat positions (row · T + column) of the batch."""
-        return self.mlm_transform(hidden_BTD.flatten(0, 1)[positions_M])  # type: ignore[no-any-return]
+        return self.mlm_transform(hidden_BTD.flatten(0, 1)[positions_M])
 
     def mlm_logits(self, hidden_BTD: Tensor) -> Tensor:
         """Logits [B, T, V] at every position; training asks for the masked ones only."""
@@ -71,4 +71,4 @@ class Bert(nn.Module):
 
     def nsp_logits(self, pooled_BD: Tensor) -> Tensor:
         """Logits [B, 2]: 0 the second segment follows the first, 1 it is from another document."""
-        return self.nsp(pooled_BD)  # type: ignore[no-any-return]
+        return self.nsp(pooled_BD)

@@ -160,6 +160,7 @@ class Author:
     def _quality(self) -> tuple[str, str, str]:
         subject = self._pick((*self._cast.things, *self._cast.roles))
         bare, adjective = replace(subject, adjective=None), subject.adjective
+        assert adjective is not None  # everybody in the cast has one
         be, sein = ("are", "sind") if subject.plural else ("is", "ist")
         return (
             f"{bare.english()} {be} {adjective.english}",

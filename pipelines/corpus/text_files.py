@@ -56,11 +56,11 @@ def read_corpus(params: CorpusParams, reader: FilesReader, cache: Path) -> Corpu
         for split, files in reader.documents.items()
         for language in params.languages
     }
-    pairs = {}
+    pairs: dict[str, list[tuple[str, str]]] = {}
     for split, files in reader.pairs.items():
         sides = [_read_lines(raw / files[language], cache) for language in params.languages]
         _require_aligned([raw / files[language] for language in params.languages], [len(side) for side in sides])
-        all_pairs = list(zip(*sides, strict=True))
+        all_pairs = list(zip(sides[0], sides[1], strict=True))
         pairs[split] = all_pairs if split == "test" else _without_unusable(all_pairs, reader.max_words, dropped)
     return Corpus(params.languages, documents, pairs, dropped)
 

@@ -3,9 +3,12 @@
 from collections.abc import Sequence
 from typing import Any
 
-from sacrebleu.metrics import BLEU, CHRF
 from sacrebleu.metrics.base import Metric
-from sacrebleu.significance import PairedTest
+from sacrebleu.metrics.bleu import BLEU
+from sacrebleu.metrics.chrf import CHRF
+from sacrebleu.significance import PairedTest, Result
+
+_OUR_NAMES = {"BLEU": "bleu", "chrF2": "chrf"}
 
 
 def scores(hypotheses: Sequence[str], references: Sequence[str], num_resamples: int) -> dict[str, Any]:
@@ -29,15 +32,14 @@ def compare(
     system: Sequence[str], baseline: Sequence[str], references: Sequence[str], num_resamples: int
 ) -> dict[str, dict[str, float]]:
     """Metric → difference (system − baseline, in points) and p-value of the paired bootstrap."""
-    named = [("baseline", list(baseline)), ("system", list(system))]
+    named: list[tuple[str, Sequence[str]]] = [("baseline", list(baseline)), ("system", list(system))]
     test = PairedTest(named, _metrics(), [list(references)], test_type="bs", n_samples=num_resamples)
-    _, results = test()
+    _, columns = test()
     comparison = {}
-    for name, (base, other) in (
-        (name.lower().removesuffix("2"), pair) for name, pair in results.items() if name != "System"
-    ):
-        difference, p_value = float(other.score - base.score), float(other.p_value)
-        comparison[name] = {"difference": round(difference, 4), "p_value": round(p_value, 4)}
+    for name, (base, other) in columns.items():
+        if isinstance(base, Result) and isinstance(other, Result) and other.p_value is not None:
+            difference = round(float(other.score - base.score), 4)
+            comparison[_OUR_NAMES[name]] = {"difference": difference, "p_value": round(float(other.p_value), 4)}
     return comparison
 
 

@@ -24,7 +24,10 @@ def linear_cross_entropy(
         The smoothed loss (differentiable), the plain negative log-likelihood, and how many tokens the
         largest logit gets right; three scalars, all sums over the N tokens.
     """
-    return _LinearCrossEntropy.apply(hidden_ND, weight_VD, bias_V, targets_N, label_smoothing)  # type: ignore[no-any-return]
+    result: tuple[Tensor, Tensor, Tensor] = _LinearCrossEntropy.apply(  # type: ignore[no-untyped-call]
+        hidden_ND, weight_VD, bias_V, targets_N, label_smoothing
+    )
+    return result
 
 
 class _LinearCrossEntropy(torch.autograd.Function):
@@ -65,7 +68,7 @@ class _LinearCrossEntropy(torch.autograd.Function):
         return loss, likelihood, correct
 
     @staticmethod
-    @once_differentiable  # type: ignore[untyped-decorator]
+    @once_differentiable
     def backward(ctx: Any, d_loss: Tensor, *_: Tensor) -> tuple[Tensor | None, ...]:
         d_hidden, d_weight, d_bias = ctx.saved_tensors
         return d_hidden * d_loss, d_weight * d_loss, d_bias * d_loss, None, None

@@ -61,7 +61,7 @@ class WordPieceTokenizer:
         for index in ids:
             if index < NUM_SPECIAL_TOKENS and index != UNK:
                 continue
-            piece = self._tokenizer.id_to_token(int(index))
+            piece = self._tokenizer.id_to_token(int(index)) or SPECIAL_TOKENS[UNK]
             if piece.startswith("##") and words:
                 words[-1] += piece[2:]
             else:

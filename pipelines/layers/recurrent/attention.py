@@ -18,7 +18,7 @@ class AdditiveAttention(nn.Module):
 
     def keys(self, memory_BSD: Tensor) -> Tensor:
         """U h, which no step changes: [B, S, D]."""
-        return self.key(memory_BSD)  # type: ignore[no-any-return]
+        return self.key(memory_BSD)
 
     def forward(self, state_ND: Tensor, key_BSD: Tensor, memory_BSD: Tensor, mask_BS: Tensor) -> Tensor:
         """Contexts [N, D] of N = B·W states; the memory stands once per sentence.

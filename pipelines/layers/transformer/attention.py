@@ -66,7 +66,7 @@ class MultiHeadAttention(nn.Module):
             dropout_p=self.dropout if self.training else 0.0,
         )
         B, _, T, _ = heads_BHTK.shape
-        return self.output(heads_BHTK.transpose(1, 2).reshape(B, T, -1))  # type: ignore[no-any-return]
+        return self.output(heads_BHTK.transpose(1, 2).reshape(B, T, -1))
 
     def for_beams(self, query_ND: Tensor, key_BHSK: Tensor, value_BHSK: Tensor, mask_B11S: Tensor) -> Tensor:
         """Attention of W hypotheses per sentence to memory that stands there once: [B·W, 1, D] → the same.
@@ -75,7 +75,7 @@ class MultiHeadAttention(nn.Module):
         """
         B = key_BHSK.shape[0]
         query_BWD = query_ND.reshape(B, -1, query_ND.shape[-1])
-        return self(query_BWD, key_BHSK, value_BHSK, mask=mask_B11S).reshape(query_ND.shape)  # type: ignore[no-any-return]
+        return self(query_BWD, key_BHSK, value_BHSK, mask=mask_B11S).reshape(query_ND.shape)
 
     def _split(self, x_BTD: Tensor) -> Tensor:
         B, T, D = x_BTD.shape

@@ -39,7 +39,7 @@ class FeedForward(nn.Module):
         self.activation = nn.GELU() if shape.activation == "gelu" else nn.ReLU()
 
     def forward(self, x_BTD: Tensor) -> Tensor:
-        return self.outer(self.activation(self.inner(x_BTD)))  # type: ignore[no-any-return]
+        return self.outer(self.activation(self.inner(x_BTD)))
 
 
 class EncoderBlock(nn.Module):
@@ -118,8 +118,8 @@ class DecoderBlock(nn.Module):
 
 def _feed_forward(block: EncoderBlock | DecoderBlock, x_BTD: Tensor) -> Tensor:
     if block.pre:
-        return x_BTD + block.dropout(block.feed_forward(block.feed_forward_norm(x_BTD)))  # type: ignore[no-any-return]
-    return block.feed_forward_norm(x_BTD + block.dropout(block.feed_forward(x_BTD)))  # type: ignore[no-any-return]
+        return x_BTD + block.dropout(block.feed_forward(block.feed_forward_norm(x_BTD)))
+    return block.feed_forward_norm(x_BTD + block.dropout(block.feed_forward(x_BTD)))
 
 
 def initialize_like_bert(module: nn.Module, deviation: float) -> None:

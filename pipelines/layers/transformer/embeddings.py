@@ -36,6 +36,7 @@ class Embeddings(nn.Module):
     ) -> None:
         super().__init__()
         self.token = nn.Embedding(vocab_size, width)
+        self.table_PD: Tensor
         if positions == "learned":
             self.position = nn.Embedding(max_positions, width)
         else:
@@ -56,7 +57,7 @@ class Embeddings(nn.Module):
             x_BTD = x_BTD + (self.segment.weight[0] if types_BT is None else self.segment(types_BT))
         if self.norm is not None:
             x_BTD = self.norm(x_BTD)
-        return self.dropout(x_BTD)  # type: ignore[no-any-return]
+        return self.dropout(x_BTD)
 
 
 def sinusoids(num_positions: int, width: int) -> Tensor:

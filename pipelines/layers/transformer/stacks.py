@@ -3,6 +3,8 @@
 Shapes: B sentences, N hypotheses, S source length, T target length, D width, H heads, K head width.
 """
 
+from collections.abc import Iterator
+
 from torch import Tensor, nn
 
 from pipelines.layers.transformer.attention import padding_mask
@@ -44,12 +46,12 @@ class Decoder(nn.Module):
         x_BTD = self.embeddings(inputs_BT)
         for block in self.blocks:
             x_BTD = block(x_BTD, memory_BSD, mask_B11S)
-        return self.norm(x_BTD)  # type: ignore[no-any-return]
+        return self.norm(x_BTD)
 
     def start(self, memory_BSD: Tensor, mask_B11S: Tensor) -> Cache:
         """Empty self-attention caches, and the memory's keys and values, made once."""
         state: Cache = {"mask": mask_B11S}
-        for number, block in enumerate(self.blocks):
+        for number, block in enumerate(self._decoder_blocks()):
             state[f"memory_key.{number}"], state[f"memory_value.{number}"] = block.cross_attention.keys_and_values(
                 memory_BSD
             )
@@ -61,8 +63,13 @@ class Decoder(nn.Module):
         """One position after those in the caches: [N, D] and the longer caches."""
         state = dict(state)
         x_N1D = self.embeddings(tokens_N[:, None], first_position=state["key.0"].shape[2])
-        for number, block in enumerate(self.blocks):
+        for number, block in enumerate(self._decoder_blocks()):
             cache = state[f"key.{number}"], state[f"value.{number}"]
             memory = state[f"memory_key.{number}"], state[f"memory_value.{number}"]
             x_N1D, (state[f"key.{number}"], state[f"value.{number}"]) = block.step(x_N1D, cache, memory, state["mask"])
         return self.norm(x_N1D)[:, 0], state
+
+    def _decoder_blocks(self) -> Iterator[DecoderBlock]:
+        for block in self.blocks:
+            assert isinstance(block, DecoderBlock)
+            yield block

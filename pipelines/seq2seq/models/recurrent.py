@@ -88,7 +88,7 @@ class Model(Seq2SeqModel):
         return torch.cat(states, dim=1), torch.stack(contexts, dim=1)
 
     def _read(self, state: Tensor, context: Tensor, embedded: Tensor) -> Tensor:
-        return self.dropout(torch.tanh(self.readout(torch.cat([state, context, embedded], dim=-1))))  # type: ignore[no-any-return]
+        return self.dropout(torch.tanh(self.readout(torch.cat([state, context, embedded], dim=-1))))
 
     def start(self, source_BS: Tensor, lengths_B: Tensor) -> State:
         """See `Seq2SeqModel.start`."""

@@ -67,7 +67,7 @@ class Model(Seq2SeqModel):
 
     def hidden(self, source_BS: Tensor, lengths_B: Tensor, inputs_BT: Tensor) -> Tensor:
         """See `Seq2SeqModel.hidden`."""
-        return self.decoder(inputs_BT, *self.encoder(source_BS, lengths_B))  # type: ignore[no-any-return]
+        return self.decoder(inputs_BT, *self.encoder(source_BS, lengths_B))
 
     def start(self, source_BS: Tensor, lengths_B: Tensor) -> State:
         """See `Seq2SeqModel.start`."""
