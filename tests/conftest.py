@@ -1,0 +1,78 @@
+"""Fixtures: a copy of the project with tiny params, run once by real DVC."""
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+QUIET = {
+    "WANDB_MODE": "offline",
+    "HF_HUB_OFFLINE": "1",
+    "DO_NOT_TRACK": "1",
+    "DVC_NO_ANALYTICS": "1",
+    "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+    "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+}
+os.environ.update(QUIET)
+Run = Callable[..., subprocess.CompletedProcess[str]]
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--corpora", default="", help="folder with multi30k/ for tests marked corpora")
+
+
+def run_in(folder: Path, *command: str, check: bool = True, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Run a command to its end and keep what it printed."""
+    result = subprocess.run(
+        command, cwd=folder, env={**os.environ, **environment}, capture_output=True, text=True, timeout=300, check=False
+    )
+    if check:
+        assert result.returncode == 0, f"{command} ended with {result.returncode}\n{result.stdout}\n{result.stderr}"
+    return result
+
+
+def copy_project(folder: Path) -> Path:
+    """The project's own files as a fresh git and DVC checkout, with tiny params applied."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in ("pipelines", "flows"):
+        shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copytree(ROOT / "data/raw/embedded", folder / "data/raw/embedded")
+    for name in ("params.yaml", "dvc.yaml", ".gitignore", ".dvcignore", "tests/params.tiny.yaml"):
+        shutil.copy(ROOT / name, folder / Path(name).name)
+    shutil.copytree(ROOT / "recipes", folder / "recipes")
+    run_in(folder, "git", "init", "-q")
+    run_in(folder, "dvc", "init", "-q")
+    run_in(folder, sys.executable, "-m", "pipelines.params", "apply", "params.tiny.yaml")
+    run_in(folder, "git", "add", "-A")
+    run_in(folder, "git", "-c", "user.name=t", "-c", "user.email=t@localhost", "commit", "-qm", "tiny")
+    return folder
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A fresh tiny project, nothing computed, as the current folder."""
+    folder = copy_project(tmp_path / "project")
+    monkeypatch.chdir(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def reproduced(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A tiny project after one whole ``dvc repro``; tests only look at it."""
+    folder = copy_project(tmp_path_factory.mktemp("reproduced") / "project")
+    run_in(folder, "dvc", "repro")
+    return folder
+
+
+@pytest.fixture
+def reproduced_copy(reproduced: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A copy of the reproduced project, its cache and run folders included, to change at will."""
+    folder = tmp_path / "project"
+    shutil.copytree(reproduced, folder, symlinks=True)
+    monkeypatch.chdir(folder)
+    return folder

@@ -1,0 +1,109 @@
+"""Document and pair files of users, good and bad."""
+
+import gzip
+from pathlib import Path
+
+import pytest
+
+from pipelines.corpus.corpus import Corpus, read_documents
+from pipelines.corpus.params import CorpusParams, FilesReader
+from pipelines.corpus.text_files import inspect, read_corpus
+from pipelines.errors import DataError
+
+GOOD = {
+    "docs.en.txt": "One a.\nOne b.\n\n\nTwo a.\nTwo b.\n",
+    "docs.de.txt.gz": "Eins a.\nEins b.\n\nZwei a.\n",
+    "train.en": "A  dog\u2028barks.\nCafe\u0301.\nLong word word word word word.\n\n",
+    "train.de": "Ein Hund bellt.\nCafé.\nLang.\nLeer.\n",
+    "test.en.gz": "A test.\n",
+    "test.de": "Ein Test.\n",
+}
+
+
+@pytest.fixture
+def raw(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    folder = tmp_path / "data/raw/mine"
+    folder.mkdir(parents=True)
+    for name, text in GOOD.items():
+        data = text.encode()
+        (folder / name).write_bytes(gzip.compress(data) if name.endswith(".gz") else data)
+    return folder
+
+
+def _params() -> tuple[CorpusParams, FilesReader]:
+    documents = {"en": "docs.en.txt", "de": "docs.de.txt.gz"}
+    pairs = {"en": "train.en", "de": "train.de"}
+    reader = FilesReader(
+        kind="files",
+        documents={"train": documents, "valid": documents},
+        pairs={"train": pairs, "valid": pairs, "test": {"en": "test.en.gz", "de": "test.de"}},
+        max_words=5,
+    )
+    params = CorpusParams(raw="data/raw/mine", source_language="en", target_language="de", reader=reader)
+    return params, reader
+
+
+def _read(tmp_path: Path) -> Corpus:
+    return read_corpus(*_params(), tmp_path / "cache")
+
+
+def test_read_corpus_documents_are_split_at_blank_lines(raw, tmp_path):
+    corpus = _read(tmp_path)
+    assert corpus.documents["train", "en"] == [["One a.", "One b."], ["Two a.", "Two b."]]
+    assert corpus.documents["train", "de"] == [["Eins a.", "Eins b."], ["Zwei a."]]
+
+
+def test_read_corpus_normalises_drops_and_reports(raw, tmp_path):
+    corpus = _read(tmp_path)
+    assert corpus.pairs["train"] == [("A dog barks.", "Ein Hund bellt."), ("Café.", "Café.")]
+    assert corpus.report()["dropped"] == {"pair longer than 5 words": 2, "pair with an empty side": 2}
+
+
+def test_write_and_read_documents_round_trip(raw, tmp_path):
+    corpus = _read(tmp_path)
+    corpus.write(tmp_path)
+    assert read_documents(tmp_path, "train", "en") == corpus.documents["train", "en"]
+
+
+@pytest.mark.parametrize(
+    ("name", "data", "message"),
+    [
+        ("train.de", None, r"train\.de: no such file"),
+        ("train.de", b"", r"train\.de: is empty"),
+        ("train.de", b"One line.\n", r"number of lines \(4 and 1\) must be equal"),
+        ("test.en.gz", b"no gzip at all", r"test\.en\.gz: cannot be read"),
+        ("test.en.gz", gzip.compress(b"cut short" * 50)[:-12], r"test\.en\.gz: cannot be read"),
+        ("docs.en.txt", b"Only.\nOne document.\n", r"number of documents \(1\) must be at least 2"),
+        ("docs.en.txt", b"\n\n\n", r"number of documents \(1\) must be at least 2"),
+    ],
+)
+def test_inspect_and_read_refuse_bad_files_alike(raw, tmp_path, name, data, message):
+    (raw / name).unlink()
+    if data is not None:
+        (raw / name).write_bytes(data)
+    with pytest.raises(DataError, match=message):
+        inspect(*_params())
+    with pytest.raises(DataError, match=message):
+        _read(tmp_path)
+
+
+def test_read_corpus_not_utf8_is_refused(raw, tmp_path):
+    (raw / "docs.en.txt").write_bytes("Größe.\n\nZwei.\n".encode("latin-1"))
+    with pytest.raises(DataError, match=r"docs\.en\.txt: cannot be read as UTF-8"):
+        _read(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("documents", "message"),
+    [([["a", "b"]], "must be at least 2"), ([["a"], ["b"]], "hold a document of at least 2 sentences")],
+)
+def test_check_documents_without_nsp_material_are_refused(documents, message):
+    corpus = Corpus(("en", "de"), {("train", "en"): documents}, {})
+    with pytest.raises(DataError, match=message):
+        corpus.check()
+
+
+def test_check_no_pairs_are_refused():
+    with pytest.raises(DataError, match="number of pairs"):
+        Corpus(("en", "de"), {}, {"train": []}).check()

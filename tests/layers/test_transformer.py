@@ -1,0 +1,130 @@
+"""Transformer layers against PyTorch's own modules, in float64."""
+
+import math
+
+import pytest
+import torch
+from torch import nn
+
+from pipelines.layers.transformer.attention import MultiHeadAttention, padding_mask
+from pipelines.layers.transformer.blocks import BlockShape, DecoderBlock, EncoderBlock
+from pipelines.layers.transformer.embeddings import sinusoids
+
+B, T, S, D, H, F = 3, 5, 7, 16, 4, 24
+
+
+@pytest.fixture(autouse=True)
+def _double():
+    torch.set_default_dtype(torch.double)
+    torch.manual_seed(0)
+    yield
+    torch.set_default_dtype(torch.float)
+
+
+def _copy_attention(ours: MultiHeadAttention, theirs: nn.MultiheadAttention) -> None:
+    with torch.no_grad():
+        theirs.in_proj_weight.copy_(torch.cat([ours.query.weight, ours.key.weight, ours.value.weight]))
+        theirs.in_proj_bias.copy_(torch.cat([ours.query.bias, ours.key.bias, ours.value.bias]))
+        theirs.out_proj.weight.copy_(ours.output.weight)
+        theirs.out_proj.bias.copy_(ours.output.bias)
+
+
+def _copy(ours: nn.Module, theirs: nn.Module) -> None:
+    theirs.load_state_dict(ours.state_dict())
+
+
+def _randomize(module: nn.Module) -> None:
+    for parameter in module.parameters():
+        nn.init.normal_(parameter, std=0.3)
+
+
+@pytest.mark.parametrize("causal", [False, True])
+def test_attention_equals_pytorch(causal):
+    ours, theirs = MultiHeadAttention(D, H, 0.0), nn.MultiheadAttention(D, H, batch_first=True)
+    _randomize(ours)
+    _copy_attention(ours, theirs)
+    x = torch.randn(B, T, D, requires_grad=True)
+    mask = torch.triu(torch.ones(T, T, dtype=torch.bool), 1) if causal else None
+    expected, _ = theirs(x, x, x, attn_mask=mask)
+    actual = ours(x, *ours.keys_and_values(x), causal=causal)
+    torch.testing.assert_close(actual, expected, atol=1e-10, rtol=0)
+    torch.testing.assert_close(
+        torch.autograd.grad(actual.sum(), x)[0], torch.autograd.grad(expected.sum(), x)[0], atol=1e-10, rtol=0
+    )
+
+
+def test_attention_for_beams_equals_memory_copied_per_hypothesis():
+    attention, W = MultiHeadAttention(D, H, 0.0), 4
+    memory, query = torch.randn(B, S, D), torch.randn(B * W, 1, D)
+    mask = padding_mask(torch.tensor([7, 2, 5]), S)
+    key, value = attention.keys_and_values(memory)
+    copied = [tensor.repeat_interleave(W, dim=0) for tensor in (key, value, mask)]
+    torch.testing.assert_close(
+        attention.for_beams(query, key, value, mask), attention(query, *copied[:2], mask=copied[2]), atol=1e-12, rtol=0
+    )
+
+
+def test_attention_heads_that_do_not_divide_are_refused():
+    with pytest.raises(ValueError, match=r"num_heads \(3\) must divide width \(16\)"):
+        MultiHeadAttention(16, 3, 0.0)
+
+
+@pytest.mark.parametrize("norm", ["pre", "post"])
+@pytest.mark.parametrize("activation", ["gelu", "relu"])
+def test_encoder_block_equals_pytorch(norm, activation):
+    ours = EncoderBlock(BlockShape(D, H, F, 0.0, norm, activation))
+    theirs = nn.TransformerEncoderLayer(
+        D, H, F, 0.0, activation, layer_norm_eps=1e-12, batch_first=True, norm_first=norm == "pre"
+    )
+    _randomize(ours)
+    _copy_attention(ours.attention, theirs.self_attn)
+    for mine, its in (
+        (ours.feed_forward.inner, theirs.linear1),
+        (ours.feed_forward.outer, theirs.linear2),
+        (ours.attention_norm, theirs.norm1),
+        (ours.feed_forward_norm, theirs.norm2),
+    ):
+        _copy(mine, its)
+    x, lengths = torch.randn(B, T, D), torch.tensor([5, 3, 4])
+    real = padding_mask(lengths, T)[:, 0, 0]
+    expected = theirs(x, src_key_padding_mask=~real)
+    torch.testing.assert_close(ours(x, padding_mask(lengths, T))[real], expected[real], atol=1e-10, rtol=0)
+
+
+@pytest.mark.parametrize("norm", ["pre", "post"])
+def test_decoder_block_equals_pytorch_and_its_own_steps(norm):
+    ours = DecoderBlock(BlockShape(D, H, F, 0.0, norm, "gelu"))
+    theirs = nn.TransformerDecoderLayer(
+        D, H, F, 0.0, "gelu", layer_norm_eps=1e-12, batch_first=True, norm_first=norm == "pre"
+    )
+    _randomize(ours)
+    _copy_attention(ours.attention, theirs.self_attn)
+    _copy_attention(ours.cross_attention, theirs.multihead_attn)
+    for mine, its in (
+        (ours.feed_forward.inner, theirs.linear1),
+        (ours.feed_forward.outer, theirs.linear2),
+        (ours.attention_norm, theirs.norm1),
+        (ours.cross_attention_norm, theirs.norm2),
+        (ours.feed_forward_norm, theirs.norm3),
+    ):
+        _copy(mine, its)
+    x, memory, mask = torch.randn(B, T, D), torch.randn(B, S, D), padding_mask(torch.tensor([7, 2, 5]), S)
+    causal = torch.triu(torch.ones(T, T, dtype=torch.bool), 1)
+    expected = theirs(x, memory, tgt_mask=causal, memory_key_padding_mask=~mask[:, 0, 0])
+    torch.testing.assert_close(ours(x, memory, mask), expected, atol=1e-10, rtol=0)
+
+    cache = tuple(torch.empty(B, H, 0, D // H) for _ in range(2))
+    steps = []
+    for t in range(T):
+        y, cache = ours.step(x[:, t : t + 1], cache, ours.cross_attention.keys_and_values(memory), mask)
+        steps.append(y)
+    torch.testing.assert_close(torch.cat(steps, dim=1), expected, atol=1e-10, rtol=0)
+
+
+def test_sinusoids_are_the_formula_of_the_paper():
+    table = sinusoids(50, 8)
+    for position in (0, 1, 17, 49):
+        for i in range(4):
+            angle = position / 10000 ** (2 * i / 8)
+            assert math.isclose(table[position, 2 * i], math.sin(angle), abs_tol=1e-6)
+            assert math.isclose(table[position, 2 * i + 1], math.cos(angle), abs_tol=1e-6)

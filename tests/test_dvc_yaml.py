@@ -1,0 +1,81 @@
+"""dvc.yaml against the code: the import graph is the re-run set."""
+
+import ast
+from importlib import import_module
+from pathlib import Path
+
+import pytest
+from dvc.repo import Repo
+
+from pipelines.imports import FRAME
+from pipelines.sections import read_document
+from pipelines.stage import Stage
+from tests.conftest import ROOT
+
+
+def _stages() -> dict[str, object]:
+    with Repo(str(ROOT)) as repo:
+        return {stage.addressing: stage for stage in repo.index.stages}
+
+
+STAGES = _stages()
+
+
+def _declared(name: str, dvc_stage: object) -> Stage:
+    words = dvc_stage.cmd.split()
+    declare = import_module(words[2]).declare
+    document = read_document(ROOT / "params.yaml")
+    return declare(document, *words[3:])
+
+
+@pytest.fixture(autouse=True)
+def _at_root(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ROOT)
+
+
+def _expand(path: Path) -> set[str]:
+    """A folder of code stands for the modules in it; `__init__` files of docstrings are no code."""
+    if path.is_dir() and path.parts[0] == "pipelines":
+        return {file.as_posix() for file in path.glob("*.py") if file.name != "__init__.py"}
+    return {path.as_posix()}
+
+
+@pytest.mark.parametrize("name", STAGES)
+def test_deps_equal_imported_code_and_data_read(name):
+    stage = _declared(name, STAGES[name])
+    paths = [Path(dep.def_path) for dep in STAGES[name].deps if not hasattr(dep, "params")]
+    declared = {part for path in paths for part in _expand(path)}
+    data = {path.as_posix() for path in stage.inputs}
+    if name in ("evaluation", "report"):  # they read one folder per architecture, DVC depends on the parent
+        data = {"/".join(path.split("/")[:2]) if path.split("/")[1] in ("decoding", "seq2seq") else path for path in data}
+    assert declared == {path.as_posix() for path in stage.code()} | data
+
+
+@pytest.mark.parametrize("name", STAGES)
+def test_params_equal_sections_loaded(name):
+    stage = _declared(name, STAGES[name])
+    declared = {key for dep in STAGES[name].deps if hasattr(dep, "params") for key in dep.params}
+    assert declared == set(stage.sections)
+
+
+@pytest.mark.parametrize("name", STAGES)
+def test_outs_and_instance_are_the_stages_own(name):
+    stage = _declared(name, STAGES[name])
+    assert stage.instance == name
+    assert [Path(out.def_path) for out in STAGES[name].outs] == [stage.out]
+
+
+@pytest.mark.parametrize("path", sorted(FRAME))
+def test_frame_moves_bytes_never_numbers(path):
+    imported = {
+        alias.name.split(".")[0]
+        for node in ast.walk(ast.parse((ROOT / path).read_text()))
+        if isinstance(node, ast.Import | ast.ImportFrom)
+        for alias in ([ast.alias(node.module or "")] if isinstance(node, ast.ImportFrom) else node.names)
+    }
+    assert imported.isdisjoint({"torch", "numpy", "lightning", "tokenizers", "transformers", "sacrebleu"})
+
+
+def test_hardware_and_tracking_are_no_stage_params():
+    keys = {key for stage in STAGES.values() for dep in stage.deps if hasattr(dep, "params") for key in dep.params}
+    assert not any(key.split(".")[0] in ("hardware", "tracking") for key in keys)

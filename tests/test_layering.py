@@ -1,0 +1,74 @@
+"""Who may import whom, and how long things may get."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+from pipelines.imports import code_of
+from tests.conftest import ROOT
+
+FILES = sorted([*(ROOT / "pipelines").rglob("*.py"), *(ROOT / "flows").rglob("*.py"), *(ROOT / "benchmarks").glob("*.py")])
+TESTS = sorted((ROOT / "tests").rglob("*.py"))
+
+
+@pytest.fixture(autouse=True)
+def _at_root(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ROOT)
+
+
+def _imports(path: Path) -> set[str]:
+    names = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ImportFrom):
+            names.add(node.module or "")
+        elif isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+    return names
+
+
+@pytest.mark.parametrize(
+    ("package", "forbidden"),
+    [
+        ("seq2seq", ("pipelines.bert", "pipelines.decoding", "pipelines.evaluation")),
+        ("layers", ("pipelines.bert", "pipelines.seq2seq", "pipelines.decoding", "pipelines.corpus", "lightning")),
+        ("optim", ("pipelines.bert", "pipelines.seq2seq", "lightning")),
+        ("evaluation", ("torch", "lightning", "pipelines.seq2seq", "pipelines.decoding", "pipelines.bert")),
+        ("report", ("torch", "lightning", "pipelines.seq2seq", "pipelines.bert")),
+        ("decoding", ("lightning", "pipelines.training", "pipelines.bert")),
+    ],
+)
+def test_package_does_not_import(package, forbidden):
+    modules = [
+        ".".join(path.relative_to(ROOT).with_suffix("").parts) for path in (ROOT / "pipelines" / package).rglob("*.py")
+    ]
+    files = [ROOT / path for path in code_of([module.removesuffix(".__init__") for module in modules])]
+    found = {(path.name, name) for path in files for name in _imports(path) if name.startswith(forbidden)}
+    assert found == set()
+
+
+def test_wandb_is_imported_by_tracking_alone():
+    assert [path.name for path in FILES if "wandb" in _imports(path)] == ["tracking.py"]
+
+
+def test_stages_never_import_all_params():
+    users = [path for path in FILES if "pipelines.params" in _imports(path)]
+    assert {path.name for path in users} == {"preflight.py"}
+
+
+@pytest.mark.parametrize("path", [*FILES, *TESTS], ids=lambda path: str(path.relative_to(ROOT)))
+def test_file_and_functions_are_short(path):
+    text = path.read_text()
+    assert text.count("\n") <= 400
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.FunctionDef):
+            first = node.body[0]
+            docstring = first.end_lineno - first.lineno + 1 if ast.get_docstring(node) else 0
+            assert node.end_lineno - node.lineno + 1 - docstring <= 60, node.name
+            assert len(node.args.posonlyargs + node.args.args + node.args.kwonlyargs) <= 8, node.name
+
+
+def test_constraints_have_no_local_versions():
+    lines = (ROOT / "constraints.txt").read_text().splitlines()
+    assert all("==" in line and "+" not in line for line in lines)
+    assert "torch==2.13.0" in lines

@@ -1,0 +1,97 @@
+"""The shipped params and recipes, the rules that span sections, and applying overlays."""
+
+import re
+import shutil
+from pathlib import Path
+
+import pytest
+
+from pipelines.errors import ParamsError
+from pipelines.params import apply_recipe, problems_of
+from pipelines.sections import plain, read_document
+from tests.conftest import ROOT
+
+
+@pytest.fixture
+def params(tmp_path: Path) -> Path:
+    return Path(shutil.copy(ROOT / "params.yaml", tmp_path / "params.yaml"))
+
+
+def test_problems_of_shipped_params_none():
+    assert problems_of(read_document(ROOT / "params.yaml")) == []
+
+
+@pytest.mark.parametrize("recipe", sorted((ROOT / "recipes").glob("*.yaml")), ids=lambda path: path.stem)
+def test_apply_recipe_shipped_gives_valid_params_and_is_idempotent(params, recipe):
+    assert apply_recipe(recipe, params)
+    assert problems_of(read_document(params)) == []
+    assert apply_recipe(recipe, params) == []
+
+
+def test_apply_recipe_keeps_comments_merges_replaces_and_deletes(params, tmp_path):
+    recipe = tmp_path / "recipe.yaml"
+    recipe.write_text(
+        "bert: {model: {num_layers: 3}}\n"
+        "seq2seq: {architectures: {gru: null, bert2bert: {num_layers: 3}}}\n"
+        "evaluation: {comparisons: []}\n"
+    )
+    changes = apply_recipe(recipe, params)
+    after = plain(read_document(params).root)
+    assert after["bert"]["model"]["num_layers"] == 3
+    assert after["bert"]["model"]["width"] == 128
+    assert "gru" not in after["seq2seq"]["architectures"]
+    assert after["evaluation"]["comparisons"] == []
+    assert "bert.model.num_layers: 2 → 3" in changes
+    assert "# every random choice follows from it" in params.read_text()
+
+
+def test_apply_recipe_that_breaks_a_rule_writes_nothing(params, tmp_path):
+    recipe = tmp_path / "recipe.yaml"
+    recipe.write_text("bert: {model: {num_heads: 3}}\n")
+    before = params.read_bytes()
+    with pytest.raises(ParamsError, match=r"num_heads \(3\) must divide width \(128\)"):
+        apply_recipe(recipe, params)
+    assert params.read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("  width: 128\n", "  width: 256\n", "must equal bert.model.width (256)"),
+        ("max_sentence_tokens: 64", "max_sentence_tokens: 200", "must be at least shards.max_sentence_tokens + 2 (202)"),
+        ("max_length: 48", "max_length: 500", "must be at least decoding.max_length (500)"),
+        ("baseline: rnd2rnd", "baseline: rnd3rnd", "('rnd3rnd') must name one of gru"),
+        ("decoding:\n", "decodign:\n", "decodign must be a known section"),
+        ("family: recurrent", "family: recurent", "must be one of bert2bert, recurrent, transformer"),
+        ("      starts_from: data/bert\n", "      starts_from: data/brt\n", "did you mean 'data/bert'"),
+        ("num_best: 5", "num_best: 6", "num_best (6) must not exceed beam_size (5)"),
+        ("max_length: 96", "max_length: 129", "must not exceed model.max_positions"),
+        ("target_language: de", "target_language: en", "must differ"),
+        ("raw: data/raw/embedded", "raw: /etc", "must be a folder below data/raw"),
+    ],
+)
+def test_problems_of_broken_rule_is_named(params, old, new, message):
+    params.write_text(params.read_text().replace(old, new, 1))
+    assert message in "\n".join(problems_of(read_document(params)))
+
+
+def test_every_leaf_of_params_is_read_by_some_code():
+    code = "\n".join(
+        path.read_text() for path in (ROOT / "pipelines").rglob("*.py") if path.name not in ("params.py", "__init__.py")
+    )
+    root = plain(read_document(ROOT / "params.yaml").root)
+
+    def leaves(node: dict, path: tuple[str, ...] = ()) -> list[tuple[str, ...]]:
+        return [
+            leaf
+            for key, value in node.items()
+            for leaf in (leaves(value, (*path, key)) if isinstance(value, dict) else [(*path, key)])
+        ]
+
+    # `layers` is read by dvc.yaml, `kind` chooses the reader's schema.
+    unread = [
+        ".".join(path)
+        for path in leaves(root)
+        if path[-1] not in ("layers", "kind", "seed") and not re.search(rf"[.\"]{path[-1]}\b", code)
+    ]
+    assert unread == []

@@ -1,0 +1,87 @@
+"""Keys, commits and records."""
+
+import os
+
+import pytest
+
+from pipelines import runfolder
+from pipelines.errors import BusyError, DataError
+from pipelines.records import Records
+from pipelines.runfolder import RunFolder, describe_input, key_of, write_manifest
+from pipelines.supervision import exclusive
+
+
+@pytest.fixture(autouse=True)
+def _in_tmp(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+
+def test_key_of_order_of_params_does_not_matter_values_do():
+    base = key_of("a", {"x": 1, "y": 2}, {}, {})
+    assert base == key_of("a", {"y": 2, "x": 1}, {}, {})
+    others = [key_of("b", {"x": 1, "y": 2}, {}, {}), key_of("a", {"x": 1, "y": 3}, {}, {})]
+    others += [key_of("a", {"x": 1, "y": 2}, {"f": "0"}, {}), key_of("a", {"x": 1, "y": 2}, {}, {"f": "0"})]
+    assert len({base, *others}) == 5
+
+
+def test_describe_input_takes_the_manifest_where_there_is_one(tmp_path):
+    folder = tmp_path / "in"
+    folder.mkdir()
+    (folder / "a").write_text("1")
+    by_file = describe_input(folder)
+    assert list(by_file) == [f"{folder}/a"]
+    write_manifest(folder)
+    assert list(describe_input(folder)) == [f"{folder}/manifest.json"]
+
+
+def test_describe_input_missing_is_a_data_error(tmp_path):
+    with pytest.raises(DataError, match="no such file or folder"):
+        describe_input(tmp_path / "nothing")
+
+
+@pytest.mark.parametrize("across_file_systems", [False, True])
+def test_commit_replaces_the_old_out_whole_and_drops_checkpoints(tmp_path, monkeypatch, across_file_systems):
+    if across_file_systems:
+        rename = type(tmp_path).rename
+
+        def refuse(self, target):
+            if self.name == "work":
+                raise OSError(18, "Invalid cross-device link")
+            return rename(self, target)
+
+        monkeypatch.setattr(type(tmp_path), "rename", refuse)
+    out = tmp_path / "data" / "toy"
+    out.mkdir(parents=True)
+    (out / "stale").write_text("old")
+    folder = RunFolder.open("toy", "0123456789abcdef0123")
+    folder.checkpoints.mkdir()
+    (folder.work / "fresh").write_text("new")
+    folder.commit(out)
+    assert sorted(path.name for path in out.iterdir()) == ["fresh", "manifest.json"]
+    assert not folder.checkpoints.exists()
+    assert runfolder.folder_of_out("toy", out).name == folder.path.name
+    assert sorted(path.name for path in out.parent.iterdir()) == ["toy"]
+
+
+def test_records_half_written_last_line_is_left_out(tmp_path):
+    records = Records(tmp_path / "m.jsonl")
+    records.append({"step": 1, "loss": float("nan")})
+    with records.path.open("a") as file:
+        file.write('{"step": 2, "lo')
+    assert records.read() == [{"step": 1, "loss": "nan"}]
+
+
+def test_records_rewind_drops_later_steps_only(tmp_path):
+    records = Records(tmp_path / "m.jsonl")
+    for step in (1, 2, 3):
+        records.append({"step": step})
+    records.rewind(2)
+    assert [record["step"] for record in records.read()] == [1, 2]
+
+
+def test_exclusive_held_lock_is_refused_with_the_holder(tmp_path):
+    with exclusive(tmp_path / "lock"), pytest.raises(BusyError, match=f"process {os.getpid()} is running"):
+        with exclusive(tmp_path / "lock", patience_s=0.1):
+            pass
+    with exclusive(tmp_path / "lock", patience_s=0.1):
+        pass

@@ -1,0 +1,101 @@
+"""WordPiece: the same bytes every time, text back as it was, `transformers` agreeing."""
+
+import hashlib
+import json
+import sys
+from pathlib import Path
+
+import pytest
+
+from pipelines.corpus.embedded import write_document
+from pipelines.corpus.lexicon import read_lexicon
+from pipelines.errors import DataError
+from pipelines.tokenizer.params import TokenizerParams
+from pipelines.tokenizer.special_tokens import SPECIAL_TOKENS
+from pipelines.tokenizer.tokenizer import WordPieceTokenizer
+from pipelines.tokenizer.train import save, train_vocabulary
+from tests.conftest import ROOT, run_in
+
+PARAMS = TokenizerParams(vocab_size=400, min_frequency=2, lowercase=False)
+
+
+def _lines(count: int = 60) -> list[str]:
+    lexicon = read_lexicon(ROOT / "data/raw/embedded")
+    pairs = [pair for index in range(count) for pair in write_document(lexicon, 1, "tokenizer", index)]
+    return [text for pair in pairs for text in (pair.english, pair.german)]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("tokenizer")
+    save(train_vocabulary(_lines(), PARAMS), PARAMS, path)
+    return path
+
+
+@pytest.mark.parametrize("hash_seed", ["0", "1", "random"])
+def test_train_vocabulary_is_byte_identical_under_any_hash_seed(folder, tmp_path, hash_seed):
+    script = (
+        "from pathlib import Path; from tests.tokenizer.test_tokenizer import _lines, PARAMS;"
+        "from pipelines.tokenizer.train import save, train_vocabulary;"
+        f"save(train_vocabulary(_lines(), PARAMS), PARAMS, Path({str(tmp_path)!r}))"
+    )
+    run_in(ROOT, sys.executable, "-c", script, PYTHONHASHSEED=hash_seed)
+    for name in ("tokenizer.json", "vocab.txt", "tokenizer_config.json"):
+        assert (tmp_path / name).read_bytes() == (folder / name).read_bytes()
+
+
+def test_train_vocabulary_default_trainer_is_not_reproducible():
+    """The negative control: without the fix the library itself gives other vocabularies (tokenizers #1794)."""
+    from tokenizers import Tokenizer, models, pre_tokenizers, trainers
+
+    digests = set()
+    for _ in range(8):
+        tokenizer = Tokenizer(models.WordPiece(unk_token="[UNK]"))
+        tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+        trainer = trainers.WordPieceTrainer(vocab_size=400, special_tokens=list(SPECIAL_TOKENS), show_progress=False)
+        tokenizer.train_from_iterator(_lines(20), trainer)
+        digests.add(hashlib.sha256(json.dumps(tokenizer.get_vocab(), sort_keys=True).encode()).hexdigest())
+    assert len(digests) > 1
+
+
+def test_encode_decode_gives_the_text_back(folder):
+    tokenizer = WordPieceTokenizer.load(folder)
+    lines = _lines()
+    assert [tokenizer.decode(ids) for ids in tokenizer.encode(lines)] == lines
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["A T-shirt, red (and blue).", 'He says: "stop!" now.', "It's 3,5 m; 10:30?", "Größe äöü ß", ""],
+)
+def test_decode_puts_punctuation_back(tmp_path, text):
+    lines = [text] * 3 + ["abcdefghijklmnopqrstuvwxyz ABCDEFGHIJKLMNOPQRSTUVWXYZ"] * 3
+    save(train_vocabulary(lines, PARAMS), PARAMS, tmp_path)
+    tokenizer = WordPieceTokenizer.load(tmp_path)
+    assert tokenizer.decode(tokenizer.encode([text])[0]) == text
+
+
+def test_names_are_split_into_subwords(folder):
+    tokenizer = WordPieceTokenizer.load(folder)
+    assert len(tokenizer.encode(["Zomaska"])[0]) > 1
+
+
+def test_special_tokens_have_berts_first_ids(folder):
+    assert (folder / "vocab.txt").read_text().splitlines()[:5] == list(SPECIAL_TOKENS)
+
+
+def test_transformers_loads_it_and_gives_the_same_ids(folder):
+    from transformers import AutoTokenizer
+
+    theirs = AutoTokenizer.from_pretrained(folder)
+    ours = WordPieceTokenizer.load(folder)
+    for line in _lines(5):
+        assert theirs(line, add_special_tokens=False).input_ids == ours.encode([line])[0]
+    assert theirs("a", "b").input_ids[0] == 2
+    assert theirs.mask_token_id == 4
+
+
+def test_load_damaged_file_is_a_data_error(tmp_path):
+    (tmp_path / "tokenizer.json").write_text("{")
+    with pytest.raises(DataError, match="run the tokenizer stage"):
+        WordPieceTokenizer.load(tmp_path)
