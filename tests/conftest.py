@@ -19,6 +19,7 @@ QUIET = {
     "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
 }
 os.environ.update(QUIET)
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # tests are many small computations
 Run = Callable[..., subprocess.CompletedProcess[str]]
 
 

@@ -33,7 +33,7 @@ class SearchOptions:
     """What to search for.
 
     Attributes:
-        beam_size: W; 1 is greedy search.
+        beam_size: W; 1 is greedy search, which ends at the first end token it takes.
         length_penalty: α ≥ 0.
         max_length: most tokens of a hypothesis, the end token included.
         num_best: hypotheses returned per sentence, at most ``beam_size``.
@@ -122,9 +122,7 @@ def _first_step(model: StepModel, source_BS: Tensor, lengths_B: Tensor, options:
 
 def _log_probabilities(model: StepModel, tokens_N: Tensor, state: State, B: int) -> tuple[Tensor, State]:
     logits_NV, state = model.step(tokens_N, state)
-    log_probability_NV = (
-        logits_NV.float().log_softmax(dim=-1) if logits_NV.dtype != torch.double else logits_NV.log_softmax(-1)
-    )
+    log_probability_NV = logits_NV.log_softmax(dim=-1)
     if log_probability_NV.isnan().any():
         raise FloatingPointError("beam search: the model's logits must be numbers, some are NaN; look at its training")
     return log_probability_NV.view(B, -1, log_probability_NV.shape[-1]), state
@@ -183,7 +181,8 @@ def _drop_finished(model: StepModel, beams: _Beams, options: SearchOptions, leng
     going_on = []
     for row, sentence in enumerate(beams.sentences):
         pool = beams.pools[sentence]
-        if bound_B[row] != _DEAD and (len(pool) < options.num_best or pool[-1].score < bound_B[row]):
+        improvable = len(pool) < options.num_best or pool[-1].score < bound_B[row]
+        if bound_B[row] != _DEAD and improvable and not _greedy_end(pool, options):
             going_on.append(row)
     if len(going_on) == len(beams.sentences):
         return beams
@@ -200,12 +199,19 @@ def _drop_finished(model: StepModel, beams: _Beams, options: SearchOptions, leng
 def _close_the_rest(beams: _Beams, options: SearchOptions) -> None:
     """What is still alive at ``max_length`` counts as it stands, without an end token."""
     for row, sentence in enumerate(beams.sentences):
+        if _greedy_end(beams.pools[sentence], options):
+            continue
         for beam in range(beams.log_probability_BW.shape[1]):
             log_probability = beams.log_probability_BW[row, beam].item()
             if log_probability > _DEAD:
                 tokens = tuple(beams.history_BWt[row, beam].tolist())
                 found = Hypothesis(tokens, log_probability, _score(log_probability, len(tokens), options))
                 _keep_best(beams.pools[sentence], found, options)
+
+
+def _greedy_end(pool: list[Hypothesis], options: SearchOptions) -> bool:
+    """Greedy search takes the likeliest token, and ends when that is the end; it never looks for a better one."""
+    return options.beam_size == 1 and bool(pool)
 
 
 def _score(log_probability: float, length: int, options: SearchOptions) -> float:

@@ -31,7 +31,13 @@ def scores(hypotheses: Sequence[str], references: Sequence[str], num_resamples: 
 def compare(
     system: Sequence[str], baseline: Sequence[str], references: Sequence[str], num_resamples: int
 ) -> dict[str, dict[str, float]]:
-    """Metric → difference (system − baseline, in points) and p-value of the paired bootstrap."""
+    """Metric → difference (system − baseline, in points) and p-value of the paired bootstrap.
+
+    Two systems that answer alike have p = 1; sacrebleu, which counts resamples strictly beyond the difference,
+    would call them significantly different.
+    """
+    if list(system) == list(baseline):
+        return {name: {"difference": 0.0, "p_value": 1.0} for name in _metrics()}
     named: list[tuple[str, Sequence[str]]] = [("baseline", list(baseline)), ("system", list(system))]
     test = PairedTest(named, _metrics(), [list(references)], test_type="bs", n_samples=num_resamples)
     _, columns = test()

@@ -60,8 +60,9 @@ class Seq2SeqModel(nn.Module, ABC):
         return self.logits(hidden_ND), state
 
     def logits(self, hidden: Tensor) -> Tensor:
-        """Logits [..., V] in float32."""
-        return F.linear(hidden, self.output.weight, self.output_bias).float()
+        """Logits [..., V], in float32 at least."""
+        logits = F.linear(hidden, self.output.weight, self.output_bias)
+        return logits if logits.dtype == torch.double else logits.float()
 
     def _kind(self, name: str) -> Belongs:
         declared = self.belongs()

@@ -1,0 +1,61 @@
+"""Pair batches: shapes, shift of the target, invariance under the number of ranks."""
+
+import numpy as np
+import pytest
+import torch
+
+from pipelines.errors import DataError
+from pipelines.seq2seq.data import PairBatches, validation_batches
+from pipelines.shards.format import PairShard, Ragged
+from pipelines.tokenizer.special_tokens import CLS, END, PAD, SEP, START
+
+
+@pytest.fixture
+def shard():
+    rng = np.random.default_rng(0)
+
+    def ragged(first: int) -> Ragged:
+        sizes = rng.integers(1, 20, 100)
+        tokens = np.concatenate([np.full(size, first + row) for row, size in enumerate(sizes)]).astype(np.uint16)
+        return Ragged(tokens, np.concatenate([[0], np.cumsum(sizes)]))
+
+    return PairShard(ragged(5), ragged(205))
+
+
+def test_pair_batch_shifts_the_target_by_one(shard):
+    batch = PairBatches(shard, 10, seed=1)(0)
+    for source, inputs, labels in zip(batch.source_BS, batch.inputs_BT, batch.labels_BT, strict=True):
+        pair = int(source[1]) - 5
+        x, y = shard.source[pair].tolist(), shard.target[pair].tolist()
+        assert source[source != PAD].tolist() == [CLS, *x, SEP]
+        assert inputs[: len(y) + 1].tolist() == [START, *y]
+        assert labels[: len(y) + 1].tolist() == [*y, END]
+        assert not labels[len(y) + 1 :].any()
+    assert batch.num_tokens == (batch.labels_BT != PAD).sum()
+    assert batch.source_lengths_B.tolist() == (batch.source_BS != PAD).sum(dim=1).tolist()
+
+
+def test_pair_batches_of_an_epoch_hold_each_pair_once(shard):
+    batches = PairBatches(shard, 10, seed=1)
+    pairs = torch.cat([batches(update).source_BS[:, 1] for update in range(10)]) - 5
+    assert sorted(pairs.tolist()) == list(range(100))
+    following = torch.cat([batches(update).source_BS[:, 1] for update in range(10, 20)]) - 5
+    assert pairs.tolist() != following.tolist()
+
+
+@pytest.mark.parametrize("world_size", [2, 5])
+def test_pair_batches_are_the_same_for_any_number_of_ranks(shard, world_size):
+    whole = PairBatches(shard, 10, seed=1)(13)
+    for rank in range(world_size):
+        part = PairBatches(shard, 10, seed=1, rank=rank, world_size=world_size)(13)
+        assert part.source_BS[:, 1].tolist() == whole.source_BS[rank::world_size, 1].tolist()
+
+
+def test_pair_batches_too_few_pairs_are_refused(shard):
+    with pytest.raises(DataError, match=r"must be at least one batch \(101\)"):
+        PairBatches(shard, 101, seed=1)
+
+
+def test_validation_batches_hold_every_pair(shard):
+    pairs = torch.cat([batch.source_BS[:, 1] for batch in validation_batches(shard, 7)]) - 5
+    assert sorted(pairs.tolist()) == list(range(100))
