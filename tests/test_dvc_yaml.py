@@ -47,7 +47,9 @@ def test_deps_equal_imported_code_and_data_read(name):
     declared = {part for path in paths for part in _expand(path)}
     data = {path.as_posix() for path in stage.inputs}
     if name in ("evaluation", "report"):  # they read one folder per architecture, DVC depends on the parent
-        data = {"/".join(path.split("/")[:2]) if path.split("/")[1] in ("decoding", "seq2seq") else path for path in data}
+        data = {
+            "/".join(path.split("/")[:2]) if path.split("/")[1] in ("decoding", "seq2seq") else path for path in data
+        }
     assert declared == {path.as_posix() for path in stage.code()} | data
 
 

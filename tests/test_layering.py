@@ -8,7 +8,9 @@ import pytest
 from pipelines.imports import code_of
 from tests.conftest import ROOT
 
-FILES = sorted([*(ROOT / "pipelines").rglob("*.py"), *(ROOT / "flows").rglob("*.py"), *(ROOT / "benchmarks").glob("*.py")])
+FILES = sorted(
+    [*(ROOT / "pipelines").rglob("*.py"), *(ROOT / "flows").rglob("*.py"), *(ROOT / "benchmarks").glob("*.py")]
+)
 TESTS = sorted((ROOT / "tests").rglob("*.py"))
 
 

@@ -58,7 +58,11 @@ def test_apply_recipe_that_breaks_a_rule_writes_nothing(params, tmp_path):
     ("old", "new", "message"),
     [
         ("  width: 128\n", "  width: 256\n", "must equal bert.model.width (256)"),
-        ("max_sentence_tokens: 64", "max_sentence_tokens: 200", "must be at least shards.max_sentence_tokens + 2 (202)"),
+        (
+            "max_sentence_tokens: 64",
+            "max_sentence_tokens: 200",
+            "must be at least shards.max_sentence_tokens + 2 (202)",
+        ),
         ("max_length: 48", "max_length: 500", "must be at least decoding.max_length (500)"),
         ("baseline: rnd2rnd", "baseline: rnd3rnd", "('rnd3rnd') must name one of gru"),
         ("decoding:\n", "decodign:\n", "decodign must be a known section"),

@@ -80,8 +80,9 @@ def test_records_rewind_drops_later_steps_only(tmp_path):
 
 
 def test_exclusive_held_lock_is_refused_with_the_holder(tmp_path):
-    with exclusive(tmp_path / "lock"), pytest.raises(BusyError, match=f"process {os.getpid()} is running"):
-        with exclusive(tmp_path / "lock", patience_s=0.1):
-            pass
+    message = f"process {os.getpid()} is running"
+    second = exclusive(tmp_path / "lock", patience_s=0.1)
+    with exclusive(tmp_path / "lock"), pytest.raises(BusyError, match=message), second:
+        pass
     with exclusive(tmp_path / "lock", patience_s=0.1):
         pass

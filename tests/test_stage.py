@@ -13,7 +13,7 @@ import pytest
 from pipelines.runfolder import MANIFEST, folder_of_out, sha256_of
 from tests.conftest import ROOT
 
-TOY = '''
+TOY = """
 import os, sys, time
 from pathlib import Path
 from pipelines.stage import Stage, run_stage
@@ -41,7 +41,7 @@ def compute(run):
 
 if __name__ == "__main__":
     sys.exit(run_stage(declare, compute))
-'''
+"""
 
 
 @pytest.fixture

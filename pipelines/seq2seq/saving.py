@@ -3,8 +3,10 @@
 import json
 from pathlib import Path
 
+import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_model, save_model
+from safetensors.torch import load_file, save_file
+from torch import Tensor
 
 from pipelines.errors import CheckpointError
 from pipelines.records import write_json
@@ -19,7 +21,9 @@ def save(model: Seq2SeqModel, params: ArchitectureParams, vocab_size: int, folde
     """``model.json`` and ``model.safetensors``."""
     description = {"vocab_size": vocab_size, "architecture": json.loads(params.model_dump_json())}
     write_json(folder / MODEL_FILE, description)
-    save_model(model.cpu(), str(folder / WEIGHTS_FILE), metadata={"format": "pt"})
+    # Not safetensors' save_model: which name of a tied tensor it keeps depends on PYTHONHASHSEED.
+    weights = {name: parameter.detach().cpu().contiguous() for name, parameter in model.named_parameters()}
+    save_file(weights, folder / WEIGHTS_FILE, metadata={"format": "pt"})
 
 
 def load(folder: Path) -> Seq2SeqModel:
@@ -33,7 +37,17 @@ def load(folder: Path) -> Seq2SeqModel:
         block = description["architecture"]
         params = schema_of(block["family"]).model_validate_json(json.dumps(block))
         model = build_model(params, description["vocab_size"])
-        load_model(model, str(folder / WEIGHTS_FILE))
+        _fill(model, load_file(folder / WEIGHTS_FILE))
     except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
         raise CheckpointError(f"{folder}: cannot be loaded ({error}); run dvc repro seq2seq@{folder.name}") from None
     return model.eval()
+
+
+@torch.no_grad()
+def _fill(model: Seq2SeqModel, weights: dict[str, Tensor]) -> None:
+    """Copy saved weights; tied tensors were saved once, under the name `named_parameters` gives them."""
+    parameters = dict(model.named_parameters())
+    if parameters.keys() != weights.keys():
+        raise ValueError(f"weights {sorted(parameters.keys() ^ weights.keys())} are missing or unknown")
+    for name, parameter in parameters.items():
+        parameter.copy_(weights[name])

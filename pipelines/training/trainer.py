@@ -1,8 +1,10 @@
 """Run a training to its last update: log, validate, save, resume, stop politely."""
 
+import logging
 import math
 import os
 import time
+import warnings
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -53,6 +55,8 @@ def train(module: TrainingModule, batch_of: Callable[[int], Any], run: StageRun)
     if first:
         print(f"going on after update {first} from {path}", flush=True)
     run.resume_at(first)
+    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)  # no tips, no list of absent devices
+    warnings.filterwarnings("ignore", message=".*treespec, LeafSpec.*")  # Lightning 2.6 under torch 2.13
     loop = TrainingLoop(run, checkpoints, first)
     trainer = _trainer(module, run, [RandomStates(module.meter), loop])
     loader = DataLoader(

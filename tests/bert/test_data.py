@@ -59,7 +59,9 @@ def shard() -> DocumentShard:
     rows = [[5 + document] * rng.integers(1, 9) for document, size in enumerate(sizes) for _ in range(size)]
     offsets = np.concatenate([[0], np.cumsum([len(row) for row in rows])])
     tokens = np.concatenate(rows).astype(np.uint16)
-    return DocumentShard(Ragged(tokens, offsets), np.concatenate([[0], np.cumsum(sizes)]), {"en": (0, 90), "de": (90, 200)})
+    return DocumentShard(
+        Ragged(tokens, offsets), np.concatenate([[0], np.cumsum(sizes)]), {"en": (0, 90), "de": (90, 200)}
+    )
 
 
 def _document_of(shard: DocumentShard, sentence: np.ndarray) -> np.ndarray:
@@ -99,9 +101,7 @@ def test_plan_segments_labels_are_a_fair_coin_and_negatives_uniform(shard, plan)
 
 
 def test_plan_segments_two_documents_never_pair_with_themselves():
-    shard = DocumentShard(
-        Ragged(np.arange(5, 13, dtype=np.uint16), np.arange(9)), np.array([0, 4, 8]), {"en": (0, 2)}
-    )
+    shard = DocumentShard(Ragged(np.arange(5, 13, dtype=np.uint16), np.arange(9)), np.array([0, 4, 8]), {"en": (0, 2)})
     for epoch in range(50):
         plan = plan_segments(shard, SEGMENTS, seed=1, purpose="t", epoch=epoch, batch_size=1)
         other = (plan.a_first < 4) != (plan.b_first < 4)
@@ -155,9 +155,7 @@ def test_mask_is_80_10_10_and_uniform_over_positions():
 
 def test_batches_are_the_same_for_any_number_of_ranks(shard):
     def batches(rank: int, world_size: int) -> SegmentBatches:
-        return SegmentBatches(
-            shard, _params(), seed=1, purpose="t", vocab_size=300, rank=rank, world_size=world_size
-        )
+        return SegmentBatches(shard, _params(), seed=1, purpose="t", vocab_size=300, rank=rank, world_size=world_size)
 
     whole = batches(0, 1)
     for update in (0, 5, len(whole), 3 * len(whole) + 1):

@@ -60,9 +60,7 @@ def test_forward_logits_equal_transformers(pair, batch):
     torch.testing.assert_close(
         ours.mlm_logits(output.hidden_BTD)[mask], expected.prediction_logits[mask], atol=1e-5, rtol=0
     )
-    torch.testing.assert_close(
-        ours.nsp_logits(output.pooled_BD), expected.seq_relationship_logits, atol=1e-5, rtol=0
-    )
+    torch.testing.assert_close(ours.nsp_logits(output.pooled_BD), expected.seq_relationship_logits, atol=1e-5, rtol=0)
 
 
 def test_losses_and_gradients_equal_transformers(pair, batch):

@@ -1,6 +1,7 @@
 """The embedded corpus: reproducible, coherent, and without a leak from the test set."""
 
 import shutil
+from itertools import pairwise
 
 import pytest
 
@@ -50,13 +51,19 @@ def test_embedded_corpus_has_the_sizes_asked_for(corpus):
 def test_embedded_corpus_things_persist_through_a_document(corpus):
     """A noun of a document is far likelier to come back in it than in the next document."""
     nouns = {noun.english for noun in LEXICON.nouns if noun.kind == "thing"}
-    documents = [{word for line in document for word in line.rstrip(".?").split()} & nouns for document in corpus.documents["train", "en"]]
+    documents = [
+        {word for line in document for word in line.rstrip(".?").split()} & nouns
+        for document in corpus.documents["train", "en"]
+    ]
     halves = [
-        ({w for s in d[: len(d) // 2] for w in s.rstrip(".?").split()} & nouns, {w for s in d[len(d) // 2 :] for w in s.rstrip(".?").split()} & nouns)
+        (
+            {w for s in d[: len(d) // 2] for w in s.rstrip(".?").split()} & nouns,
+            {w for s in d[len(d) // 2 :] for w in s.rstrip(".?").split()} & nouns,
+        )
         for d in corpus.documents["train", "en"]
     ]
     same = sum(len(a & b) for a, b in halves)
-    other = sum(len(a & b) for (a, _), (_, b) in zip(halves, halves[1:], strict=False))
+    other = sum(len(a & b) for (a, _), (_, b) in pairwise(halves))
     assert max(map(len, documents)) <= 4
     assert same > 5 * other
 

@@ -67,7 +67,12 @@ COOK, POT = NounPhrase(_noun("cook", "kitchen")), NounPhrase(_noun("pot", "kitch
     ("form", "english", "main", "subordinate"),
     [
         ("present", "the cook washes the pot", "der Koch wäscht den Topf ab", "der Koch den Topf abwäscht"),
-        ("perfect", "the cook has washed the pot", "der Koch hat den Topf abgewaschen", "der Koch den Topf abgewaschen hat"),
+        (
+            "perfect",
+            "the cook has washed the pot",
+            "der Koch hat den Topf abgewaschen",
+            "der Koch den Topf abgewaschen hat",
+        ),
         ("must", "the cook must wash the pot", "der Koch muss den Topf abwaschen", "der Koch den Topf abwaschen muss"),
         (
             "negated",

@@ -22,7 +22,9 @@ def test_scores_equal_sacrebleus_command_line(tmp_path):
     for name, lines in (("ref", REFERENCES), ("hyp", POOR)):
         (tmp_path / name).write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
     command = [sys.executable, "-m", "sacrebleu", str(tmp_path / "ref"), "-i", str(tmp_path / "hyp")]
-    result = run_in(ROOT, *command, "-m", "bleu", "chrf", "-w", "4", "--confidence", "--confidence-n", "200", "-f", "json")
+    result = run_in(
+        ROOT, *command, "-m", "bleu", "chrf", "-w", "4", "--confidence", "--confidence-n", "200", "-f", "json"
+    )
     expected = {item["name"]: item for item in json.loads(result.stdout)}
     ours = scores(POOR, REFERENCES, 200)
     assert ours["bleu"] == expected["BLEU"]["score"]

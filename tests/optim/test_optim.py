@@ -50,7 +50,12 @@ def test_adamw_decays_matrices_only_and_follows_the_schedule():
     module[0].weight.requires_grad_(False)
     optimizer, scheduler = adamw(module, params, 1.0)
     decay = {id(p): group["weight_decay"] for group in optimizer.param_groups for p in group["params"]}
-    assert decay == {id(module[1].weight): 0.1, id(module[1].bias): 0.0, id(module[2].weight): 0.0, id(module[2].bias): 0.0}
+    assert decay == {
+        id(module[1].weight): 0.1,
+        id(module[1].bias): 0.0,
+        id(module[2].weight): 0.0,
+        id(module[2].bias): 0.0,
+    }
     rates = []
     for _ in range(3):
         rates.append(optimizer.param_groups[0]["lr"])

@@ -102,6 +102,7 @@ def test_save_and_load_give_the_same_model(name, tmp_path):
         again.hidden(SOURCE, LENGTHS, INPUTS), model.hidden(SOURCE, LENGTHS, INPUTS), atol=0, rtol=0
     )
     assert json.loads((tmp_path / "model.json").read_text())["vocab_size"] == 20
+    assert again.output.weight.data_ptr() == next(p for p in again.parameters() if p.shape == (20, 16)).data_ptr()
 
 
 def test_load_damaged_weights_is_a_checkpoint_error(tmp_path):

@@ -1,0 +1,48 @@
+"""The one form of a benchmark's result: rows of ours against theirs, with the machine they were taken on."""
+
+import datetime
+import json
+import platform
+import subprocess
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+RESULTS = Path(__file__).parent / "results"
+
+
+@dataclass(frozen=True)
+class Row:
+    """One case. ``ratio`` > 1 means ours is better.
+
+    Attributes:
+        peer: whom or what ours is measured against.
+        goal: the ratio to reach, 0 if none is set.
+    """
+
+    case: str
+    unit: str
+    ours: float
+    peer: str
+    theirs: float
+    ratio: float
+    goal: float
+
+
+def write(name: str, rows: Sequence[Row]) -> Path:
+    """Print a table and write ``benchmarks/results/NAME.json``."""
+    commit = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=False).stdout.strip()
+    print(f"{'case':34} {'unit':>6} {'ours':>10} {'theirs':>10}  {'ratio':>6}  peer")
+    for row in rows:
+        print(f"{row.case:34} {row.unit:>6} {row.ours:10.2f} {row.theirs:10.2f}  {row.ratio:6.2f}  {row.peer}")
+    RESULTS.mkdir(exist_ok=True)
+    path = RESULTS / f"{name}.json"
+    record = {
+        "machine": f"{platform.machine()}, {platform.processor() or 'unknown processor'}",
+        "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
+        "commit": commit,
+        "rows": [asdict(row) for row in rows],
+    }
+    path.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
+    print(f"written to {path}")
+    return path

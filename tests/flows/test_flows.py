@@ -1,0 +1,170 @@
+"""Prefect over DVC: the graph, the slots, the processes, and a whole flow against a real ephemeral server."""
+
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from flows.graph import Node, read_graph
+from flows.process import Children
+from flows.slots import Slots
+from tests.conftest import ROOT, run_in
+
+
+def test_read_graph_is_dvc_yamls_order(monkeypatch):
+    monkeypatch.chdir(ROOT)
+    nodes = read_graph()
+    seen: set[str] = set()
+    for node in nodes:
+        assert set(node.depends_on) <= seen
+        seen.add(node.name)
+    by_name = {node.name: node for node in nodes}
+    assert by_name["seq2seq@bert2bert"].depends_on == ("bert", "shards")
+    assert by_name["seq2seq@rnd2rnd"].depends_on == ("shards",)
+    assert by_name["decoding@gru"].depends_on == ("seq2seq@gru", "shards", "tokenizer")
+    assert (by_name["bert"].cpus, by_name["bert"].gpus) == (2, 1)
+
+
+def _node(name: str, cpus: int, gpus: int = 0) -> Node:
+    return Node(name, (), cpus, gpus)
+
+
+@pytest.mark.parametrize(
+    ("machine", "node", "wanted"),
+    [
+        ((16, 0), _node("training", 2, 1), (16, 0)),  # one CPU training at a time
+        ((16, 2), _node("training", 2, 1), (2, 1)),
+        ((16, 0), _node("corpus", 1), (1, 0)),
+        ((1, 0), _node("tokenizer", 2), (1, 0)),  # never more than there is, or it would wait for ever
+    ],
+)
+def test_slots_wanted(machine, node, wanted):
+    assert Slots(*machine).wanted(node) == wanted
+
+
+def test_slots_never_give_more_than_there_is_and_let_small_stages_run_together():
+    slots, lock = Slots(4, 0), threading.Lock()
+    running: dict[str, int] = {}
+    peaks: list[int] = []
+
+    def stage(node: Node) -> None:
+        with slots.taken(node):
+            with lock:
+                running[node.name] = slots.wanted(node)[0]
+                peaks.append(sum(running.values()))
+            time.sleep(0.02)
+            with lock:
+                del running[node.name]
+
+    nodes = [_node(f"t{i}", 2, 1) for i in range(4)] + [_node(f"c{i}", 1) for i in range(8)]
+    threads = [threading.Thread(target=stage, args=(node,)) for node in nodes]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(timeout=10)
+        assert not thread.is_alive()
+    assert max(peaks) == 4
+
+
+def _alive(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().split(")")[1].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+def _gone(pid: int, within_s: float = 10) -> bool:
+    deadline = time.monotonic() + within_s
+    while time.monotonic() < deadline and _alive(pid):
+        time.sleep(0.05)
+    return not _alive(pid)
+
+
+def test_children_stop_ends_a_process_with_all_it_started(monkeypatch):
+    monkeypatch.chdir(ROOT)
+    children, lines = Children(), []
+    script = (
+        "import os, subprocess, time; p = subprocess.Popen(['sleep', '60']); print(os.getpid(), p.pid, flush=True);"
+        "time.sleep(60)"
+    )
+    thread = threading.Thread(target=lambda: children.run([sys.executable, "-c", script], lines.append, {}))
+    thread.start()
+    while not lines:
+        time.sleep(0.01)
+    children.stop()
+    thread.join(timeout=10)
+    assert not thread.is_alive()
+    assert all(_gone(int(pid)) for pid in lines[0].split())
+    with pytest.raises(RuntimeError, match="the flow is stopping"):
+        children.run(["true"], lines.append, {})
+
+
+def test_children_die_with_a_killed_flow(monkeypatch):
+    monkeypatch.chdir(ROOT)
+    script = (
+        "import sys; from flows.process import Children;"
+        "Children().run([sys.executable, '-c', 'import os, time; print(os.getpid(), flush=True); time.sleep(60)'],"
+        "lambda line: print(line, flush=True), {})"
+    )
+    parent = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True)
+    child = int(parent.stdout.readline())
+    parent.send_signal(signal.SIGKILL)
+    parent.wait()
+    assert _gone(child)
+
+
+SERVER = """
+import asyncio, flows.environment
+from prefect.client.orchestration import get_client
+async def main():
+    async with get_client() as client:
+        for flow_run in await client.read_flow_runs():
+            print("flow", flow_run.state_name)
+        for task_run in await client.read_task_runs(limit=50):
+            logs = 0
+            print("task", task_run.name, task_run.state_name)
+        from prefect.client.schemas.filters import LogFilter
+        print("logs", len(await client.read_logs(LogFilter(), limit=200)))
+asyncio.run(main())
+"""
+
+
+def test_flow_shows_what_ran_what_was_cached_and_the_logs(reproduced_copy):
+    path = reproduced_copy / "params.yaml"
+    path.write_text(path.read_text().replace("  num_samples: 5", "  num_samples: 2"))
+    result = run_in(reproduced_copy, sys.executable, "-m", "flows.pipeline")
+    shown = run_in(reproduced_copy, sys.executable, "-c", SERVER).stdout
+    states = dict(line.split()[1:] for line in shown.splitlines() if line.startswith("task"))
+    assert states.pop("report") == "Completed"
+    assert states.pop("preflight") == "Completed"
+    assert set(states.values()) == {"Cached"}
+    assert len(states) == 15
+    assert "flow Completed" in shown
+    assert int(shown.split("logs ")[1]) > 15
+    assert "Running stage 'report'" in result.stdout + result.stderr
+    assert run_in(reproduced_copy, "dvc", "status").stdout.strip() == "Data and pipelines are up to date."
+
+
+def test_flow_with_bad_params_fails_before_any_stage(reproduced_copy):
+    path = reproduced_copy / "params.yaml"
+    path.write_text(path.read_text().replace("  num_samples: 5", "  num_smaples: 5"))
+    result = run_in(reproduced_copy, sys.executable, "-m", "flows.pipeline", check=False)
+    assert result.returncode != 0
+    assert "num_smaples" in result.stdout + result.stderr
+    assert (reproduced_copy / "data/report/index.html").exists()
+
+
+def test_flow_failed_stage_fails_the_flow_and_names_it(reproduced_copy):
+    with (reproduced_copy / "pipelines/decoding/decode.py").open("a") as file:
+        file.write("raise RuntimeError('broken on purpose')\n")
+    result = run_in(reproduced_copy, sys.executable, "-m", "flows.pipeline", check=False)
+    printed = result.stdout + result.stderr
+    assert result.returncode != 0
+    assert "broken on purpose" in printed
+    assert "decoding@gru: dvc ended with" in printed
+    assert not (reproduced_copy / "data/decoding/gru").exists()
+    assert (reproduced_copy / "data/evaluation/metrics.json").exists()

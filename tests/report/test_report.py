@@ -1,0 +1,82 @@
+"""Tables for people: aligned, honest about who wins; pictures with the same bytes twice."""
+
+from pathlib import Path
+
+import pytest
+
+from pipelines.errors import DataError
+from pipelines.report.page import Sample, comparison_sentences, html_page, markdown_table, scores_table
+from pipelines.report.pictures import PICTURES, draw_all
+from pipelines.report.results import Results, Row, read_results
+from pipelines.report.table import render
+
+_SCORES = {
+    "bleu": 30.0,
+    "bleu_interval": 1.5,
+    "chrf": 55.0,
+    "bleu_signature": "nrefs:1|tok:13a",
+    "chrf_signature": "nrefs:1|nc:6",
+}
+
+
+def _results(difference: float, p_value: float) -> Results:
+    bert = {
+        "valid_mlm_accuracy": 0.5,
+        "mlm_accuracy_unigram": 0.1,
+        "valid_nsp_accuracy": 0.9,
+        "nsp_accuracy_majority": 0.51,
+    }
+    comparison = {"system": "a", "baseline": "b", "bleu": {"difference": difference, "p_value": p_value}}
+    return Results(bert, [Row("a<b>", 1234567, _SCORES, _SCORES, {})], [comparison], {}, {}, {})
+
+
+@pytest.mark.parametrize(
+    ("difference", "p_value", "sentence"),
+    [
+        (2.0, 0.01, "a beats b by 2.00 BLEU (beam, paired bootstrap p = 0.010, significant)"),
+        (-2.0, 0.01, "a loses to b by 2.00 BLEU (beam, paired bootstrap p = 0.010, significant)"),
+        (0.3, 0.4, "a beats b by 0.30 BLEU (beam, paired bootstrap p = 0.400, not significant)"),
+        (0.0, 1.0, "a equals b by 0.00 BLEU (beam, paired bootstrap p = 1.000, not significant)"),
+    ],
+)
+def test_comparison_sentences_say_who_wins(difference, p_value, sentence):
+    assert comparison_sentences(_results(difference, p_value)) == [sentence]
+
+
+def test_render_aligns_columns():
+    lines = render([["name", "BLEU"], ["gru", "7.10"], ["transformer", "39.05"]]).splitlines()
+    assert lines[0] == "name          BLEU"
+    assert lines[2] == "gru           7.10"
+    assert lines[3] == "transformer  39.05"
+
+
+def test_markdown_table_has_a_header_rule():
+    assert markdown_table([["a", "b"], ["1", "2"]]) == "| a | b |\n|---|---|\n| 1 | 2 |"
+
+
+def test_html_page_escapes_text_and_shows_all_pictures():
+    page = html_page(_results(1.0, 0.01), [Sample("<script>", "&", {"a": "<b>"})])
+    assert "&lt;script&gt;" in page
+    assert "<b>" not in page.split("<h2>Translations</h2>")[1]
+    assert all(name in page for name in PICTURES)
+
+
+def test_scores_table_row():
+    assert scores_table(_results(1, 0.1))[1] == ["a<b>", "1,234,567", "30.00", "30.00 ± 1.50", "55.00", "55.00"]
+
+
+def test_pictures_are_the_same_bytes_twice(reproduced, tmp_path, monkeypatch):
+    monkeypatch.chdir(reproduced)
+    results = read_results(["gru", "bert2bert"])
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+        draw_all(results, tmp_path / name)
+    for name in PICTURES:
+        assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "two" / name).read_bytes()
+
+
+def test_read_results_before_any_run_is_a_data_error(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(DataError, match="run dvc repro"):
+        read_results(["gru"])
+    assert not Path("data").exists()

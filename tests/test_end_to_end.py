@@ -1,0 +1,215 @@
+"""The whole pipeline on a tiny corpus: real ``dvc repro``, real offline W&B, real transformers."""
+
+import json
+import shutil
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from tests import wandb_file
+from tests.conftest import copy_project, run_in
+
+INSTANCES = [
+    *("corpus", "tokenizer", "shards", "bert"),
+    *(
+        f"{stage}@{name}"
+        for stage in ("seq2seq", "decoding")
+        for name in ("gru", "gru_attention", "transformer", "rnd2rnd", "bert2bert")
+    ),
+    *("evaluation", "report"),
+]
+
+
+def test_repro_again_runs_nothing(reproduced):
+    result = run_in(reproduced, "dvc", "repro")
+    assert "Running stage" not in result.stdout
+    assert "Data and pipelines are up to date." in result.stdout
+
+
+def test_repro_from_an_empty_cache_elsewhere_gives_the_same_lock(reproduced, tmp_path):
+    other = copy_project(tmp_path / "elsewhere")
+    run_in(other, "dvc", "repro", PYTHONHASHSEED="7")
+    assert (other / "dvc.lock").read_text() == (reproduced / "dvc.lock").read_text()
+
+
+def test_outs_hold_no_clock_path_or_host(reproduced):
+    for path in (reproduced / "data").rglob("*"):
+        if path.is_file() and path.suffix in (".json", ".md", ".html", ".txt", ".jsonl"):
+            text = path.read_text()
+            assert str(reproduced) not in text, path
+            assert "seconds" not in text, path
+
+
+def _changed(folder: Path) -> set[str]:
+    return set(json.loads(run_in(folder, "dvc", "status", "--json").stdout))
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "expected"),
+    [
+        ("  lowercase: false", "  lowercase: true", {"tokenizer"}),
+        ("    rate: 0.15 ", "    rate: 0.2 ", {"bert"}),
+        ("      attention: none ", "      attention: additive ", {"seq2seq@gru", "evaluation", "report"}),
+        (
+            "  length_penalty: 1.0",
+            "  length_penalty: 0.5",
+            {name for name in INSTANCES if name.startswith("decoding@")},
+        ),
+        ("  num_threads: 1", "  num_threads: 2", set()),
+        ("  project: maskline", "  project: other", set()),
+    ],
+    ids=["tokenizer", "bert", "one architecture", "decoding", "hardware", "tracking"],
+)
+def test_one_key_changes_exactly_its_stages(reproduced_copy, old, new, expected):
+    path = reproduced_copy / "params.yaml"
+    text = path.read_text()
+    assert text.count(old) == 1
+    path.write_text(text.replace(old, new))
+    assert _changed(reproduced_copy) == expected
+
+
+def test_one_decoding_key_reruns_decoding_and_what_follows_only(reproduced_copy):
+    path = reproduced_copy / "params.yaml"
+    path.write_text(path.read_text().replace("  length_penalty: 1.0", "  length_penalty: 0.0"))
+    printed = run_in(reproduced_copy, "dvc", "repro").stdout
+    ran = {line.split("'")[1] for line in printed.splitlines() if line.startswith("Running stage")}
+    assert ran >= {name for name in INSTANCES if name.startswith("decoding@")}
+    assert ran <= {name for name in INSTANCES if name.startswith(("decoding@", "evaluation", "report"))}
+
+
+def test_code_edit_of_one_family_changes_that_family_only(reproduced_copy):
+    with (reproduced_copy / "pipelines/seq2seq/models/recurrent.py").open("a") as file:
+        file.write("# edited\n")
+    names = {f"{stage}@{name}" for stage in ("seq2seq", "decoding") for name in ("gru", "gru_attention")}
+    assert _changed(reproduced_copy) == names
+    with (reproduced_copy / "pipelines/bert/model.py").open("a") as file:
+        file.write("# edited\n")
+    assert _changed(reproduced_copy) == names | {"bert"}
+
+
+def test_exp_run_with_an_override_runs_and_is_listed(reproduced_copy):
+    run_in(reproduced_copy, "git", "add", "-A")
+    run_in(reproduced_copy, "git", "-c", "user.name=t", "-c", "user.email=t@localhost", "commit", "-qm", "lock")
+    run_in(reproduced_copy, "dvc", "exp", "run", "-n", "short", "-S", "decoding.max_length=5")
+    table = run_in(reproduced_copy, "dvc", "exp", "show", "--csv").stdout
+    assert "short" in table
+    assert "decoding.max_length" in table
+    assert "max_length: 5" in (reproduced_copy / "params.yaml").read_text()
+
+
+def test_key_typo_under_plain_repro_loses_nothing(reproduced_copy):
+    """DVC deletes outs before a stage can look at its params; its cache gives them back without computing."""
+    path = reproduced_copy / "params.yaml"
+    good = path.read_text()
+    path.write_text(good.replace("    rate: 0.15 ", "    rte: 0.15 "))
+    failed = run_in(reproduced_copy, "dvc", "repro", check=False)
+    assert failed.returncode != 0
+    assert "bert.masking.rte" in failed.stderr
+    assert "did you mean 'rate'" in failed.stderr
+    path.write_text(good)
+    again = run_in(reproduced_copy, "dvc", "repro").stdout
+    assert "Running stage" not in again.replace("Running stage 'bert' with command:", "")
+    assert (reproduced_copy / "data/bert/model.safetensors").exists()
+
+
+@pytest.mark.parametrize(
+    ("break_it", "message"),
+    [
+        (lambda folder: (folder / "data/raw/embedded/verbs.tsv").unlink(), "verbs.tsv: cannot be read"),
+        (lambda folder: _replace(folder / "params.yaml", "seed: 1", "sede: 1"), "sede must be a known section"),
+        (
+            lambda folder: _replace(folder / "params.yaml", "min_frequency: 2", "min_frequency: two"),
+            "min_frequency ('two')",
+        ),
+    ],
+)
+def test_preflight_says_it_before_anything_is_deleted(reproduced_copy, break_it, message):
+    break_it(reproduced_copy)
+    before = sorted(path for path in (reproduced_copy / "data").rglob("*"))
+    result = run_in(reproduced_copy, sys.executable, "-m", "pipelines.preflight", check=False)
+    assert result.returncode == 2
+    assert message in result.stderr
+    assert sorted(path for path in (reproduced_copy / "data").rglob("*")) == before
+
+
+def _replace(path: Path, old: str, new: str) -> None:
+    path.write_text(path.read_text().replace(old, new, 1))
+
+
+def test_bert_loads_in_transformers_and_gives_our_logits(reproduced):
+    from safetensors.torch import load_file
+    from transformers import AutoTokenizer, BertForPreTraining
+
+    from pipelines.bert.model import Bert
+    from pipelines.bert.params import BertModelParams
+    from pipelines.layers.hugging_face import hugging_face_name
+    from pipelines.sections import read_document, validate
+
+    folder = reproduced / "data/bert"
+    theirs = BertForPreTraining.from_pretrained(folder).eval()
+    weights = load_file(folder / "model.safetensors")
+    ours = Bert(
+        validate(read_document(reproduced / "params.yaml"), "bert.model", BertModelParams), theirs.config.vocab_size
+    )
+    ours.load_state_dict({name: weights[hugging_face_name(name)] for name in ours.state_dict()})
+    batch = AutoTokenizer.from_pretrained(folder)(["The cook is proud."], ["Der Koch ist stolz."], return_tensors="pt")
+    with torch.no_grad():
+        expected = theirs(**batch)
+        output = ours.eval()(batch.input_ids, batch.token_type_ids, batch.attention_mask.sum(dim=1))
+    torch.testing.assert_close(ours.mlm_logits(output.hidden_BTD), expected.prediction_logits, atol=1e-5, rtol=0)
+    torch.testing.assert_close(ours.nsp_logits(output.pooled_BD), expected.seq_relationship_logits, atol=1e-5, rtol=0)
+
+
+def test_every_computing_stage_is_an_offline_wandb_run(reproduced):
+    runs = [wandb_file.read(path) for path in (reproduced / ".runs/wandb").glob("offline-run-*/*.wandb")]
+    names = {found["run"].display_name.rsplit("-", 1)[0]: found for found in runs}
+    assert set(names) == set(INSTANCES)
+    assert len({found["run"].run_group for found in runs}) == 1
+    assert {found["run"].project for found in runs} == {"maskline"}
+    bert = names["bert"]
+    assert bert["run"].job_type == "bert"
+    assert bert["config"]["params"]["bert"]["training"]["updates"] == 12
+    assert "pipelines/bert/model.py" in bert["config"]["code"]
+    assert bert["config"]["inputs"]
+    curves = json.loads((reproduced / "data/bert/curves.json").read_text())
+    logged = {(point["step"], name): point[name] for point in bert["history"] for name in point if name != "step"}
+    for point in curves:
+        for name, value in point.items():
+            if name != "step":
+                assert logged[point["step"], name] == pytest.approx(value)
+    assert bert["summary"]["state"] == "finished"
+
+
+def test_results_table_lists_baselines_architectures_and_speeds(reproduced):
+    printed = run_in(reproduced, sys.executable, "-m", "pipelines.report.table").stdout
+    assert "unigram" in printed
+    assert "majority" in printed
+    for name in ("gru", "gru_attention", "transformer", "rnd2rnd", "bert2bert"):
+        row = next(line for line in printed.splitlines() if line.startswith(f"{name} "))
+        assert "–" not in row
+    assert "data/report/index.html" in printed
+    assert "sentences_per_s" not in (reproduced / "data/report/index.html").read_text()
+
+
+def test_results_table_without_run_folders_shows_dashes(reproduced_copy):
+    shutil.rmtree(reproduced_copy / ".runs")
+    printed = run_in(reproduced_copy, sys.executable, "-m", "pipelines.report.table").stdout
+    row = next(line for line in printed.splitlines() if line.startswith("gru "))
+    assert row.split()[-2:] == ["–", "–"]
+
+
+def test_hypotheses_are_one_per_test_sentence_and_n_best_is_ranked(reproduced):
+    references = (reproduced / "data/corpus/pairs.test.de.txt").read_text().splitlines()
+    for folder in (reproduced / "data/decoding").iterdir():
+        lines = (folder / "beam.txt").read_text().split("\n")[:-1]
+        assert len(lines) == len(references) == 12
+        for line, text in zip((folder / "beam.nbest.jsonl").read_text().splitlines(), lines, strict=True):
+            hypotheses = json.loads(line)["hypotheses"]
+            assert hypotheses[0]["text"] == text
+            scores = [hypothesis["score"] for hypothesis in hypotheses]
+            assert scores == sorted(scores, reverse=True)
+            for hypothesis in hypotheses:
+                normalised = hypothesis["log_probability"] / len(hypothesis["tokens"])
+                assert hypothesis["score"] == pytest.approx(normalised)

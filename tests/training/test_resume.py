@@ -1,0 +1,137 @@
+"""Killed anywhere, a training gives the bits it would have given: the real stage, in its own process."""
+
+import hashlib
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import run_in
+
+ENTRY = {"bert": ("pipelines.bert.pretrain",), "seq2seq/gru": ("pipelines.seq2seq.finetune", "gru")}
+pytestmark = pytest.mark.usefixtures("long_project")
+
+
+@pytest.fixture
+def long_project(reproduced_copy: Path) -> Path:
+    """The reproduced project with trainings long enough to be hit in the middle."""
+    overlay = "bert: {training: {updates: 60}}\nseq2seq: {common: {updates: 60}}\nhardware: {checkpoint_every: 7}\n"
+    (reproduced_copy / "long.yaml").write_text(overlay)
+    run_in(reproduced_copy, sys.executable, "-m", "pipelines.params", "apply", "long.yaml")
+    return reproduced_copy
+
+
+def _start(out: str) -> subprocess.Popen[str]:
+    shutil.rmtree(Path("data", out), ignore_errors=True)  # as DVC does
+    return subprocess.Popen(
+        [sys.executable, "-m", *ENTRY[out]],
+        env={**os.environ, "WANDB_MODE": "disabled"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+
+
+def _digest(out: str) -> dict[str, str]:
+    return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in sorted(Path("data", out).iterdir())}
+
+
+def _straight(out: str) -> dict[str, str]:
+    process = _start(out)
+    text, _ = process.communicate(timeout=120)
+    assert process.returncode == 0, text
+    digest = _digest(out)
+    shutil.rmtree(Path(".runs", out.replace("/", "@")))
+    return digest
+
+
+def _interrupt(out: str, number: int, update: int) -> int:
+    """Start, wait for a line of an update, send a signal; the exit code."""
+    process = _start(out)
+    for line in process.stdout:
+        if line.startswith(f"update {update}/"):
+            process.send_signal(number)
+            break
+    process.stdout.read()
+    return process.wait(timeout=60)
+
+
+@pytest.mark.parametrize("out", ENTRY)
+def test_stage_killed_three_times_gives_the_same_files(out):
+    expected = _straight(out)
+    assert _interrupt(out, signal.SIGKILL, 12) == -signal.SIGKILL
+    assert not Path("data", out).exists()
+    assert _interrupt(out, signal.SIGTERM, 30) == 75
+    assert not Path("data", out).exists()
+    assert _interrupt(out, signal.SIGINT, 48) == 75
+    process = _start(out)
+    text, _ = process.communicate(timeout=120)
+    assert process.returncode == 0, text
+    assert "going on after update" in text
+    assert _digest(out) == expected
+    steps = [record["step"] for record in json.loads(Path("data", out, "curves.json").read_text()) if "loss" in record]
+    assert len(steps) == len(set(steps))
+
+
+def test_stage_without_its_checkpoint_starts_anew_and_params_of_another_key_do_not_resume():
+    assert _interrupt("bert", signal.SIGTERM, 12) == 75
+    overlay = Path("other.yaml")
+    overlay.write_text("seed: 2\n")
+    run_in(Path.cwd(), sys.executable, "-m", "pipelines.params", "apply", "other.yaml")
+    process = _start("bert")
+    text, _ = process.communicate(timeout=120)
+    assert process.returncode == 0, text
+    assert "going on after update" not in text
+
+
+def test_damaged_newest_checkpoint_is_refused_with_the_command_that_recovers():
+    assert _interrupt("bert", signal.SIGTERM, 30) == 75
+    newest = sorted(Path(".runs/bert").glob("*/checkpoints/*.ckpt"))[-1]
+    data = bytearray(newest.read_bytes())
+    data[len(data) // 2] ^= 255
+    newest.write_bytes(data)
+    process = _start("bert")
+    text, _ = process.communicate(timeout=60)
+    assert process.returncode == 1
+    assert "is damaged" in text
+    command = text.split("to go on from ")[1].split(": ", 1)[1].split()
+    assert command[:1] == ["rm"]
+    subprocess.run(command, check=True)
+    process = _start("bert")
+    text, _ = process.communicate(timeout=120)
+    assert process.returncode == 0, text
+    assert "going on after update" in text
+
+
+def test_loss_that_is_not_finite_stops_the_stage_and_keeps_the_checkpoint():
+    overlay = Path("hot.yaml")
+    overlay.write_text("bert: {training: {learning_rate: 1.0e+30, schedule: constant, gradient_clip: 1.0e+30}}\n")
+    run_in(Path.cwd(), sys.executable, "-m", "pipelines.params", "apply", "hot.yaml")
+    process = _start("bert")
+    text, _ = process.communicate(timeout=60)
+    assert process.returncode == 1
+    assert "must be finite" in text
+    assert not Path("data/bert").exists()
+
+
+def test_second_start_after_the_last_checkpoint_only_commits():
+    """Killed between the last update and the commit: nothing is trained again."""
+    expected = _straight("bert")
+    process = _start("bert")
+    while not list(Path(".runs/bert").glob("*/checkpoints/update-00000060.ckpt")):
+        assert process.poll() is None
+        time.sleep(0.005)
+    process.kill()
+    process.communicate()
+    if not Path("data/bert").exists():
+        process = _start("bert")
+        text, _ = process.communicate(timeout=60)
+        assert process.returncode == 0, text
+        assert "update 59/" not in text
+    assert _digest("bert") == expected
