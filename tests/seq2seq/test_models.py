@@ -102,7 +102,8 @@ def test_save_and_load_give_the_same_model(name, tmp_path):
         again.hidden(SOURCE, LENGTHS, INPUTS), model.hidden(SOURCE, LENGTHS, INPUTS), atol=0, rtol=0
     )
     assert json.loads((tmp_path / "model.json").read_text())["vocab_size"] == 20
-    assert again.output.weight.data_ptr() == next(p for p in again.parameters() if p.shape == (20, 16)).data_ptr()
+    assert sum(p.numel() for p in again.parameters()) == sum(p.numel() for p in model.parameters())
+    assert sum(p is again.output.weight for p in again.parameters()) == 1  # still tied
 
 
 def test_load_damaged_weights_is_a_checkpoint_error(tmp_path):
