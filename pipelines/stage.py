@@ -194,7 +194,7 @@ def _run(
         job_type=stage.name,
         name=f"{stage.instance}-{key[:8]}",
         id=f"{stage.instance.replace('@', '-')}-{key[:16]}",
-        config={"params": values, "inputs": inputs, "code": code, **origin, **environment},
+        config={"params": values, "inputs": inputs, "code": code, "origin": origin, **environment},
     )
     run = StageRun(stage, params, hardware, folder, stop, tracker, origin)
     folder.write_status("running", pid=os.getpid())
