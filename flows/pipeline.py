@@ -31,7 +31,7 @@ class StageFailed(Exception):
     """A stage ended with an error; its last lines are the message."""
 
 
-@task(name="preflight", cache_policy=NO_CACHE, persist_result=False)
+@task(name="preflight", task_run_name="preflight", cache_policy=NO_CACHE, persist_result=False)
 def check() -> None:
     """Params and raw data, before anything is deleted or computed."""
     if found := preflight.problems():
@@ -78,7 +78,7 @@ def pipeline() -> dict[str, str]:
     try:
         for node in nodes:
             upstream = [futures[name] for name in node.depends_on]
-            stage: Any = run_stage.with_options(name=node.name)
+            stage: Any = run_stage.with_options(name=node.name, task_run_name=node.name)
             futures[node.name] = stage.submit(node, slots, children, flow_run.name or "flow", wait_for=upstream)
         for future in futures.values():
             future.wait()

@@ -125,7 +125,6 @@ async def main():
         for flow_run in await client.read_flow_runs():
             print("flow", flow_run.state_name)
         for task_run in await client.read_task_runs(limit=50):
-            logs = 0
             print("task", task_run.name, task_run.state_name)
         from prefect.client.schemas.filters import LogFilter
         print("logs", len(await client.read_logs(LogFilter(), limit=200)))
@@ -159,8 +158,8 @@ def test_flow_with_bad_params_fails_before_any_stage(reproduced_copy):
 
 
 def test_flow_failed_stage_fails_the_flow_and_names_it(reproduced_copy):
-    with (reproduced_copy / "pipelines/decoding/decode.py").open("a") as file:
-        file.write("raise RuntimeError('broken on purpose')\n")
+    path = reproduced_copy / "pipelines/decoding/decode.py"
+    path.write_text(path.read_text().replace("import sys\n", "import sys\n\nraise RuntimeError('broken on purpose')\n", 1))
     result = run_in(reproduced_copy, sys.executable, "-m", "flows.pipeline", check=False)
     printed = result.stdout + result.stderr
     assert result.returncode != 0
