@@ -47,7 +47,8 @@ def measure(recipe: str | None, folder: Path) -> list[Row]:
     if recipe:
         rows.append(_row("preparation: peak memory", "MiB", peak, _PREPARATION_MIB, "budget"))
     budget = _PREPARATION_S if recipe else _WHOLE_RUN_S
-    rows.append(_row("all stages: seconds", "s", seconds, budget, "budget"))
+    name = "preparation: seconds" if recipe else "all stages and DVC: seconds"
+    rows.append(_row(name, "s", seconds, budget, "budget"))
     return rows
 
 

@@ -31,7 +31,9 @@ class Row:
 
 def write(name: str, rows: Sequence[Row]) -> Path:
     """Print a table and write ``benchmarks/results/NAME.json``."""
-    commit = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=False).stdout.strip()
+    commit = subprocess.run(
+        ["git", "rev-parse", "HEAD"], capture_output=True, text=True, cwd=RESULTS.parent, check=False
+    ).stdout.strip()
     print(f"{'case':34} {'unit':>6} {'ours':>10} {'theirs':>10}  {'ratio':>6}  peer")
     for row in rows:
         print(f"{row.case:34} {row.unit:>6} {row.ours:10.2f} {row.theirs:10.2f}  {row.ratio:6.2f}  {row.peer}")

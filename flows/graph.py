@@ -15,12 +15,14 @@ class Node:
         depends_on: names of the instances whose outs it reads.
         cpus: processors it keeps busy.
         gpus: GPUs it uses where there are some.
+        alone: without a GPU it keeps all processors busy, and nothing runs beside it.
     """
 
     name: str
     depends_on: tuple[str, ...]
     cpus: int
     gpus: int
+    alone: bool
 
 
 def read_graph() -> list[Node]:
@@ -34,6 +36,7 @@ def read_graph() -> list[Node]:
                 depends_on=tuple(sorted(needed.addressing for needed in graph.successors(stage))),
                 cpus=int((stage.meta or {}).get("cpus", 1)),
                 gpus=int((stage.meta or {}).get("gpus", 0)),
+                alone=bool((stage.meta or {}).get("alone", False)),
             )
             for stage in order
         ]

@@ -4,7 +4,9 @@ One task per DVC stage, in the order dvc.yaml gives, as many at once as the mach
 what runs and what is cached; Prefect shows it. No server has to be started beforehand.
 """
 
+import json
 import sys
+import time
 from collections import deque
 from typing import Any
 
@@ -16,11 +18,13 @@ from prefect.runtime import flow_run
 from prefect.states import Completed
 from prefect.task_runners import ThreadPoolTaskRunner
 
-import flows.environment  # noqa: F401  (before Prefect)
 from flows.graph import Node, read_graph
 from flows.process import Children
 from flows.slots import Slots
 from pipelines import preflight
+from pipelines.hardware import Hardware
+from pipelines.runfolder import RUNS
+from pipelines.sections import read_document, validate
 
 _BUSY = "is busy"  # DVC's word for a read or write lock another stage holds for a moment
 _UNCHANGED = ("didn't change, skipping", "is cached - skipping run")
@@ -47,7 +51,7 @@ def run_stage(node: Node, slots: Slots, children: Children, group: str) -> State
     """
     logger = get_run_logger()
     command = [sys.executable, "-m", "dvc", "--wait-for-lock", "repro", "--single-item", node.name]
-    for _ in range(_TRIES):
+    for attempt in range(_TRIES):
         last: deque[str] = deque(maxlen=20)
 
         def show(line: str, last: deque[str] = last) -> None:
@@ -55,14 +59,21 @@ def run_stage(node: Node, slots: Slots, children: Children, group: str) -> State
                 last.append(line)
                 logger.info(line)
 
-        with slots.taken(node):
-            code = children.run(command, show, {"MASKLINE_GROUP": group})
+        with slots.taken(node) as devices:
+            code = children.run(command, show, {"MASKLINE_GROUP": group, **devices})
         if code == 0:
             cached = any(word in line for line in last for word in _UNCHANGED)
             return Completed(name="Cached" if cached else "Completed", message=last[-1] if last else "")
         if not any(_BUSY in line for line in last):
             break
-    raise StageFailed(f"{node.name}: dvc ended with {code}\n" + "\n".join(last))
+        time.sleep(2**attempt)
+    raise StageFailed(f"{node.name}: {_end_of(node)}, dvc ended with {code}\n" + "\n".join(last))
+
+
+def _end_of(node: Node) -> str:
+    """What the stage itself wrote last: ``failed``, ``preempted``; DVC tells the same of both."""
+    records = sorted(RUNS.glob(f"{node.name}/*/status.json"), key=lambda path: path.stat().st_mtime)
+    return str(json.loads(records[-1].read_text(encoding="utf-8"))["state"]) if records else "not started"
 
 
 @flow(name="maskline", log_prints=True)
@@ -73,7 +84,8 @@ def pipeline() -> dict[str, str]:
         StageFailed: at least one stage failed.
     """
     check()
-    nodes, slots, children = read_graph(), Slots.of_this_machine(), Children()
+    accelerator = validate(read_document(), "hardware", Hardware).accelerator
+    nodes, slots, children = read_graph(), Slots.of_this_machine(accelerator), Children()
     futures: dict[str, PrefectFuture[Any]] = {}
     try:
         for node in nodes:

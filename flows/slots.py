@@ -13,35 +13,40 @@ class Slots:
     """Processors and GPUs of one machine, shared by the stages that run at once."""
 
     def __init__(self, cpus: int, gpus: int) -> None:
-        self._total = self._free = (cpus, gpus)
+        self._cpus, self._gpus = cpus, gpus
+        self._free_cpus, self._free_gpus = cpus, list(range(gpus))
         self._changed = threading.Condition()
 
     @classmethod
-    def of_this_machine(cls) -> "Slots":
-        """All processors this process may use, and every NVIDIA device."""
-        return cls(len(os.sched_getaffinity(0)), len(list(Path("/dev").glob("nvidia[0-9]*"))))
+    def of_this_machine(cls, accelerator: str) -> "Slots":
+        """All processors this process may use, and every NVIDIA device unless ``hardware.accelerator`` is cpu."""
+        cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        return cls(cpus, 0 if accelerator == "cpu" else len(list(Path("/dev").glob("nvidia[0-9]*"))))
 
     def wanted(self, node: Node) -> tuple[int, int]:
-        """What a stage takes, at most the whole machine.
+        """Processors and GPUs a stage takes, at most the whole machine.
 
-        Where there is no GPU, a stage that would use one computes on the processors, and gets all of them: two
-        trainings at once on two cores are slower than one after the other.
+        A training without a GPU takes every processor: two at once on two cores are slower than one after the other.
         """
-        cpus, gpus = self._total
-        if node.gpus and not gpus:
-            return cpus, 0
-        return min(node.cpus, cpus), min(node.gpus, gpus)
+        gpus = min(node.gpus, self._gpus)
+        return (self._cpus if node.alone and not gpus else min(node.cpus, self._cpus)), gpus
 
     @contextlib.contextmanager
-    def taken(self, node: Node) -> Iterator[None]:
-        """Wait until the stage fits, and keep its share until the block ends."""
+    def taken(self, node: Node) -> Iterator[dict[str, str]]:
+        """Wait until the stage fits, and keep its share until the block ends.
+
+        Yields:
+            Environment variables that show the stage its GPUs and no others.
+        """
         cpus, gpus = self.wanted(node)
         with self._changed:
-            self._changed.wait_for(lambda: cpus <= self._free[0] and gpus <= self._free[1])
-            self._free = (self._free[0] - cpus, self._free[1] - gpus)
+            self._changed.wait_for(lambda: cpus <= self._free_cpus and gpus <= len(self._free_gpus))
+            self._free_cpus -= cpus
+            devices, self._free_gpus = self._free_gpus[:gpus], self._free_gpus[gpus:]
         try:
-            yield
+            yield {"CUDA_VISIBLE_DEVICES": ",".join(map(str, devices))} if devices else {}
         finally:
             with self._changed:
-                self._free = (self._free[0] + cpus, self._free[1] + gpus)
+                self._free_cpus += cpus
+                self._free_gpus = sorted(self._free_gpus + devices)
                 self._changed.notify_all()

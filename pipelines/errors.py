@@ -38,8 +38,11 @@ class CheckFailed(MasklineError):
     """A stage's own check of its result failed; nothing was committed."""
 
 
-class Preempted(MasklineError):
-    """The stage was told to stop and did; the next start goes on from its checkpoint."""
+class Preempted(BaseException):
+    """The stage was told to stop and did; the next start goes on from its checkpoint.
+
+    Not an `Exception`, so that no library on the way takes it for an error of its own.
+    """
 
     exit_code = EXIT_PREEMPTED
 

@@ -24,7 +24,7 @@ from pipelines.errors import MasklineError, ParamsError
 from pipelines.evaluation.params import EvaluationParams
 from pipelines.hardware import Hardware
 from pipelines.report.params import ReportParams
-from pipelines.sections import PARAMS_FILE, Document, Section, plain, read_document, validate
+from pipelines.sections import PARAMS_FILE, Document, Section, Seed, plain, read_document, validate
 from pipelines.seq2seq.models import schema_of
 from pipelines.seq2seq.params import ArchitectureParams, CommonParams
 from pipelines.shards.params import ShardsParams
@@ -40,7 +40,7 @@ class Seq2SeqParams(Section):
 
 
 SECTIONS: dict[str, Any] = {
-    "seed": int,
+    "seed": Seed,
     "corpus": CorpusParams,
     "tokenizer": TokenizerParams,
     "shards": ShardsParams,
@@ -100,9 +100,9 @@ def _spanning_problems(document: Document, values: dict[str, Any], blocks: Mappi
 
 def _position_problems(document: Document, key: str, values: dict[str, Any]) -> Iterator[str]:
     """A table of positions has to hold the longest source and the longest hypothesis."""
-    positions, longest = document.get(key), values["shards"].max_sentence_tokens + 2
+    positions, longest = document.get(key), -(-(values["shards"].max_sentence_tokens + 2) // 4) * 4
     if positions < longest:
-        rule = f"be at least shards.max_sentence_tokens + 2 ({longest})"
+        rule = f"be at least shards.max_sentence_tokens + 2, as a multiple of 4 ({longest})"
         yield _problem(document, key, rule, "raise it or lower shards.max_sentence_tokens")
     if positions < values["decoding"].max_length:
         rule = f"be at least decoding.max_length ({values['decoding'].max_length})"
@@ -127,8 +127,7 @@ def apply_recipe(recipe: Path, target: Path = PARAMS_FILE) -> list[str]:
     _merge(document.root, read_document(recipe).root)
     stream = io.StringIO()
     _writer().dump(document.root, stream)
-    merged = Document(recipe, document.root)
-    if problems := problems_of(merged):
+    if problems := problems_of(Document(Path(f"{target}+{recipe.name}"), document.root)):
         raise ParamsError("\n".join([f"{recipe}: applied to {target} it breaks rules; nothing was written", *problems]))
     temporary = target.with_suffix(".tmp")
     temporary.write_text(stream.getvalue(), encoding="utf-8")

@@ -17,6 +17,7 @@ from typing import Any
 
 from pipelines.errors import DataError
 from pipelines.records import write_json
+from pipelines.supervision import process_rank
 
 RUNS = Path(".runs")
 MANIFEST = "manifest.json"
@@ -82,7 +83,9 @@ class RunFolder:
         return self.path / "checkpoints"
 
     def write_status(self, state: str, **details: Any) -> None:
-        """``status.json``, for whoever started the stage: DVC passes no exit code on."""
+        """``status.json``, for the flow: DVC passes no exit code on. Rank 0 speaks for all."""
+        if process_rank() > 0:
+            return
         temporary = self.path / "status.tmp"
         write_json(temporary, {"state": state, **details})
         temporary.replace(self.path / "status.json")
@@ -98,7 +101,7 @@ class RunFolder:
         if out.exists():
             shutil.rmtree(out)
         _move(self.work, out)
-        _sync(out.parent)
+        sync(out.parent)
         write_json(self.path / "committed.json", {"out": out.as_posix(), "manifest": sha256_of(out / MANIFEST)})
         shutil.rmtree(self.checkpoints, ignore_errors=True)
 
@@ -145,10 +148,11 @@ def _move(source: Path, target: Path) -> None:
 
 def _sync_tree(folder: Path) -> None:
     for path in [*folder.rglob("*"), folder]:
-        _sync(path)
+        sync(path)
 
 
-def _sync(path: Path) -> None:
+def sync(path: Path) -> None:
+    """Force a file or a folder's entries onto the disk."""
     handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)

@@ -5,9 +5,9 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
-from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap, CommentedSeq
 from ruamel.yaml.error import YAMLError
@@ -16,6 +16,7 @@ from pipelines.errors import ParamsError
 
 PARAMS_FILE = Path("params.yaml")
 T = TypeVar("T")
+Seed = Annotated[int, Field(ge=0, lt=2**32)]  # what torch, NumPy and Lightning all take
 
 
 class Section(BaseModel):
@@ -81,7 +82,7 @@ def read_document(path: Path = PARAMS_FILE) -> Document:
 
 def plain(node: Any) -> Any:
     """Plain dicts, lists and scalars without comments and positions."""
-    return json.loads(json.dumps(node))
+    return json.loads(json.dumps(node, default=str))
 
 
 def validate(document: Document, section: str, schema: type[T]) -> T:
@@ -92,7 +93,7 @@ def validate(document: Document, section: str, schema: type[T]) -> T:
     """
     raw = document.get(section)
     try:
-        return TypeAdapter(schema).validate_json(json.dumps(raw), strict=True)
+        return TypeAdapter(schema).validate_json(json.dumps(raw, default=str), strict=True)
     except ValidationError as error:
         problems = [_explain(document, section, raw, schema, item) for item in error.errors()]
         raise ParamsError("\n".join(problems)) from None

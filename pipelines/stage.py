@@ -3,8 +3,8 @@
 A stage's verb module declares what it reads (`Stage`) and offers a function that computes into
 ``run.work`` and returns its metrics. This module does the rest, the same way for all of them: it
 validates the sections, arms the process, finds the run folder, and moves the finished files to the
-stage's out as its last act. Verb modules import torch and Lightning inside that function, so the
-frame is armed and the lock held within a tenth of a second.
+stage's out as its last act. Verb modules import torch and Lightning inside that function, so signals
+are handled before the seconds those imports take.
 """
 
 import contextlib
@@ -17,7 +17,7 @@ import sys
 import time
 import traceback
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, TypeVar
@@ -83,7 +83,7 @@ class StageRun:
     stop: PoliteStop
     tracker: Tracker
     origin: dict[str, Any]
-    started: float = field(default_factory=time.perf_counter)
+    started: float
 
     def section(self, path: str, schema: type[T]) -> T:
         """A declared section, as its schema."""
@@ -120,6 +120,8 @@ class StageRun:
 
     def resume_at(self, step: int) -> None:
         """Drop points later than the checkpoint and give W&B the ones before it."""
+        if process_rank() > 0:
+            return
         for records in (self.metrics, self.timings):
             records.rewind(step)
         for record in self.metrics.read():
@@ -131,17 +133,20 @@ def run_stage(declare: Callable[[Document], Stage], compute: Callable[[StageRun]
 
     0 done, 2 bad params or input, 75 told to stop (start again to go on), 1 anything else.
     """
+    started = time.perf_counter()
     stop = PoliteStop()
     stop.install()
     die_with_parent()
     try:
         document = read_document()
-        stage = declare(document)
-        params, hardware, tracking = _load(stage, document)
+        hardware = validate(document, "hardware", Hardware)
         limit_threads(hardware.num_threads)
+        tracking = validate(document, "tracking", TrackingParams)
+        stage = declare(document)
+        params = {path: validate(document, path, schema) for path, schema in stage.sections.items()}
         with _locked(stage):
-            return _run(stage, params, hardware, tracking, stop, compute)
-    except MasklineError as error:
+            return _run(stage, params, hardware, tracking, stop, compute, started)
+    except (MasklineError, Preempted) as error:
         return _report(error)
 
 
@@ -154,11 +159,6 @@ def architecture_argument(arguments: list[str]) -> str:
     if len(arguments) != 1:
         raise ParamsError(f"arguments ({arguments}) must be one key of seq2seq.architectures; name the architecture")
     return arguments[0]
-
-
-def _load(stage: Stage, document: Document) -> tuple[dict[str, Any], Hardware, TrackingParams]:
-    params = {path: validate(document, path, schema) for path, schema in stage.sections.items()}
-    return params, validate(document, "hardware", Hardware), validate(document, "tracking", TrackingParams)
 
 
 @contextlib.contextmanager
@@ -178,6 +178,7 @@ def _run(
     tracking: TrackingParams,
     stop: PoliteStop,
     compute: Callable[[StageRun], Metrics],
+    started: float,
 ) -> int:
     values = {path: _plain(value) for path, value in params.items()}
     inputs = {name: sha for path in stage.inputs for name, sha in describe_input(path).items()}
@@ -186,21 +187,25 @@ def _run(
     folder = RunFolder.open(stage.instance, key, clean=process_rank() == 0)
     origin = {"seed": values.get("seed"), "params": digest(values)[:16], "data": digest(inputs)[:16]}
     environment = _environment(hardware)
-    write_json(folder.path / "origin.json", {**origin, **environment, "key": key})
+    if process_rank() == 0:
+        write_json(folder.path / "origin.json", {**origin, **environment, "key": key})
     tracker = Tracker(
         tracking,
         RUNS,
-        group=os.environ.get("MASKLINE_GROUP", f"{environment['commit'][:8]}-{digest(plain_params())[:8]}"),
+        group=os.environ.get(
+            "MASKLINE_GROUP", f"{environment['commit'][:8]}-{digest(plain(read_document().root))[:8]}"
+        ),
         job_type=stage.name,
         name=f"{stage.instance}-{key[:8]}",
         id=f"{stage.instance.replace('@', '-')}-{key[:16]}",
         config={"params": values, "inputs": inputs, "code": code, "origin": origin, **environment},
     )
-    run = StageRun(stage, params, hardware, folder, stop, tracker, origin)
+    run = StageRun(stage, params, hardware, folder, stop, tracker, origin, started)
     folder.write_status("running", pid=os.getpid())
     try:
         metrics = compute(run)
-        _commit(run, metrics)
+        with stop.cooperative():  # a commit is finished, whoever asks for a stop
+            _commit(run, metrics)
     except BaseException as error:
         code_of_exit = _report(error)
         state = "preempted" if isinstance(error, Preempted) else "failed"
@@ -230,7 +235,7 @@ def _report(error: BaseException) -> int:
         print(f"error: {error}", file=sys.stderr)
     else:
         traceback.print_exception(error)
-    return error.exit_code if isinstance(error, MasklineError) else EXIT_FAILED
+    return error.exit_code if isinstance(error, MasklineError | Preempted) else EXIT_FAILED
 
 
 def _environment(hardware: Hardware) -> dict[str, Any]:
@@ -258,12 +263,8 @@ def _cpu() -> str:
 
 
 def _peak_mib() -> float:
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-
-
-def plain_params() -> Any:
-    """All of params.yaml as plain values."""
-    return plain(read_document().root)
+    unit = 1024**2 if sys.platform == "darwin" else 1024  # macOS counts bytes, Linux KiB
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit
 
 
 def _plain(value: Any) -> Any:

@@ -2,7 +2,7 @@
 
 DVC starts a stage through a shell and has no SIGTERM handler: killed, it would leave the stage
 running and a second one could start beside it. So every stage arms itself (PR_SET_PDEATHSIG, prctl(2)),
-holds a kernel lock while it works, and turns SIGTERM and SIGINT into one polite stop with exit code 75.
+holds a kernel lock while it works, and turns SIGTERM, SIGINT and SIGHUP into one polite stop with exit code 75.
 """
 
 import contextlib
@@ -34,12 +34,12 @@ def die_with_parent(signal_number: int = signal.SIGTERM) -> None:
 
 
 def process_rank() -> int:
-    """Number of this process among those Lightning, torchrun or SLURM started for one training; 0 launches."""
+    """Number of this process among those Lightning or torchrun started for one training; 0 launches."""
     return max(int(os.environ.get(name, "0")) for name in ("LOCAL_RANK", "NODE_RANK", "RANK"))
 
 
 class PoliteStop:
-    """SIGTERM and SIGINT as a request to stop.
+    """SIGTERM, SIGINT and SIGHUP (a closed terminal) as a request to stop.
 
     Outside ``cooperative()`` the request raises :class:`Preempted` at once. Inside it the signal
     only sets ``requested``: a training loop looks at it at a batch end, saves, and stops by itself.
@@ -50,9 +50,9 @@ class PoliteStop:
         self._cooperative = False
 
     def install(self) -> None:
-        """Take over SIGTERM and SIGINT; again after a library has replaced the handlers."""
-        signal.signal(signal.SIGTERM, self._handle)
-        signal.signal(signal.SIGINT, self._handle)
+        """Take over the three signals; again after a library has replaced the handlers."""
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+            signal.signal(number, self._handle)
 
     def _handle(self, number: int, frame: FrameType | None) -> Any:
         self.requested = True

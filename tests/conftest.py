@@ -54,14 +54,6 @@ def copy_project(folder: Path) -> Path:
     return folder
 
 
-@pytest.fixture
-def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A fresh tiny project, nothing computed, as the current folder."""
-    folder = copy_project(tmp_path / "project")
-    monkeypatch.chdir(folder)
-    return folder
-
-
 @pytest.fixture(scope="session")
 def reproduced(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A tiny project after one whole ``dvc repro``; tests only look at it."""

@@ -1,6 +1,7 @@
 """dvc.yaml against the code: the import graph is the re-run set."""
 
 import ast
+import hashlib
 from importlib import import_module
 from pathlib import Path
 
@@ -8,7 +9,7 @@ import pytest
 from dvc.repo import Repo
 
 from pipelines.imports import FRAME
-from pipelines.sections import read_document
+from pipelines.sections import plain, read_document
 from pipelines.stage import Stage
 from tests.conftest import ROOT
 
@@ -81,3 +82,20 @@ def test_frame_moves_bytes_never_numbers(path):
 def test_hardware_and_tracking_are_no_stage_params():
     keys = {key for stage in STAGES.values() for dep in stage.deps if hasattr(dep, "params") for key in dep.params}
     assert not any(key.split(".")[0] in ("hardware", "tracking") for key in keys)
+
+
+def test_dvc_lock_is_of_this_code_and_these_params():
+    """A lock left behind by an edit would make every fresh clone's run look like a change."""
+    lock = plain(read_document(ROOT / "dvc.lock").root)
+    document = read_document(ROOT / "params.yaml")
+    assert set(lock["stages"]) == set(STAGES)
+    stale = set()
+    for name, entry in lock["stages"].items():
+        for dep in entry["deps"]:
+            path = ROOT / dep["path"]
+            if path.is_file() and dep["md5"] != hashlib.md5(path.read_bytes()).hexdigest():
+                stale.add(dep["path"])
+        for key, value in entry["params"]["params.yaml"].items():
+            if plain(document.get(key)) != value:
+                stale.add(f"{name}: {key}")
+    assert not stale, "run `make run` and commit dvc.lock"

@@ -61,7 +61,7 @@ def test_apply_recipe_that_breaks_a_rule_writes_nothing(params, tmp_path):
         (
             "max_sentence_tokens: 64",
             "max_sentence_tokens: 200",
-            "must be at least shards.max_sentence_tokens + 2 (202)",
+            "must be at least shards.max_sentence_tokens + 2, as a multiple of 4 (204)",
         ),
         ("max_length: 48", "max_length: 500", "must be at least decoding.max_length (500)"),
         ("baseline: rnd2rnd", "baseline: rnd3rnd", "('rnd3rnd') must name one of gru"),

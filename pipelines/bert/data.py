@@ -139,7 +139,7 @@ def assemble(
     a_end, b_first = offsets[plan.a_end[rows]], offsets[plan.b_first[rows]]
     a_size, b_size = _fit(a_end - offsets[plan.a_first[rows]], offsets[plan.b_end[rows]] - b_first, max_length - 3)
     lengths = a_size + b_size + 3
-    T = -(-int(lengths.max()) // _LENGTH_STEP) * _LENGTH_STEP
+    T = min(max_length, -(-int(lengths.max()) // _LENGTH_STEP) * _LENGTH_STEP)
     tokens = np.full((len(rows), T), PAD, np.int64)
     column = np.arange(T)
     in_a = (column >= 1) & (column <= a_size[:, None])

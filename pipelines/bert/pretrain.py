@@ -4,7 +4,7 @@ import sys
 from pathlib import Path
 
 from pipelines.bert.params import BertParams
-from pipelines.sections import Document
+from pipelines.sections import Document, Seed
 from pipelines.stage import Metrics, Stage, StageRun, run_stage
 
 SHARDS, TOKENIZER = Path("data/shards"), Path("data/tokenizer")
@@ -12,7 +12,7 @@ SHARDS, TOKENIZER = Path("data/shards"), Path("data/tokenizer")
 
 def declare(document: Document) -> Stage:
     """Reads the document shards; the tokenizer's files are copied beside the model."""
-    return Stage("bert", "pipelines.bert.pretrain", {"seed": int, "bert": BertParams}, (SHARDS, TOKENIZER))
+    return Stage("bert", "pipelines.bert.pretrain", {"seed": Seed, "bert": BertParams}, (SHARDS, TOKENIZER))
 
 
 def pretrain(run: StageRun) -> Metrics:
@@ -56,8 +56,9 @@ def pretrain(run: StageRun) -> Metrics:
         learning_rate=params.training.learning_rate,
         validation_batches=valid,
     )
-    train(module, batches, run)
-    measured = module.validate()
+    measured = train(module, batches, run)
+    if rank > 0:
+        return {}
     most_frequent = int(np.bincount(shards["train"].sentences.tokens, minlength=vocab_size).argmax())
     save_pretrained(bert, params.model, TOKENIZER, run.work)
     return {

@@ -1,5 +1,6 @@
 """Saving a BERT so that `transformers` loads it as it is."""
 
+import json
 import shutil
 from pathlib import Path
 
@@ -38,5 +39,7 @@ def save_pretrained(bert: Bert, params: BertModelParams, tokenizer: Path, folder
     )
     weights = to_hugging_face({name: tensor.cpu() for name, tensor in bert.state_dict().items()})
     save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
-    for name in ("tokenizer.json", "tokenizer_config.json", "vocab.txt"):
+    for name in ("tokenizer.json", "vocab.txt"):
         shutil.copyfile(tokenizer / name, folder / name)
+    config = json.loads((tokenizer / "tokenizer_config.json").read_text(encoding="utf-8"))
+    write_json(folder / "tokenizer_config.json", {**config, "model_max_length": params.max_positions})

@@ -1,7 +1,7 @@
 """Pairs of segments for next-sentence prediction, planned a whole epoch at a time.
 
-One pair per document and epoch: A is two or three sentences at a random place, B the ones that follow
-or, with probability ½, neighbouring sentences of another document of the same language, other by construction.
+One pair per document and epoch: A is a few sentences at a random place, B the ones that follow or, with
+probability ½, neighbouring sentences of another document of the same language, other by construction.
 """
 
 from dataclasses import dataclass

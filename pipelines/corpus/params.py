@@ -37,6 +37,10 @@ class FilesReader(Section):
         ):
             if missing := sorted(needed - splits):
                 raise ValueError(f"{name} must name files for {missing[0]}")
+        for files in (*self.documents.values(), *self.pairs.values()):
+            for file in files.values():
+                if PurePosixPath(file).is_absolute() or ".." in PurePosixPath(file).parts:
+                    raise ValueError(f"file ({file}) must lie in corpus.raw, which DVC watches")
         return self
 
 

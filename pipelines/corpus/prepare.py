@@ -11,14 +11,14 @@ from pipelines.corpus.lexicon import Lexicon, read_lexicon
 from pipelines.corpus.params import CorpusParams, EmbeddedReader
 from pipelines.corpus.text_files import read_corpus
 from pipelines.records import write_json
-from pipelines.sections import Document, validate
+from pipelines.sections import Document, Seed, validate
 from pipelines.stage import Metrics, Stage, StageRun, run_stage
 
 
 def declare(document: Document) -> Stage:
     """The corpus depends on the raw folder its own section names."""
     raw = validate(document, "corpus", CorpusParams).raw
-    return Stage("corpus", "pipelines.corpus.prepare", {"seed": int, "corpus": CorpusParams}, (Path(raw),))
+    return Stage("corpus", "pipelines.corpus.prepare", {"seed": Seed, "corpus": CorpusParams}, (Path(raw),))
 
 
 def prepare(run: StageRun) -> Metrics:
@@ -32,8 +32,10 @@ def prepare(run: StageRun) -> Metrics:
         corpus = embedded_corpus(read_lexicon(Path(params.raw)), run.seed, params.reader, params.languages)
     else:
         cache = run.folder.path / "datasets"
-        corpus = read_corpus(params, params.reader, cache)
-        shutil.rmtree(cache, ignore_errors=True)
+        try:
+            corpus = read_corpus(params, params.reader, cache)
+        finally:
+            shutil.rmtree(cache, ignore_errors=True)
     corpus.check()
     corpus.write(run.work)
     report = corpus.report()
@@ -77,13 +79,12 @@ def embedded_corpus(lexicon: Lexicon, seed: int, sizes: EmbeddedReader, language
 
 def _new_pairs(lexicon: Lexicon, seed: int, split: str, size: int, seen: set[str]) -> list[Pair]:
     """Two unseen sentences from each of as many documents as it takes."""
-    pairs: list[Pair] = []
-    for index in count():
-        fresh = [pair for pair in write_document(lexicon, seed, f"{split} pairs", index) if not _texts([pair]) & seen]
-        pairs.extend(fresh[:2])
-        if len(pairs) >= size:
-            return pairs[:size]
-    raise AssertionError("unreachable")
+    pairs: dict[Pair, None] = {}  # each sentence once, in order
+    documents = (write_document(lexicon, seed, f"{split} pairs", index) for index in count())
+    while len(pairs) < size:
+        fresh = [pair for pair in next(documents) if not _texts([pair]) & seen]
+        pairs.update(dict.fromkeys(fresh[:2]))
+    return list(pairs)[:size]
 
 
 def _texts(pairs: list[Pair]) -> set[str]:

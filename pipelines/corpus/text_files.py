@@ -7,7 +7,7 @@ import gzip
 import unicodedata
 import zlib
 from collections import Counter
-from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 from pipelines.corpus.corpus import Corpus, DocumentList
@@ -15,8 +15,25 @@ from pipelines.corpus.params import CorpusParams, FilesReader
 from pipelines.errors import DataError
 
 
+@dataclass(frozen=True)
+class _Counts:
+    """What one pass over a raw file tells.
+
+    Attributes:
+        lines: all lines, as `datasets` splits them.
+        texts: lines that are not blank.
+        documents: blocks between blank lines.
+        longest: lines of the longest block.
+    """
+
+    lines: int
+    texts: int
+    documents: int
+    longest: int
+
+
 def inspect(params: CorpusParams, reader: FilesReader) -> None:
-    """Look at the raw files without computing anything: all there, readable, aligned, enough documents.
+    """Read through the raw files without keeping anything: all there, UTF-8, aligned, enough documents.
 
     Raises:
         DataError: as `read_corpus` and `Corpus.check` would.
@@ -24,17 +41,44 @@ def inspect(params: CorpusParams, reader: FilesReader) -> None:
     for files in (*reader.documents.values(), *reader.pairs.values()):
         for language in params.languages:
             _require(Path(params.raw) / files[language])
-    for files in reader.pairs.values():
+    for split, files in reader.pairs.items():
         paths = [Path(params.raw) / files[language] for language in params.languages]
-        _require_aligned(paths, [sum(1 for _ in _raw_lines(path)) for path in paths])
+        counts = [_count(path) for path in paths]
+        _require_aligned(paths, [count.lines for count in counts])
+        if not min(count.texts for count in counts):
+            raise DataError(f"{paths[0]} and {paths[1]}: {split} pairs with text (0) must be at least 1; add pairs")
     for files in reader.documents.values():
         for language in params.languages:
             path = Path(params.raw) / files[language]
-            if not _has_two_documents(path):
+            count = _count(path)
+            if count.documents < 2:
                 raise DataError(
-                    f"{path}: number of documents (1) must be at least 2, NSP takes its negatives from "
-                    "another document; put a blank line between documents"
+                    f"{path}: number of documents ({count.documents}) must be at least 2, NSP takes its negatives "
+                    "from another document; put a blank line between documents"
                 )
+            if count.longest < 2:
+                raise DataError(
+                    f"{path}: longest document (1 sentence) must have at least 2 sentences, NSP needs a next one; "
+                    "put one sentence on a line and blank lines between documents only"
+                )
+
+
+def _count(path: Path) -> _Counts:
+    lines = texts = documents = longest = current = 0
+    try:
+        with gzip.open(path, "rt", encoding="utf-8") if path.suffix == ".gz" else path.open(encoding="utf-8") as file:
+            for line in file:
+                lines += 1
+                if line.strip():
+                    texts += 1
+                    documents += current == 0
+                    current += 1
+                    longest = max(longest, current)
+                else:
+                    current = 0
+    except (OSError, EOFError, zlib.error, UnicodeDecodeError) as error:
+        raise DataError(f"{path}: cannot be read as UTF-8 text ({error}); check the file") from None
+    return _Counts(lines, texts, documents, longest)
 
 
 def read_corpus(params: CorpusParams, reader: FilesReader, cache: Path) -> Corpus:
@@ -80,27 +124,6 @@ def _require_aligned(paths: list[Path], lengths: list[int]) -> None:
             f"{paths[0]} and {paths[1]}: number of lines ({lengths[0]} and {lengths[1]}) must be equal, "
             "line i of one translates line i of the other; align them"
         )
-
-
-def _raw_lines(path: Path) -> Iterator[bytes]:
-    try:
-        with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
-            yield from file
-    except (OSError, EOFError, zlib.error) as error:
-        raise DataError(f"{path}: cannot be read ({error}); check the file") from None
-
-
-def _has_two_documents(path: Path) -> bool:
-    """Two lines with text and a blank one between them; reads no further than needed."""
-    seen_text = seen_gap = False
-    for line in _raw_lines(path):
-        if line.strip():
-            if seen_gap:
-                return True
-            seen_text = True
-        else:
-            seen_gap = seen_text
-    return False
 
 
 def _read_lines(path: Path, cache: Path) -> list[str]:

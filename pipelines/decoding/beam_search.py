@@ -91,7 +91,7 @@ def beam_search(
     """
     beams = _first_step(model, source_BS, lengths_B, options)
     for length in range(2, options.max_length + 1):
-        beams = _drop_finished(model, beams, options, length - 1)
+        beams = _drop_finished(model, beams, options)
         if not beams.sentences:
             break
         tokens_N = beams.history_BWt[:, :, -1].flatten()
@@ -169,14 +169,12 @@ def _keep_best(pool: list[Hypothesis], found: Hypothesis, options: SearchOptions
     del pool[options.num_best :]
 
 
-def _drop_finished(model: StepModel, beams: _Beams, options: SearchOptions, length: int) -> _Beams:
+def _drop_finished(model: StepModel, beams: _Beams, options: SearchOptions) -> _Beams:
     """Sentences that nothing alive can improve leave the batch.
 
     Exact: a continuation never gains probability, and dividing by the longest length flatters it most, so
     ``alive / max_length^α`` bounds every score it can still reach (Huang et al. 2017).
     """
-    if length >= options.max_length:
-        return beams
     bound_B = (beams.log_probability_BW[:, 0] / options.max_length**options.length_penalty).tolist()
     going_on = []
     for row, sentence in enumerate(beams.sentences):

@@ -57,6 +57,7 @@ def decode(run: StageRun) -> Metrics:
     params = run.section("decoding", DecodingParams)
     torch.set_num_threads(run.hardware.num_threads)
     on_gpu = run.hardware.accelerator != "cpu" and torch.cuda.is_available()
+    torch.backends.cudnn.allow_tf32 = False  # a GRU's scores would differ from their teacher-forced ones
     model = load(MODELS / str(run.stage.item)).to("cuda" if on_gpu else "cpu")
     tokenizer = WordPieceTokenizer.load(TOKENIZER)
     source = PairShard.open(SHARDS, "test").source

@@ -24,6 +24,7 @@ def log_probabilities(
     inputs_BT = torch.cat([torch.full_like(labels_BT[:, :1], START), labels_BT[:, :-1]], dim=1)
     logits_BTV = model.logits(model.hidden(source_BS, lengths_B, inputs_BT))
     chosen_BT = logits_BTV.log_softmax(dim=-1).gather(2, labels_BT[:, :, None]).squeeze(2)
-    real_BT = torch.arange(T, device=source_BS.device) < torch.tensor([len(target) for target in targets])[:, None]
+    sizes_B = torch.tensor([len(target) for target in targets], device=source_BS.device)
+    real_BT = torch.arange(T, device=source_BS.device) < sizes_B[:, None]
     totals: list[float] = chosen_BT.masked_fill(~real_BT, 0.0).sum(dim=1).tolist()
     return totals

@@ -25,7 +25,7 @@ def linear_cross_entropy(
         largest logit gets right; three scalars, all sums over the N tokens.
     """
     result: tuple[Tensor, Tensor, Tensor] = _LinearCrossEntropy.apply(  # type: ignore[no-untyped-call]
-        hidden_ND, weight_VD, bias_V, targets_N, label_smoothing
+        hidden_ND, weight_VD, bias_V, targets_N, label_smoothing, torch.is_grad_enabled()
     )
     return result
 
@@ -35,9 +35,14 @@ class _LinearCrossEntropy(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any, hidden_ND: Tensor, weight_VD: Tensor, bias_V: Tensor, targets_N: Tensor, smoothing: float
+        ctx: Any,
+        hidden_ND: Tensor,
+        weight_VD: Tensor,
+        bias_V: Tensor,
+        targets_N: Tensor,
+        smoothing: float,
+        wants_gradient: bool,
     ) -> tuple[Tensor, Tensor, Tensor]:
-        wants_gradient = any(ctx.needs_input_grad[:3])
         loss, likelihood = hidden_ND.new_zeros((), dtype=torch.float32), hidden_ND.new_zeros((), dtype=torch.float32)
         correct = torch.zeros((), dtype=torch.int64, device=hidden_ND.device)
         if wants_gradient:
@@ -71,4 +76,4 @@ class _LinearCrossEntropy(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, d_loss: Tensor, *_: Tensor) -> tuple[Tensor | None, ...]:
         d_hidden, d_weight, d_bias = ctx.saved_tensors
-        return d_hidden * d_loss, d_weight * d_loss, d_bias * d_loss, None, None
+        return d_hidden * d_loss, d_weight * d_loss, d_bias * d_loss, None, None, None

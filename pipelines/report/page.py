@@ -101,7 +101,7 @@ def html_page(results: Results, samples: list[Sample]) -> str:
     """``index.html``, readable without a network."""
     scores = scores_table(results)
     timed = [[*scores[0], "sentences/s greedy", "sentences/s beam"]]
-    timed += [[*row, _timing(row[0], "greedy"), _timing(row[0], "beam")] for row in scores[1:]]
+    timed += [[*map(escape, row), _timing(row[0], "greedy"), _timing(row[0], "beam")] for row in scores[1:]]
     pictures = "\n".join(f'<img src="{name}" alt="{name.removesuffix(".png").replace("_", " ")}">' for name in PICTURES)
     comparisons = "".join(f"<li>{escape(sentence)}</li>" for sentence in comparison_sentences(results))
     return f"""<!doctype html>
@@ -142,7 +142,7 @@ def _html_sample(sample: Sample) -> str:
 
 
 def _timing(architecture: str, search: str) -> str:
-    return f'<span data-timing="{architecture}.{search}">–</span>'
+    return f'<span data-timing="{escape(architecture)}.{search}">–</span>'
 
 
 def _scores(name: str, parameters: int, greedy: dict[str, Any], beam: dict[str, Any]) -> list[str]:

@@ -18,7 +18,6 @@ class Row:
     parameters: int
     greedy: dict[str, Any]
     beam: dict[str, Any]
-    training: dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -57,8 +56,7 @@ def read_results(architectures: list[str]) -> Results:
     trained = {name: _read(f"seq2seq/{name}") for name in architectures}
     others = {name: _read(name) for name in ("bert", "corpus", "tokenizer")}
     rows = [
-        Row(name, metrics["seq2seq"]["parameters"], training=metrics["seq2seq"], **_scores(evaluation, name))
-        for name, metrics in trained.items()
+        Row(name, metrics["seq2seq"]["parameters"], **_scores(evaluation, name)) for name, metrics in trained.items()
     ]
     origins = {**others, "evaluation": evaluation, **{f"seq2seq@{name}": metrics for name, metrics in trained.items()}}
     return Results(

@@ -3,7 +3,7 @@
 import sys
 from pathlib import Path
 
-from pipelines.sections import Document, validate
+from pipelines.sections import Document, Seed, validate
 from pipelines.seq2seq.params import ArchitectureParams, CommonParams
 from pipelines.stage import Metrics, Stage, StageRun, architecture_argument, run_stage
 
@@ -20,7 +20,7 @@ def declare(document: Document, architecture: str) -> Stage:
     return Stage(
         "seq2seq",
         "pipelines.seq2seq.finetune",
-        {"seed": int, "seq2seq.common": CommonParams, block: schema_of(family)},
+        {"seed": Seed, "seq2seq.common": CommonParams, block: schema_of(family)},
         tuple(dict.fromkeys((SHARDS, Path(params.starts_from)))),
         item=architecture,
         modules=(family_module(family),),
@@ -61,8 +61,9 @@ def finetune(run: StageRun) -> Metrics:
         learning_rate=params.learning_rate,
         validation_batches=validation_batches(PairShard.open(SHARDS, "valid"), common.batch_size),
     )
-    train(module, batches, run)
-    measured = module.validate()
+    measured = train(module, batches, run)
+    if rank > 0:
+        return {}
     save(model, params, vocab_size, run.work)
     parameters = sum(parameter.numel() for parameter in model.parameters())
     return {"seq2seq": {**measured, "parameters": parameters, "pretrained_parameters": pretrained}}

@@ -4,7 +4,6 @@ A checkpoint is Lightning's (model, optimizer, schedule, loops) plus what Lightn
 random states of all ranks and the half-read meter. Its name carries the update it was saved after.
 """
 
-import os
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +11,7 @@ import lightning.pytorch as lightning
 import torch
 
 from pipelines.errors import CheckpointError
-from pipelines.runfolder import sha256_of
+from pipelines.runfolder import sha256_of, sync
 from pipelines.training.meter import Meter
 
 _KEPT = 2
@@ -49,12 +48,14 @@ class Checkpoints:
         trainer.save_checkpoint(temporary, weights_only=False)  # all ranks take part, rank 0 writes
         if not trainer.is_global_zero:
             return
-        with temporary.open("rb") as file:
-            os.fsync(file.fileno())
-        path.with_suffix(".sha256").write_text(sha256_of(temporary))
+        sync(temporary)
+        seal = path.with_suffix(".sha256")
+        seal.write_text(sha256_of(temporary))
+        sync(seal)
         temporary.replace(path)
+        sync(self._folder)
         for old in sorted(self._folder.glob("update-*.ckpt"))[:-_KEPT]:
-            old.unlink()
+            old.unlink()  # before its seal: a file without one counts as damaged
             old.with_suffix(".sha256").unlink(missing_ok=True)
 
 

@@ -16,13 +16,14 @@ class Meter:
         """Add (sum, weight) for each name."""
         for name, (total, weight) in values.items():
             pair = torch.stack([total.detach().double(), torch.as_tensor(weight, device=total.device).double()])
-            self._sums[name] = self._sums[name] + pair if name in self._sums else pair
+            before = self._sums.get(name)  # on the CPU after a resume
+            self._sums[name] = pair if before is None else before.to(pair.device) + pair
 
-    def read(self) -> dict[str, float]:
-        """The averages so far, over all ranks; the meter is empty afterwards."""
+    def read(self, *, over_ranks: bool = True) -> dict[str, float]:
+        """The averages so far, over all ranks unless told otherwise; the meter is empty afterwards."""
         averages = {}
         for name, pair in self._sums.items():
-            if torch.distributed.is_available() and torch.distributed.is_initialized():
+            if over_ranks and torch.distributed.is_available() and torch.distributed.is_initialized():
                 torch.distributed.all_reduce(pair)
             averages[name] = float(pair[0] / pair[1])
         self._sums = {}

@@ -69,7 +69,7 @@ class TrainingModule(lightning.LightningModule):
             for batch in self.validation_batches:
                 meter.add(self.losses(move_data_to_device(batch, self.device))[1])
         self.network.train(training)
-        return {f"valid_{name}": value for name, value in meter.read().items()}
+        return {f"valid_{name}": value for name, value in meter.read(over_ranks=False).items()}
 
     def configure_optimizers(self) -> Any:
         """AdamW and its schedule, stepped at every update."""

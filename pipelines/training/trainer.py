@@ -35,8 +35,11 @@ class Batches(IterableDataset[Any]):
         return (self._batch_of(update) for update in updates)
 
 
-def train(module: TrainingModule, batch_of: Callable[[int], Any], run: StageRun) -> None:
+def train(module: TrainingModule, batch_of: Callable[[int], Any], run: StageRun) -> dict[str, float]:
     """Train ``module`` until its last update, going on from the newest checkpoint of the run folder.
+
+    Returns:
+        Validation averages after the last update.
 
     Args:
         module: network, losses, optimizer.
@@ -70,22 +73,28 @@ def train(module: TrainingModule, batch_of: Callable[[int], Any], run: StageRun)
     run.stop.install()
     if trainer.global_step < module.params.updates and first < module.params.updates:
         raise Preempted(f"checkpoint saved after update {trainer.global_step}; start again to go on")
+    return loop.measured or module.validate()
 
 
 def rank_and_world_size(hardware: Hardware) -> tuple[int, int]:
     """This process's number and how many there are, before torch.distributed is up.
 
-    Lightning starts ranks with LOCAL_RANK and NODE_RANK set; torchrun and SLURM set RANK.
+    Lightning starts ranks with LOCAL_RANK and NODE_RANK set; torchrun sets RANK.
     """
     world_size = hardware.devices * hardware.num_nodes
     node, local = int(os.environ.get("NODE_RANK", "0")), int(os.environ.get("LOCAL_RANK", "0"))
     return int(os.environ.get("RANK", str(node * hardware.devices + local))), world_size
 
 
+def uses_gpu(hardware: Hardware) -> bool:
+    """Whether to compute on CUDA devices; other accelerators lack the float64 sums of the meter."""
+    return hardware.accelerator == "gpu" or (hardware.accelerator == "auto" and torch.cuda.is_available())
+
+
 def _trainer(module: TrainingModule, run: StageRun, callbacks: list[lightning.Callback]) -> lightning.Trainer:
     hardware, params = run.hardware, module.params
     return lightning.Trainer(
-        accelerator=hardware.accelerator,
+        accelerator="gpu" if uses_gpu(hardware) else "cpu",
         devices=hardware.devices,
         num_nodes=hardware.num_nodes,
         strategy=hardware.strategy,
@@ -112,10 +121,15 @@ class TrainingLoop(lightning.Callback):
         self._first = first
         self._clock = time.perf_counter()
         self._started = self._clock
+        self.measured: dict[str, float] = {}
 
     def on_train_start(self, trainer: lightning.Trainer, pl_module: Any) -> None:
-        """Take the signals back: Lightning's own SIGTERM handler dead-locks DDP and ends with exit code 0."""
+        """Take the signals back: Lightning's own SIGTERM handler dead-locks DDP and ends with exit code 0.
+
+        A SIGTERM it saw while setting up stands in our own flag too.
+        """
         self._run.stop.install()
+        trainer._signal_connector.received_sigterm = False
         self._started = self._clock = time.perf_counter()
 
     def on_train_batch_end(self, trainer: lightning.Trainer, pl_module: Any, *_: Any) -> None:
@@ -139,7 +153,7 @@ class TrainingLoop(lightning.Callback):
         if not all(math.isfinite(value) for value in averages.values()):
             raise CheckFailed(
                 f"training: loss ({averages}) must be finite; it was not within the last {module.params.log_every} "
-                f"updates before {update}. Lower the learning rate; the last checkpoint is kept"
+                f"updates before {update}. Lower the learning rate or raise warmup_updates"
             )
         now = time.perf_counter()
         speed = {"tokens_per_s": module.num_tokens / max(1e-9, now - self._clock)}
@@ -153,7 +167,7 @@ class TrainingLoop(lightning.Callback):
         print(f"update {update}/{total}  {shown}  {speed['tokens_per_s']:.0f} tokens/s  {left:.0f} s left", flush=True)
 
     def _validate(self, trainer: lightning.Trainer, module: TrainingModule) -> None:
-        averages = module.validate()
+        averages = self.measured = module.validate()
         if trainer.is_global_zero:
             self._run.log(trainer.global_step, averages)
             shown = "  ".join(f"{name} {value:.4g}" for name, value in averages.items())

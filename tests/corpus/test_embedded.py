@@ -45,6 +45,7 @@ def test_embedded_corpus_no_test_sentence_occurs_elsewhere(corpus, side):
 
 def test_embedded_corpus_has_the_sizes_asked_for(corpus):
     assert {split: len(pairs) for split, pairs in corpus.pairs.items()} == {"train": 300, "valid": 100, "test": 300}
+    assert all(len(set(pairs)) == len(pairs) for pairs in corpus.pairs.values())
     assert len(corpus.documents["train", "en"]) == len(corpus.documents["train", "de"]) == 800
 
 

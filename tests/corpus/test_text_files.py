@@ -75,7 +75,15 @@ def test_write_and_read_documents_round_trip(raw, tmp_path):
         ("test.en.gz", b"no gzip at all", r"test\.en\.gz: cannot be read"),
         ("test.en.gz", gzip.compress(b"cut short" * 50)[:-12], r"test\.en\.gz: cannot be read"),
         ("docs.en.txt", b"Only.\nOne document.\n", r"number of documents \(1\) must be at least 2"),
-        ("docs.en.txt", b"\n\n\n", r"number of documents \(1\) must be at least 2"),
+        ("docs.en.txt", b"\n\n\n", r"number of documents \(0\) must be at least 2"),
+        ("docs.en.txt", b"One.\n\nTwo.\n", r"longest document .* at least 2 sentences"),
+        (
+            "docs.en.txt",
+            "Gr\u00f6\u00dfe.\nZwei.\n\nDrei.\n".encode("latin-1"),
+            r"docs\.en\.txt: cannot be read as UTF-8",
+        ),
+        ("docs.de.txt.gz", gzip.compress(b"One.\nTwo.\n\n" * 50)[:-12], r"docs\.de\.txt\.gz: cannot be read"),
+        ("test.de", b"  \n", r"test pairs with text \(0\) must be at least 1"),
     ],
 )
 def test_inspect_and_read_refuse_bad_files_alike(raw, tmp_path, name, data, message):
@@ -88,10 +96,26 @@ def test_inspect_and_read_refuse_bad_files_alike(raw, tmp_path, name, data, mess
         _read(tmp_path)
 
 
-def test_read_corpus_not_utf8_is_refused(raw, tmp_path):
-    (raw / "docs.en.txt").write_bytes("Größe.\n\nZwei.\n".encode("latin-1"))
-    with pytest.raises(DataError, match=r"docs\.en\.txt: cannot be read as UTF-8"):
-        _read(tmp_path)
+def test_inspect_counts_lines_as_datasets_does(raw, tmp_path):
+    """A lone carriage return ends a line for both; a Unicode line separator for neither."""
+    for name in ("train.en", "train.de"):
+        (raw / name).write_bytes("One\rtwo.\nThree\u2028four.\n".encode())
+    assert len(_read(tmp_path).pairs["train"]) == 3
+    (raw / "train.de").write_bytes(b"One two.\nThree four.\n")
+    with pytest.raises(DataError, match=r"number of lines \(3 and 2\)"):
+        inspect(*_params())
+
+
+@pytest.mark.parametrize("name", ["/etc/passwd", "../other/train.en"])
+def test_files_outside_the_raw_folder_are_refused(name):
+    files = {"en": name, "de": "x"}
+    with pytest.raises(ValueError, match=r"must lie in corpus\.raw"):
+        FilesReader(
+            kind="files",
+            documents={"train": files, "valid": files},
+            pairs={"train": files, "valid": files, "test": files},
+            max_words=5,
+        )
 
 
 @pytest.mark.parametrize(

@@ -68,7 +68,7 @@ def test_beam_search_stopping_early_changes_nothing(seed, alpha, monkeypatch):
     model, sources = TableModel(random_table(6, seed)), _source(0, 1, 2)
     options = _options(3, alpha=alpha, max_length=9, num_best=3)
     stopped = beam_search(model, *sources, options)
-    monkeypatch.setattr(module, "_drop_finished", lambda model, beams, options, length: beams)
+    monkeypatch.setattr(module, "_drop_finished", lambda model, beams, options: beams)
     assert beam_search(model, *sources, options) == stopped
 
 

@@ -29,15 +29,16 @@ def test_read_graph_is_dvc_yamls_order(monkeypatch):
     assert (by_name["bert"].cpus, by_name["bert"].gpus) == (2, 1)
 
 
-def _node(name: str, cpus: int, gpus: int = 0) -> Node:
-    return Node(name, (), cpus, gpus)
+def _node(name: str, cpus: int, gpus: int = 0, *, alone: bool = False) -> Node:
+    return Node(name, (), cpus, gpus, alone)
 
 
 @pytest.mark.parametrize(
     ("machine", "node", "wanted"),
     [
-        ((16, 0), _node("training", 2, 1), (16, 0)),  # one CPU training at a time
-        ((16, 2), _node("training", 2, 1), (2, 1)),
+        ((16, 0), _node("training", 2, 1, alone=True), (16, 0)),  # one CPU training at a time
+        ((16, 0), _node("decoding", 2, 1), (2, 0)),
+        ((16, 2), _node("training", 2, 1, alone=True), (2, 1)),
         ((16, 0), _node("corpus", 1), (1, 0)),
         ((1, 0), _node("tokenizer", 2), (1, 0)),  # never more than there is, or it would wait for ever
     ],
@@ -60,7 +61,7 @@ def test_slots_never_give_more_than_there_is_and_let_small_stages_run_together()
             with lock:
                 del running[node.name]
 
-    nodes = [_node(f"t{i}", 2, 1) for i in range(4)] + [_node(f"c{i}", 1) for i in range(8)]
+    nodes = [_node(f"t{i}", 2, 1, alone=True) for i in range(4)] + [_node(f"c{i}", 1) for i in range(8)]
     threads = [threading.Thread(target=stage, args=(node,)) for node in nodes]
     for thread in threads:
         thread.start()
@@ -68,6 +69,14 @@ def test_slots_never_give_more_than_there_is_and_let_small_stages_run_together()
         thread.join(timeout=10)
         assert not thread.is_alive()
     assert max(peaks) == 4
+
+
+def test_slots_give_each_training_a_gpu_of_its_own():
+    slots = Slots(16, 2)
+    with slots.taken(_node("a", 2, 1)) as first, slots.taken(_node("b", 2, 1)) as second:
+        assert {first["CUDA_VISIBLE_DEVICES"], second["CUDA_VISIBLE_DEVICES"]} == {"0", "1"}
+    with slots.taken(_node("c", 2, 0)) as none:
+        assert none == {}
 
 
 def _alive(pid: int) -> bool:
@@ -135,8 +144,11 @@ asyncio.run(main())
 def test_flow_shows_what_ran_what_was_cached_and_the_logs(reproduced_copy):
     path = reproduced_copy / "params.yaml"
     path.write_text(path.read_text().replace("  num_samples: 5", "  num_samples: 2"))
-    result = run_in(reproduced_copy, sys.executable, "-m", "flows.pipeline")
-    shown = run_in(reproduced_copy, sys.executable, "-c", SERVER).stdout
+    home = reproduced_copy / "home"
+    home.mkdir()
+    result = run_in(reproduced_copy, sys.executable, "-m", "flows.pipeline", HOME=str(home))
+    shown = run_in(reproduced_copy, sys.executable, "-c", SERVER, HOME=str(home)).stdout
+    assert not (home / ".prefect").exists()
     states = dict(line.split()[1:] for line in shown.splitlines() if line.startswith("task"))
     assert states.pop("report") == "Completed"
     assert states.pop("preflight") == "Completed"
@@ -159,11 +171,14 @@ def test_flow_with_bad_params_fails_before_any_stage(reproduced_copy):
 
 def test_flow_failed_stage_fails_the_flow_and_names_it(reproduced_copy):
     path = reproduced_copy / "pipelines/decoding/decode.py"
-    path.write_text(path.read_text().replace("import sys\n", "import sys\n\nraise RuntimeError('broken on purpose')\n", 1))
+    path.write_text(
+        path.read_text().replace("import sys\n", "import sys\n\nraise RuntimeError('broken on purpose')\n", 1)
+    )
     result = run_in(reproduced_copy, sys.executable, "-m", "flows.pipeline", check=False)
     printed = result.stdout + result.stderr
     assert result.returncode != 0
     assert "broken on purpose" in printed
-    assert "decoding@gru: dvc ended with" in printed
+    assert "decoding@gru: " in printed
+    assert "dvc ended with 255" in printed
     assert not (reproduced_copy / "data/decoding/gru").exists()
     assert (reproduced_copy / "data/evaluation/metrics.json").exists()

@@ -27,7 +27,7 @@ def _results(difference: float, p_value: float) -> Results:
         "nsp_accuracy_majority": 0.51,
     }
     comparison = {"system": "a", "baseline": "b", "bleu": {"difference": difference, "p_value": p_value}}
-    return Results(bert, [Row("a<b>", 1234567, _SCORES, _SCORES, {})], [comparison], {}, {}, {})
+    return Results(bert, [Row("a<b>", 1234567, _SCORES, _SCORES)], [comparison], {}, {}, {})
 
 
 @pytest.mark.parametrize(
@@ -57,7 +57,7 @@ def test_markdown_table_has_a_header_rule():
 def test_html_page_escapes_text_and_shows_all_pictures():
     page = html_page(_results(1.0, 0.01), [Sample("<script>", "&", {"a": "<b>"})])
     assert "&lt;script&gt;" in page
-    assert "<b>" not in page.split("<h2>Translations</h2>")[1]
+    assert "<b>" not in page
     assert all(name in page for name in PICTURES)
 
 

@@ -75,7 +75,11 @@ def test_stage_killed_three_times_gives_the_same_files(out):
     assert process.returncode == 0, text
     assert "going on after update" in text
     assert _digest(out) == expected
-    steps = [record["step"] for record in json.loads(Path("data", out, "curves.json").read_text()) if "loss" in record]
+    steps = [
+        record["step"]
+        for record in json.loads(Path("data", out, "curves.json").read_text())
+        if "learning_rate" in record
+    ]
     assert len(steps) == len(set(steps))
 
 
@@ -133,5 +137,5 @@ def test_second_start_after_the_last_checkpoint_only_commits():
         process = _start("bert")
         text, _ = process.communicate(timeout=60)
         assert process.returncode == 0, text
-        assert "update 59/" not in text
+        assert not [line for line in text.splitlines() if line.startswith("update ")]
     assert _digest("bert") == expected

@@ -5,13 +5,14 @@ params.yaml and one parameter in its test.
 """
 
 from importlib import import_module
+from pathlib import Path
 from typing import Any
 
 from pipelines.errors import ParamsError
 from pipelines.seq2seq.models.protocol import Seq2SeqModel
 from pipelines.seq2seq.params import ArchitectureParams
 
-FAMILIES = ("bert2bert", "recurrent", "transformer")
+_NO_FAMILIES = ("__init__", "protocol")
 
 
 def family_module(family: str) -> str:
@@ -20,8 +21,10 @@ def family_module(family: str) -> str:
     Raises:
         ParamsError: there is no such family.
     """
-    if family not in FAMILIES:
-        raise ParamsError(f"params.yaml: family ({family!r}) must be one of {', '.join(FAMILIES)}; correct it")
+    files = sorted(path.stem for path in Path(__file__).parent.glob("*.py"))
+    families = [name for name in files if name not in _NO_FAMILIES]
+    if family not in families:
+        raise ParamsError(f"params.yaml: family ({family!r}) must be one of {', '.join(families)}; correct it")
     return f"pipelines.seq2seq.models.{family}"
 
 
