@@ -71,6 +71,9 @@ def test_apply_recipe_that_breaks_a_rule_writes_nothing(params, tmp_path):
         ("num_best: 5", "num_best: 6", "num_best (6) must not exceed beam_size (5)"),
         ("max_length: 96", "max_length: 129", "must not exceed model.max_positions"),
         ("target_language: de", "target_language: en", "must differ"),
+        ("seed: 1 ", "seed: -1 ", "seed (-1)"),
+        ("seed: 1 ", "seed: 2026-11-23 ", "seed ('2026-11-23')"),
+        ("num_heads: 4", "num_heads: 3", "num_heads (3) must divide width (128)"),
         ("raw: data/raw/embedded", "raw: /etc", "must be a folder below data/raw"),
     ],
 )
