@@ -35,14 +35,8 @@ class Bert(nn.Module):
         shape = BlockShape(
             params.width, params.num_heads, params.feed_forward_width, params.dropout, norm="post", activation="gelu"
         )
-        self.embeddings = Embeddings(
-            vocab_size,
-            params.width,
-            max_positions=params.max_positions,
-            positions="learned",
-            num_types=2,
-            normalised=True,
-            dropout=params.dropout,
+        self.embeddings = Embeddings.like_bert(
+            vocab_size, params.width, max_positions=params.max_positions, dropout=params.dropout
         )
         self.blocks = nn.ModuleList(EncoderBlock(shape) for _ in range(params.num_layers))
         self.pooler = nn.Linear(params.width, params.width)

@@ -2,26 +2,16 @@
 
 from pydantic import Field, model_validator
 
+from pipelines.layers.transformer.params import TransformerShape
 from pipelines.optim.params import OptimizationParams
 from pipelines.sections import Section
 
 
-class BertModelParams(Section):
+class BertModelParams(TransformerShape):
     """Shape of the network."""
 
     num_layers: int = Field(ge=1)
-    width: int = Field(ge=1)
-    num_heads: int = Field(ge=1)
-    feed_forward_width: int = Field(ge=1)
-    dropout: float = Field(ge=0, lt=1)
-    max_positions: int = Field(ge=8)
     initializer_range: float = Field(gt=0)
-
-    @model_validator(mode="after")
-    def _heads_divide(self) -> "BertModelParams":
-        if self.width % self.num_heads:
-            raise ValueError(f"num_heads ({self.num_heads}) must divide width ({self.width})")
-        return self
 
 
 class SegmentParams(Section):

@@ -48,6 +48,19 @@ class Embeddings(nn.Module):
         self.max_positions = max_positions
         self.dropout = nn.Dropout(dropout)
 
+    @classmethod
+    def like_bert(cls, vocab_size: int, width: int, *, max_positions: int, dropout: float) -> "Embeddings":
+        """Learned positions, two segment types, normalised (Devlin et al. 2019, section 3)."""
+        return cls(
+            vocab_size,
+            width,
+            max_positions=max_positions,
+            positions="learned",
+            num_types=2,
+            normalised=True,
+            dropout=dropout,
+        )
+
     def forward(self, tokens_BT: Tensor, *, types_BT: Tensor | None = None, first_position: int = 0) -> Tensor:
         """Embed tokens that stand at ``first_position`` and after: [B, T, D]."""
         end = first_position + tokens_BT.shape[1]

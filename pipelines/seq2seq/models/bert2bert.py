@@ -9,33 +9,24 @@ from collections.abc import Mapping
 from typing import Literal
 
 import torch
-from pydantic import Field, model_validator
+from pydantic import Field
 from torch import Tensor, nn
 
 from pipelines.layers.transformer.blocks import BlockShape, initialize_like_bert
 from pipelines.layers.transformer.embeddings import Embeddings
+from pipelines.layers.transformer.params import TransformerShape
 from pipelines.layers.transformer.stacks import Decoder, Encoder
 from pipelines.seq2seq.models.protocol import Belongs, Seq2SeqModel, State
 from pipelines.seq2seq.params import ArchitectureParams
 
 
-class Params(ArchitectureParams):
+class Params(ArchitectureParams, TransformerShape):
     """Knobs of the family; sizes are those of the BERT it starts from."""
 
     family: Literal["bert2bert"]
     layers: Literal["transformer"]
     num_layers: int = Field(ge=1)
-    width: int = Field(ge=1)
-    num_heads: int = Field(ge=1)
-    feed_forward_width: int = Field(ge=1)
-    max_positions: int = Field(ge=8)
     initializer_range: float = Field(gt=0)
-
-    @model_validator(mode="after")
-    def _heads_divide(self) -> "Params":
-        if self.width % self.num_heads:
-            raise ValueError(f"num_heads ({self.num_heads}) must divide width ({self.width})")
-        return self
 
 
 class Model(Seq2SeqModel):
@@ -46,8 +37,12 @@ class Model(Seq2SeqModel):
         shape = BlockShape(
             params.width, params.num_heads, params.feed_forward_width, params.dropout, norm="post", activation="gelu"
         )
-        self.encoder = Encoder(_bert_embeddings(params, vocab_size), shape, params.num_layers)
-        self.decoder = Decoder(_bert_embeddings(params, vocab_size), shape, params.num_layers)
+        encoder, decoder = (
+            Embeddings.like_bert(vocab_size, params.width, max_positions=params.max_positions, dropout=params.dropout)
+            for _ in range(2)
+        )
+        self.encoder = Encoder(encoder, shape, params.num_layers)
+        self.decoder = Decoder(decoder, shape, params.num_layers)
         self.mlm_transform = nn.Sequential(
             nn.Linear(params.width, params.width), nn.GELU(), nn.LayerNorm(params.width, eps=1e-12)
         )
@@ -81,15 +76,3 @@ class Model(Seq2SeqModel):
             if "cross_attention" not in inner:
                 names[name] = "mlm_bias" if inner == "output_bias" else inner
         return names
-
-
-def _bert_embeddings(params: Params, vocab_size: int) -> Embeddings:
-    return Embeddings(
-        vocab_size,
-        params.width,
-        max_positions=params.max_positions,
-        positions="learned",
-        num_types=2,
-        normalised=True,
-        dropout=params.dropout,
-    )

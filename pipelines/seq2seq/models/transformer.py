@@ -8,17 +8,18 @@ from collections.abc import Mapping
 from typing import Literal
 
 import torch
-from pydantic import Field, model_validator
+from pydantic import Field
 from torch import Tensor, nn
 
 from pipelines.layers.transformer.blocks import BlockShape
 from pipelines.layers.transformer.embeddings import Embeddings
+from pipelines.layers.transformer.params import TransformerShape
 from pipelines.layers.transformer.stacks import Decoder, Encoder
 from pipelines.seq2seq.models.protocol import Belongs, Seq2SeqModel, State
 from pipelines.seq2seq.params import ArchitectureParams
 
 
-class Params(ArchitectureParams):
+class Params(ArchitectureParams, TransformerShape):
     """Knobs of the family."""
 
     family: Literal["transformer"]
@@ -26,16 +27,6 @@ class Params(ArchitectureParams):
     starts_from: Literal["data/shards"]
     num_encoder_layers: int = Field(ge=1)
     num_decoder_layers: int = Field(ge=1)
-    width: int = Field(ge=2, multiple_of=2)
-    num_heads: int = Field(ge=1)
-    feed_forward_width: int = Field(ge=1)
-    max_positions: int = Field(ge=8)
-
-    @model_validator(mode="after")
-    def _heads_divide(self) -> "Params":
-        if self.width % self.num_heads:
-            raise ValueError(f"num_heads ({self.num_heads}) must divide width ({self.width})")
-        return self
 
 
 class Model(Seq2SeqModel):
