@@ -16,6 +16,10 @@ QUIET = {
     "DO_NOT_TRACK": "1",
     "DVC_NO_ANALYTICS": "1",
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+    "GIT_AUTHOR_NAME": "test",
+    "GIT_AUTHOR_EMAIL": "test@localhost",
+    "GIT_COMMITTER_NAME": "test",
+    "GIT_COMMITTER_EMAIL": "test@localhost",
     "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
 }
 os.environ.update(QUIET)
@@ -50,7 +54,7 @@ def copy_project(folder: Path) -> Path:
     run_in(folder, "dvc", "init", "-q")
     run_in(folder, sys.executable, "-m", "pipelines.params", "apply", "params.tiny.yaml")
     run_in(folder, "git", "add", "-A")
-    run_in(folder, "git", "-c", "user.name=t", "-c", "user.email=t@localhost", "commit", "-qm", "tiny")
+    run_in(folder, "git", "commit", "-qm", "tiny")
     return folder
 
 

@@ -91,7 +91,7 @@ def test_code_edit_of_one_family_changes_that_family_only(reproduced_copy):
 
 def test_exp_run_with_an_override_runs_and_is_listed(reproduced_copy):
     run_in(reproduced_copy, "git", "add", "-A")
-    run_in(reproduced_copy, "git", "-c", "user.name=t", "-c", "user.email=t@localhost", "commit", "-qm", "lock")
+    run_in(reproduced_copy, "git", "commit", "-qm", "lock")
     run_in(reproduced_copy, "dvc", "exp", "run", "-n", "short", "-S", "decoding.max_length=5")
     table = run_in(reproduced_copy, "dvc", "exp", "show", "--csv").stdout
     assert "short" in table
