@@ -16,6 +16,7 @@ from pipelines.bert.segments import plan_segments
 from pipelines.errors import DataError
 from pipelines.shards.format import DocumentShard, Ragged
 from pipelines.tokenizer.special_tokens import CLS, MASK, PAD, SEP
+from tests.optimization import OPTIMIZATION
 
 SEGMENTS = SegmentParams(min_sentences=2, max_sentences=3, max_length=32)
 MASKING = MaskingParams(rate=0.15, max_predictions=6)
@@ -34,19 +35,7 @@ def _params(batch_size: int = 8) -> BertParams:
         ),
         segments=SEGMENTS,
         masking=MASKING,
-        training=BertTrainingParams(
-            weight_decay=0,
-            beta2=0.9,
-            gradient_clip=1,
-            warmup_updates=0,
-            schedule="constant",
-            updates=1,
-            batch_size=batch_size,
-            precision="32-true",
-            validate_every=1,
-            log_every=1,
-            learning_rate=1.0,
-        ),
+        training=BertTrainingParams(**{**OPTIMIZATION, "batch_size": batch_size}, learning_rate=1.0),
     )
 
 

@@ -8,6 +8,7 @@ from pipelines.bert.model import Bert
 from pipelines.bert.params import BertModelParams
 from pipelines.bert.saving import save_pretrained
 from pipelines.layers.hugging_face import hugging_face_name, to_hugging_face
+from tests.optimization import OPTIMIZATION
 
 TINY = BertModelParams(
     num_layers=2, width=32, num_heads=4, feed_forward_width=64, dropout=0.0, max_positions=40, initializer_range=0.1
@@ -73,19 +74,7 @@ def test_losses_and_gradients_equal_transformers(pair, batch):
     positions = torch.tensor([3, 7, 22, 45])
     labels = torch.tensor([9, 10, 11, 12])
     nsp = torch.tensor([0, 1, 1])
-    params = BertTrainingParams(
-        weight_decay=0,
-        beta2=0.9,
-        gradient_clip=1,
-        warmup_updates=0,
-        schedule="constant",
-        updates=1,
-        batch_size=3,
-        precision="32-true",
-        validate_every=1,
-        log_every=1,
-        learning_rate=1.0,
-    )
+    params = BertTrainingParams(**OPTIMIZATION, learning_rate=1.0)
     module = BertPretraining(ours, params, learning_rate=1.0, validation_batches=[])
     loss, _ = module.losses(SegmentBatch(tokens, types, lengths, positions, labels, nsp, 0, 50))
     loss.backward()

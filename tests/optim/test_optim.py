@@ -6,6 +6,7 @@ from torch import nn
 from pipelines.optim.optimizers import adamw
 from pipelines.optim.params import OptimizationParams
 from pipelines.optim.schedules import factor
+from tests.optimization import OPTIMIZATION
 
 
 @pytest.mark.parametrize(
@@ -34,18 +35,8 @@ def test_factor_unknown_schedule_is_refused():
 
 
 def test_adamw_decays_matrices_only_and_follows_the_schedule():
-    params = OptimizationParams(
-        weight_decay=0.1,
-        beta2=0.98,
-        gradient_clip=1.0,
-        warmup_updates=2,
-        schedule="constant",
-        updates=10,
-        batch_size=1,
-        precision="32-true",
-        validate_every=1,
-        log_every=1,
-    )
+    changes = {"weight_decay": 0.1, "warmup_updates": 2, "updates": 10}
+    params = OptimizationParams(**{**OPTIMIZATION, **changes})
     module = nn.Sequential(nn.Embedding(3, 4), nn.Linear(4, 4), nn.LayerNorm(4))
     module[0].weight.requires_grad_(False)
     optimizer, scheduler = adamw(module, params, 1.0)

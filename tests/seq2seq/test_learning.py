@@ -11,19 +11,11 @@ from pipelines.seq2seq.module import Seq2SeqFinetuning
 from pipelines.seq2seq.params import CommonParams
 from pipelines.shards.format import PairShard, Ragged
 from pipelines.tokenizer.special_tokens import END, START
+from tests.optimization import OPTIMIZATION
 from tests.seq2seq.families import BLOCKS
 
 PARAMS = CommonParams(
-    weight_decay=0.0,
-    beta2=0.98,
-    gradient_clip=1.0,
-    warmup_updates=50,
-    schedule="linear",
-    updates=1200,
-    batch_size=64,
-    precision="32-true",
-    validate_every=1,
-    log_every=1,
+    **{**OPTIMIZATION, "warmup_updates": 50, "schedule": "linear", "updates": 1200, "batch_size": 64},
     label_smoothing=0.0,
 )
 WIDER = {"width": 64}
