@@ -3,7 +3,10 @@
 import os
 from pathlib import Path
 
-os.environ.setdefault("PREFECT_HOME", str(Path(".runs/prefect").resolve()))
+if "PREFECT_HOME" not in os.environ:
+    home = Path(".runs/prefect").resolve()
+    home.mkdir(parents=True, exist_ok=True)  # Prefect makes the last folder of the path only
+    os.environ["PREFECT_HOME"] = str(home)
 os.environ.setdefault("PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS", "120")
 os.environ.setdefault("PREFECT_SERVER_ANALYTICS_ENABLED", "false")
 os.environ.setdefault("PREFECT_SERVER_UI_SHOW_PROMOTIONAL_CONTENT", "false")

@@ -33,8 +33,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def run_in(folder: Path, *command: str, check: bool = True, **environment: str) -> subprocess.CompletedProcess[str]:
     """Run a command to its end and keep what it printed."""
+    inherited = {
+        key: value for key, value in os.environ.items() if key != "PREFECT_HOME"
+    }  # flows sets it, per checkout
     result = subprocess.run(
-        command, cwd=folder, env={**os.environ, **environment}, capture_output=True, text=True, timeout=300, check=False
+        command, cwd=folder, env={**inherited, **environment}, capture_output=True, text=True, timeout=300, check=False
     )
     if check:
         assert result.returncode == 0, f"{command} ended with {result.returncode}\n{result.stdout}\n{result.stderr}"

@@ -1,5 +1,6 @@
 """Prefect over DVC: the graph, the slots, the processes, and a whole flow against a real ephemeral server."""
 
+import shutil
 import signal
 import subprocess
 import sys
@@ -161,6 +162,7 @@ def test_flow_shows_what_ran_what_was_cached_and_the_logs(reproduced_copy):
 
 
 def test_flow_with_bad_params_fails_before_any_stage(reproduced_copy):
+    shutil.rmtree(reproduced_copy / ".runs")  # as in a checkout where nothing has run yet
     path = reproduced_copy / "params.yaml"
     path.write_text(path.read_text().replace("  num_samples: 5", "  num_smaples: 5"))
     result = run_in(reproduced_copy, sys.executable, "-m", "flows.pipeline", check=False)
