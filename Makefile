@@ -50,7 +50,7 @@ test: setup ## the whole default test suite
 
 .PHONY: test-corpora
 test-corpora: setup ## tests on real text (CORPORA=folder with multi30k/)
-	pytest -m corpora --corpora '$(CORPORA)'
+	pytest tests -m corpora --corpora='$(CORPORA)'
 
 .PHONY: test-learning
 test-learning: setup ## every architecture learns a toy task to the end (minutes)
