@@ -56,6 +56,10 @@ test-corpora: setup ## tests on real text (CORPORA=folder with multi30k/)
 test-learning: setup ## every architecture learns a toy task to the end (minutes)
 	pytest -m learning
 
+.PHONY: test-chaos
+test-chaos: setup ## more ways to kill a training (minutes)
+	pytest -m chaos
+
 .PHONY: lint
 lint: setup ## style, types, layering
 	ruff check .

@@ -21,7 +21,11 @@ class Hardware(Section):
     strategy: Literal["auto", "ddp"]
     num_threads: int = Field(ge=1)
     num_workers: int = Field(ge=0)
+    micro_batch_size: int = Field(ge=0)
+    compile: bool
     checkpoint_every: int = Field(ge=1)
+    checkpoint_minutes: float = Field(gt=0)
+    keep_checkpoints: int = Field(ge=1)
 
 
 def limit_threads(num_threads: int) -> None:

@@ -10,7 +10,7 @@ import hashlib
 import numpy as np
 import numpy.typing as npt
 
-_DRAWS_PER_COUNTER = 4  # Philox4x64 yields four 64-bit words per counter step
+_WORDS_PER_COUNTER = 8  # Philox4x64 yields four 64-bit words per counter step
 
 
 def generator(seed: int, purpose: str, *position: int) -> np.random.Generator:
@@ -18,17 +18,15 @@ def generator(seed: int, purpose: str, *position: int) -> np.random.Generator:
     return np.random.Generator(np.random.Philox(key=_key(seed, purpose, *position)))
 
 
-def uniform_block(
-    seed: int, purpose: str, *, epoch: int, first: int, count: int, width: int
-) -> npt.NDArray[np.float64]:
-    """Rows ``first`` … ``first + count`` of an endless table of uniforms in [0, 1), [count, width].
+def bits_block(seed: int, purpose: str, *, epoch: int, first: int, count: int, width: int) -> npt.NDArray[np.uint32]:
+    """Rows ``first`` … ``first + count`` of an endless table of 32 random bits each, [count, width].
 
     Row i is the same whichever rows are drawn with it, and costs nothing to reach.
     """
-    padded = -(-width // _DRAWS_PER_COUNTER) * _DRAWS_PER_COUNTER
+    padded = -(-width // _WORDS_PER_COUNTER) * _WORDS_PER_COUNTER
     philox = np.random.Philox(key=_key(seed, purpose, epoch))
-    philox.advance(first * padded // _DRAWS_PER_COUNTER)
-    return np.random.Generator(philox).random((count, padded))[:, :width]
+    philox.advance(first * padded // _WORDS_PER_COUNTER)
+    return philox.random_raw(count * padded // 2).view(np.uint32).reshape(count, padded)[:, :width]
 
 
 def _key(seed: int, purpose: str, *position: int) -> npt.NDArray[np.uint64]:

@@ -113,7 +113,10 @@ def _explain(document: Document, section: str, raw: Any, schema: Any, item: Any)
     if item["type"] == "missing":
         return f"{where}: {name} must be set; params.yaml is complete, no key has a default in code"
     near = _nearest(str(item["input"]), _choices(item))
-    return f"{where}: {name} ({item['input']!r}): {item['msg']}{near}; correct the value"
+    shown = (
+        "" if isinstance(item["input"], Mapping) else f" ({item['input']!r})"
+    )  # a rule between keys names their values
+    return f"{where}: {name}{shown}: {item['msg']}{near}; correct the value"
 
 
 def _known_keys(schema: Any, path: Sequence[str | int]) -> list[str]:

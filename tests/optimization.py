@@ -3,14 +3,18 @@
 from typing import Any
 
 OPTIMIZATION: dict[str, Any] = {
-    "weight_decay": 0.0,
-    "beta2": 0.98,
+    "optimizer": {
+        "name": "adamw",
+        "beta1": 0.9,
+        "beta2": 0.98,
+        "epsilon": 1e-8,
+        "bias_correction": True,
+        "weight_decay": 0.0,
+    },
+    "schedule": {"name": "constant", "warmup_updates": 0},
     "gradient_clip": 1.0,
-    "warmup_updates": 0,
-    "schedule": "constant",
-    "updates": 1,
-    "batch_size": 1,
     "precision": "32-true",
+    "select": "last",
     "validate_every": 1,
     "log_every": 1,
 }

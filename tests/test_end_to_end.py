@@ -157,9 +157,10 @@ def test_bert_loads_in_transformers_and_gives_our_logits(reproduced):
     batch = AutoTokenizer.from_pretrained(folder)(["The cook is proud."], ["Der Koch ist stolz."], return_tensors="pt")
     with torch.no_grad():
         expected = theirs(**batch)
-        output = ours.eval()(batch.input_ids, batch.token_type_ids, batch.attention_mask.sum(dim=1))
-    torch.testing.assert_close(ours.mlm_logits(output.hidden_BTD), expected.prediction_logits, atol=1e-5, rtol=0)
-    torch.testing.assert_close(ours.nsp_logits(output.pooled_BD), expected.seq_relationship_logits, atol=1e-5, rtol=0)
+        hidden = ours.eval()(batch.input_ids, batch.token_type_ids, None)
+        pooled = ours.pooled(hidden, torch.tensor([0]))
+    torch.testing.assert_close(ours.mlm_logits(hidden), expected.prediction_logits, atol=1e-5, rtol=0)
+    torch.testing.assert_close(ours.nsp_logits(pooled), expected.seq_relationship_logits, atol=1e-5, rtol=0)
 
 
 def test_every_computing_stage_is_an_offline_wandb_run(reproduced):
@@ -170,7 +171,7 @@ def test_every_computing_stage_is_an_offline_wandb_run(reproduced):
     assert {found["run"].project for found in runs} == {"maskline"}
     bert = names["bert"]
     assert bert["run"].job_type == "bert"
-    assert bert["config"]["params"]["bert"]["training"]["updates"] == 12
+    assert bert["config"]["params"]["bert"]["phases"][0]["updates"] == 12
     assert "pipelines/bert/model.py" in bert["config"]["code"]
     assert bert["config"]["inputs"]
     curves = json.loads((reproduced / "data/bert/curves.json").read_text())

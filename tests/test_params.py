@@ -69,7 +69,7 @@ def test_apply_recipe_that_breaks_a_rule_writes_nothing(params, tmp_path):
         ("family: recurrent", "family: recurent", "must be one of bert2bert, recurrent, transformer"),
         ("      starts_from: data/bert\n", "      starts_from: data/brt\n", "did you mean 'data/bert'"),
         ("num_best: 5", "num_best: 6", "num_best (6) must not exceed beam_size (5)"),
-        ("max_length: 96", "max_length: 129", "must not exceed model.max_positions"),
+        ("max_length: 96", "max_length: 129", "phases.0.max_length (129) must not exceed model.max_positions"),
         ("target_language: de", "target_language: en", "must differ"),
         ("seed: 1 ", "seed: -1 ", "seed (-1)"),
         ("seed: 1 ", "seed: 2026-11-23 ", "seed ('2026-11-23')"),

@@ -2,29 +2,29 @@
 
 import numpy as np
 
-from pipelines.randomness import generator, uniform_block
+from pipelines.randomness import bits_block, generator
 
 
-def test_uniform_block_row_is_the_same_whatever_is_drawn_with_it():
-    whole = uniform_block(1, "masks", epoch=2, first=0, count=10, width=7)
-    part = uniform_block(1, "masks", epoch=2, first=4, count=3, width=7)
+def test_bits_block_row_is_the_same_whatever_is_drawn_with_it():
+    whole = bits_block(1, "masks", epoch=2, first=0, count=10, width=7)
+    part = bits_block(1, "masks", epoch=2, first=4, count=3, width=7)
     np.testing.assert_array_equal(whole[4:7], part)
 
 
-def test_uniform_block_streams_of_other_seed_epoch_or_purpose_differ():
+def test_bits_block_streams_of_other_seed_epoch_or_purpose_differ():
     blocks = [
-        uniform_block(seed, purpose, epoch=epoch, first=0, count=2, width=4)
+        bits_block(seed, purpose, epoch=epoch, first=0, count=2, width=4)
         for seed, purpose, epoch in ((1, "a", 0), (2, "a", 0), (1, "b", 0), (1, "a", 1))
     ]
     assert len({block.tobytes() for block in blocks}) == 4
 
 
-def test_uniform_block_is_uniform():
-    block = uniform_block(3, "masks", epoch=0, first=0, count=1000, width=100)
-    counts = np.histogram(block, bins=20, range=(0, 1))[0]
+def test_bits_block_is_uniform():
+    block = bits_block(3, "masks", epoch=0, first=0, count=1000, width=100)
+    counts = np.histogram(block, bins=20, range=(0, 2**32))[0]
     chi_square = ((counts - 5000) ** 2 / 5000).sum()
     assert chi_square < 43.8  # 0.999 quantile of chi-square with 19 degrees of freedom
-    assert abs(np.corrcoef(block[:-1, 0], block[1:, 0])[0, 1]) < 0.1
+    assert abs(np.corrcoef(block[:-1, 0].astype(float), block[1:, 0].astype(float))[0, 1]) < 0.1
 
 
 def test_generator_is_reproducible_and_positions_differ():

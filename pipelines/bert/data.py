@@ -1,9 +1,12 @@
-"""Pretraining batches: update number → the same tokens, pairs and masks wherever it is computed.
+"""Pretraining batches: position → the same tokens, pairs and masks wherever it is computed.
 
-Shapes: B batch, T length, M masked positions of the whole batch.
+Shapes: R rows, T their length, S sequences (one per row, or several if packed), N real tokens, M masked tokens.
 """
 
-from functools import lru_cache
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -11,151 +14,286 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from pipelines.bert.masking import Ints, mask, num_draws
-from pipelines.bert.params import BertParams
-from pipelines.bert.segments import SegmentPlan, plan_segments
+from pipelines.bert.epochs import Epochs
+from pipelines.bert.masking import Masked, MaskRules, mask
+from pipelines.bert.params import BertParams, Phase
+from pipelines.bert.plan import Pairs, PlanRules
 from pipelines.errors import DataError, broken_rule
-from pipelines.randomness import uniform_block
+from pipelines.randomness import bits_block
+from pipelines.runfolder import digest
 from pipelines.shards.format import DocumentShard
 from pipelines.tokenizer.special_tokens import CLS, PAD, SEP
+from pipelines.training.positions import Position
 
+Ints = npt.NDArray[np.int64]
 _LENGTH_STEP = 8  # rows are padded to a multiple: few shapes, so matrix kernels are set up once
 
 
-class SegmentBatch(NamedTuple):
-    """One update's data on one rank.
+class PretrainingBatch(NamedTuple):
+    """One update's data on one rank, or a micro-batch of it.
 
     Attributes:
-        tokens_BT: token ids, some hidden.
-        types_BT: 0 in [CLS] A [SEP], 1 in B [SEP].
-        lengths_B: real tokens of each row.
-        positions_M: flat positions of the hidden tokens.
+        tokens_RT: token ids, some hidden.
+        types_RT: 0 in [CLS] A [SEP], 1 in B [SEP].
+        places_RT: place of each token in its sequence.
+        sequences_RT: number of the sequence within its row, from 1; 0 is padding.
+        first_S: flat place (row · T + column) of each sequence's [CLS].
+        masked_M: flat places of the hidden tokens.
         labels_M: what they were.
-        nsp_B: 0 B follows A, 1 it does not.
-        update: update number, from 0.
-        num_tokens: real tokens in the batch.
+        nsp_S: 0 B follows A (or the two are in order), 1 not.
+        per_row: [3, R] on the CPU: sequences, masked tokens and real tokens of each row.
+        attended: sum of squared sequence lengths.
+        position: of the update.
     """
 
-    tokens_BT: Tensor
-    types_BT: Tensor
-    lengths_B: Tensor
-    positions_M: Tensor
+    tokens_RT: Tensor
+    types_RT: Tensor
+    places_RT: Tensor
+    sequences_RT: Tensor
+    first_S: Tensor
+    masked_M: Tensor
     labels_M: Tensor
-    nsp_B: Tensor
-    update: int
-    num_tokens: int
+    nsp_S: Tensor
+    per_row: Ints
+    attended: int
+    position: Position
+
+    def split(self, rows: int) -> Iterator["PretrainingBatch"]:
+        """Micro-batches of at most ``rows`` rows."""
+        T = self.tokens_RT.shape[1]
+        ends = np.concatenate([np.zeros((3, 1), np.int64), self.per_row.cumsum(axis=1)], axis=1)
+        for first in range(0, len(self.tokens_RT), rows):
+            end = min(first + rows, len(self.tokens_RT))
+            in_rows = slice(first, end)
+            in_s, in_m = (slice(int(ends[kind, first]), int(ends[kind, end])) for kind in (0, 1))
+            yield _part(self, in_rows, in_s, in_m, first * T)
 
 
-class SegmentBatches:
-    """Batches of one split.
+def _part(batch: PretrainingBatch, rows: slice, in_s: slice, in_m: slice, offset: int) -> PretrainingBatch:
+    """The part of a batch that begins ``offset`` flat places into it."""
+    return batch._replace(
+        tokens_RT=batch.tokens_RT[rows],
+        types_RT=batch.types_RT[rows],
+        places_RT=batch.places_RT[rows],
+        sequences_RT=batch.sequences_RT[rows],
+        first_S=batch.first_S[in_s] - offset,
+        masked_M=batch.masked_M[in_m] - offset,
+        labels_M=batch.labels_M[in_m],
+        nsp_S=batch.nsp_S[in_s],
+        per_row=batch.per_row[:, rows],
+    )
 
-    Args:
-        shard: its documents.
-        params: segments, masking and batch size.
+
+@dataclass(frozen=True)
+class Split:
+    """Which data, seen by whom.
+
+    Attributes:
+        shard: documents.
         seed: of the project.
         purpose: name of the random streams, ``train`` or ``valid``.
+        mask_rate: share of tokens to hide.
         vocab_size: V.
+        continues: [V], pieces that go on with a word, for whole-word masking.
+        digest: of the shard's files.
         rank: this process takes every ``world_size``-th row, from ``rank`` on.
         world_size: number of processes.
+        folder: where epoch plans are kept; None for a place that vanishes.
+    """
+
+    shard: DocumentShard
+    seed: int
+    purpose: str
+    mask_rate: float
+    vocab_size: int
+    continues: npt.NDArray[np.bool_] | None = None
+    digest: str = ""
+    rank: int = 0
+    world_size: int = 1
+    folder: Path | None = None
+
+
+class PretrainingBatches:
+    """Batches of one split.
 
     Raises:
-        DataError: there are fewer documents than rows in a batch.
+        DataError: there is no other document for a random pair; when read, fewer rows than a batch takes.
     """
 
-    def __init__(
-        self,
-        shard: DocumentShard,
-        params: BertParams,
-        *,
-        seed: int,
-        purpose: str,
-        vocab_size: int,
-        rank: int = 0,
-        world_size: int = 1,
-    ) -> None:
-        self._shard, self._params, self._seed, self._purpose = shard, params, seed, purpose
-        self._vocab_size, self._rank, self._world_size = vocab_size, rank, world_size
-        self._plan = lru_cache(maxsize=2)(self._plan_of_epoch)
-        num_samples = int((np.diff(shard.documents) >= 2).sum())
-        self._per_epoch = num_samples // params.training.batch_size
-        if not self._per_epoch:
-            where, remedy = f"bert, {purpose} documents", "lower bert.training.batch_size or add documents"
-            rule = f"be at least one batch ({params.training.batch_size})"
-            raise DataError(broken_rule(where, "documents of two sentences or more", num_samples, rule, remedy))
+    def __init__(self, split: Split, params: BertParams) -> None:
+        self._split, self._params = split, params
+        self.shard, self.vocab_size = split.shard, split.vocab_size
+        self._ends = np.cumsum([phase.updates for phase in params.phases])
+        self._epochs = Epochs(
+            split.shard,
+            seed=split.seed,
+            purpose=split.purpose,
+            packed=params.segments.packed,
+            folder=split.folder,
+        )
+        decisive = params.model_dump(mode="json", include={"segments", "masking", "phases"})
+        self.fingerprint = digest([split.digest, split.seed, split.purpose, json.dumps(decisive)])
+        self._check_documents()
 
-    def __len__(self) -> int:
-        """Batches per epoch."""
-        return self._per_epoch
+    def phase(self, update: int) -> Phase:
+        """The phase an update belongs to; the last one after the end."""
+        return self._params.phases[self._phase_number(update)]
 
-    def __call__(self, update: int) -> SegmentBatch:
+    def _phase_number(self, update: int) -> int:
+        return min(int(np.searchsorted(self._ends, update, "right")), len(self._ends) - 1)
+
+    def num_rows(self, position: Position) -> int:
+        """Rows of the update, all ranks together."""
+        phase = self.phase(position.update)
+        return self._batch_size(position.update) or len(self._epochs(position.epoch, self._rules(phase)))
+
+    def after(self, position: Position) -> Position:
+        """The next update: further on in the epoch, or in the next one if a whole batch no longer fits."""
+        update = position.update + 1
+        phase, following = self.phase(position.update), self.phase(update)
+        taken = position.samples + self.num_rows(position)
+        left = len(self._epochs(position.epoch, self._rules(phase))) - taken
+        if following is phase and 0 < self._batch_size(update) <= left:
+            return Position(update, position.epoch, taken)
+        return Position(update, position.epoch + 1, 0)
+
+    def __call__(self, position: Position) -> PretrainingBatch:
         """This rank's part of the batch of one update."""
-        epoch, index = divmod(update, self._per_epoch)
-        first = index * self._params.training.batch_size
-        rows = np.arange(first, first + self._params.training.batch_size)
-        max_length, masking = self._params.segments.max_length, self._params.masking
-        draws = uniform_block(
-            self._seed,
-            f"{self._purpose} masks",
-            epoch=epoch,
-            first=first,
-            count=len(rows),
-            width=num_draws(max_length, masking),
+        return self._batch(position, self.num_rows(position))
+
+    def all(self) -> Iterator[PretrainingBatch]:
+        """All rows of the last phase's first epoch: for validation."""
+        update, samples = int(self._ends[-1]) - 1, 0
+        num_rows = len(self._epochs(0, self._rules(self.phase(update))))
+        while samples < num_rows:
+            size = min(self._batch_size(update) or num_rows, num_rows - samples)
+            yield self._batch(Position(update, 0, samples), size)
+            samples += size
+
+    def _batch(self, position: Position, num_rows: int) -> PretrainingBatch:
+        split, phase = self._split, self.phase(position.update)
+        rules = self._rules(phase)
+        epoch = self._epochs(position.epoch, rules)
+        bounds = np.asarray(epoch.rows[position.samples : position.samples + num_rows + 1])
+        if len(bounds) <= num_rows:
+            rule, remedy = f"be at least one batch ({num_rows})", "lower batch_size in bert.phases or add documents"
+            raise DataError(broken_rule(f"bert, {split.purpose} documents", "rows", len(epoch), rule, remedy))
+        masking = MaskRules(split.mask_rate, phase.max_predictions, split.vocab_size, split.continues)
+        bits = bits_block(
+            split.seed,
+            f"{split.purpose} masks",
+            epoch=position.epoch,
+            first=int(bounds[0]),
+            count=int(bounds[-1] - bounds[0]),
+            width=masking.num_draws(rules.max_length),
         )
-        mine = slice(self._rank, None, self._world_size)
-        plan = self._plan(epoch)
-        tokens, types, lengths = assemble(self._shard, plan, rows[mine], max_length)
-        masked = mask(tokens, lengths, draws[mine], masking, max_length=max_length, vocab_size=self._vocab_size)
-        return SegmentBatch(
-            torch.from_numpy(masked.tokens),
-            torch.from_numpy(types),
-            torch.from_numpy(lengths),
-            torch.from_numpy(masked.positions),
-            torch.from_numpy(masked.labels),
-            torch.from_numpy(plan.label[rows[mine]]),
-            update,
-            int(lengths.sum()),
-        )
+        row_S = np.repeat(np.arange(num_rows), np.diff(bounds))
+        pairs = epoch.pairs[bounds[0] : bounds[-1]]
+        if split.world_size > 1:
+            mine = row_S % split.world_size == split.rank
+            pairs, bits, row_S = pairs[mine], bits[mine], row_S[mine] // split.world_size
+        num_rows = len(range(split.rank, num_rows, split.world_size))
+        sequences = assemble(split.shard, pairs, rules)
+        masked = mask(sequences.tokens_N, sequences.lengths_S, bits, masking)
+        width = rules.max_length if self._params.segments.packed else 0
+        return _collate(sequences, masked, row_S, num_rows, width, position)
 
-    def _plan_of_epoch(self, epoch: int) -> SegmentPlan:
-        return plan_segments(
-            self._shard,
-            self._params.segments,
-            seed=self._seed,
-            purpose=self._purpose,
-            epoch=epoch,
-            batch_size=self._params.training.batch_size,
-        )
+    def _rules(self, phase: Phase) -> PlanRules:
+        segments = self._params.segments
+        return PlanRules(segments.nsp, phase.max_length, segments.short_rate)
+
+    def _batch_size(self, update: int) -> int:
+        """Rows of an update, all ranks together; 0 for the whole epoch."""
+        phase = self.phase(update)
+        if phase.batch_size == "full":
+            return 0
+        first = int(self._ends[self._phase_number(update)]) - phase.updates
+        if phase.ramp == "none" or update - first >= phase.ramp.updates:
+            return phase.batch_size
+        start = phase.ramp.from_batch_size
+        return start + (phase.batch_size - start) * (update - first) // phase.ramp.updates
+
+    def _check_documents(self) -> None:
+        if self._params.segments.nsp != "random":
+            return
+        for language, (first, end) in self._split.shard.languages.items():
+            if end - first < 2:
+                where, rule = (
+                    f"bert, {self._split.purpose} documents ({language})",
+                    "be at least 2: a pair needs another",
+                )
+                raise DataError(
+                    broken_rule(where, "documents", end - first, rule, "add some, or set segments.nsp: sop")
+                )
 
 
-def assemble(
-    shard: DocumentShard, plan: SegmentPlan, rows: npt.NDArray[np.int64], max_length: int
-) -> tuple[Ints, Ints, Ints]:
-    """[CLS] A [SEP] B [SEP]: token ids [B, T], segment ids [B, T], lengths [B].
+@dataclass(frozen=True)
+class Sequences:
+    """[CLS] A [SEP] B [SEP], sequence after sequence.
 
-    Sentences of a segment are neighbours in the shard, so a segment is one slice. Too long, the longer segment
-    gives way first: A loses its beginning, B its end, so that they still meet.
+    Attributes:
+        tokens_N: token ids.
+        types_N: 0 up to the first [SEP], then 1.
+        places_N: place in the sequence.
+        lengths_S: special tokens included.
+        labels_S: of the pairs.
     """
-    offsets, source = shard.sentences.offsets, shard.sentences.tokens
-    a_end, b_first = offsets[plan.a_end[rows]], offsets[plan.b_first[rows]]
-    a_size, b_size = _fit(a_end - offsets[plan.a_first[rows]], offsets[plan.b_end[rows]] - b_first, max_length - 3)
-    lengths = a_size + b_size + 3
-    T = min(max_length, -(-int(lengths.max()) // _LENGTH_STEP) * _LENGTH_STEP)
-    tokens = np.full((len(rows), T), PAD, np.int64)
-    column = np.arange(T)
-    in_a = (column >= 1) & (column <= a_size[:, None])
-    in_b = (column >= a_size[:, None] + 2) & (column < lengths[:, None] - 1)
-    tokens[in_a] = source[((a_end - a_size)[:, None] + column - 1)[in_a]]
-    tokens[in_b] = source[((b_first - a_size - 2)[:, None] + column)[in_b]]
-    tokens[:, 0] = CLS
-    tokens[np.arange(len(rows)), a_size + 1] = SEP
-    tokens[np.arange(len(rows)), lengths - 1] = SEP
-    types = ((column >= a_size[:, None] + 2) & (column < lengths[:, None])).astype(np.int64)
-    return tokens, types, lengths
+
+    tokens_N: Ints
+    types_N: Ints
+    places_N: Ints
+    lengths_S: Ints
+    labels_S: Ints
 
 
-def _fit(a_size: Ints, b_size: Ints, room: int) -> tuple[Ints, Ints]:
-    """Sizes cut to fit: the longer one first down to the shorter, then both alike."""
-    half_up, half_down = (room + 1) // 2, room // 2
-    a_cut = np.maximum(np.minimum(a_size, half_up), np.minimum(a_size, room - b_size))
-    b_cut = np.maximum(np.minimum(b_size, half_down), np.minimum(b_size, room - a_cut))
-    return a_cut, b_cut
+def assemble(shard: DocumentShard, pairs: Pairs, rules: PlanRules) -> Sequences:
+    """Token ids of some pairs. Sentences of a document are neighbours in the shard, so a segment is one slice."""
+    a_size, b_size = pairs["a_size"].astype(np.int64), pairs["b_size"].astype(np.int64)
+    lengths = a_size + b_size + rules.num_special
+    ends = np.cumsum(lengths)
+    places = np.arange(ends[-1]) - np.repeat(ends - lengths, lengths)
+    in_b = places > np.repeat(a_size + 1, lengths)
+    source = places + np.where(
+        in_b, np.repeat(pairs["b_first"] - a_size - 2, lengths), np.repeat(pairs["a_first"] - 1, lengths)
+    )
+    first = ends - lengths
+    source[first], source[first + a_size + 1], source[ends - 1] = 0, 0, 0
+    tokens = shard.sentences.tokens[source].astype(np.int64)
+    tokens[first], tokens[first + a_size + 1], tokens[ends - 1] = CLS, SEP, SEP
+    return Sequences(tokens, in_b.astype(np.int64), places, lengths, pairs["label"].astype(np.int64))
+
+
+def _collate(
+    sequences: Sequences, masked: Masked, row_S: Ints, num_rows: int, width: int, position: Position
+) -> PretrainingBatch:
+    """Lay sequences into rows of ``width`` columns; 0: one per row, as wide as the longest."""
+    lengths = sequences.lengths_S
+    T = width or -(-int(lengths.max()) // _LENGTH_STEP) * _LENGTH_STEP
+    starts = np.cumsum(lengths) - lengths
+    first_in_row = np.searchsorted(row_S, np.arange(num_rows))
+    column_S = starts - starts[first_in_row[row_S]]
+    flat_S = row_S * T + column_S
+    flat_N = np.repeat(flat_S - starts, lengths) + np.arange(len(sequences.tokens_N))
+
+    def laid(values: Ints) -> Tensor:
+        rows = np.full(num_rows * T, PAD, np.int64)
+        rows[flat_N] = values
+        return torch.from_numpy(rows.reshape(num_rows, T))
+
+    tokens = sequences.tokens_N.copy()
+    tokens[masked.where] = masked.shown
+    number_S = np.arange(len(row_S)) - first_in_row[row_S] + 1
+    weights = (np.ones_like(lengths), masked.counts, lengths)
+    return PretrainingBatch(
+        laid(tokens),
+        laid(sequences.types_N),
+        laid(sequences.places_N),
+        laid(np.repeat(number_S, lengths)),
+        torch.from_numpy(flat_S),
+        torch.from_numpy(flat_N[masked.where]),
+        torch.from_numpy(masked.labels),
+        torch.from_numpy(sequences.labels_S),
+        np.stack([np.bincount(row_S, weight, num_rows) for weight in weights]).astype(np.int64),
+        int((lengths**2).sum()),
+        position,
+    )

@@ -1,47 +1,131 @@
 """BERT's two losses as a LightningModule."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
 
 import torch
-from torch import Tensor
 from torch.nn import functional as F
 
-from pipelines.bert.data import SegmentBatch
-from pipelines.bert.model import Bert
+from pipelines.bert.data import PretrainingBatch
+from pipelines.bert.model import Bert, attention_mask
+from pipelines.bert.params import BertParams
 from pipelines.layers.linear_cross_entropy import linear_cross_entropy
-from pipelines.training.module import TrainingModule
+from pipelines.training.module import Cost, Losses, TrainingModule
+
+
+@dataclass(frozen=True)
+class Baselines:
+    """What is to be had without reading the context.
+
+    Attributes:
+        mlm_accuracy_unigram: always answering the commonest training token.
+        unigram_entropy: MLM loss, in nats, of answering with the training tokens' frequencies.
+        uniform_loss: ln V.
+        nsp_accuracy_majority: always answering the commoner label.
+    """
+
+    mlm_accuracy_unigram: float
+    unigram_entropy: float
+    uniform_loss: float
+    nsp_accuracy_majority: float
 
 
 class BertPretraining(TrainingModule):
-    """MLM + NSP with equal weight (Devlin et al. 2019, appendix A.2)."""
+    """MLM + NSP with equal weight (Devlin et al. 2019, appendix A.2).
+
+    Args:
+        network: the model.
+        params: of the section.
+        validation_batches: fixed batches.
+        baselines: what the losses are held against.
+        micro_batch_size: rows per forward pass; 0 takes a rank's part of the batch at once.
+    """
 
     network: Bert
 
-    def losses(self, batch: SegmentBatch) -> tuple[Tensor, Mapping[str, tuple[Tensor, Tensor | int]]]:
-        """Mean loss over masked tokens plus mean loss over pairs; accuracies of both."""
-        output = self.network(batch.tokens_BT, batch.types_BT, batch.lengths_B)
-        hidden_MD = self.network.mlm_hidden(output.hidden_BTD, batch.positions_M)
-        num_masked, num_pairs = len(batch.labels_M), len(batch.nsp_B)
-        mlm, _, mlm_correct = linear_cross_entropy(
-            hidden_MD, self.network.embeddings.token.weight, self.network.mlm_bias, batch.labels_M
+    def __init__(
+        self,
+        network: Bert,
+        params: BertParams,
+        validation_batches: Iterable[PretrainingBatch],
+        baselines: Baselines,
+        *,
+        micro_batch_size: int = 0,
+    ) -> None:
+        super().__init__(
+            network,
+            params.training,
+            learning_rate=params.training.learning_rate,
+            updates=params.updates,
+            validation_batches=validation_batches,
+            micro_batch_size=micro_batch_size,
         )
-        nsp_logits_B2 = self.network.nsp_logits(output.pooled_BD).float()
-        nsp = F.cross_entropy(nsp_logits_B2, batch.nsp_B, reduction="sum")
-        nsp_correct = (nsp_logits_B2.argmax(dim=1) == batch.nsp_B).sum()
-        return mlm / num_masked + nsp / num_pairs, {
-            "mlm_loss": (mlm, num_masked),
-            "mlm_accuracy": (mlm_correct, num_masked),
-            "nsp_loss": (nsp, num_pairs),
-            "nsp_accuracy": (nsp_correct, num_pairs),
-        }
+        self.baselines, self.shape = baselines, params.model
+        self.with_nsp = params.segments.nsp != "none"
+        self.objectives = ("mlm_loss", "nsp_loss") if self.with_nsp else ("mlm_loss",)
+        if not self.with_nsp:
+            network.pooler.requires_grad_(False)
+            network.nsp.requires_grad_(False)
+
+    def num_terms(self, batch: PretrainingBatch) -> Mapping[str, int]:
+        """Masked tokens and pairs."""
+        terms = {"mlm_loss": len(batch.labels_M), "nsp_loss": len(batch.nsp_S)}
+        return terms if self.with_nsp else {"mlm_loss": terms["mlm_loss"]}
+
+    def losses(self, batch: PretrainingBatch) -> Losses:
+        """Sums over masked tokens and over pairs; accuracies of both."""
+        network, (sequences, _, real) = self.network, batch.per_row
+        packed = int(sequences.max(initial=0)) > 1
+        full = int(real.sum()) == batch.tokens_RT.numel()
+        mask = None if full and not packed else attention_mask(batch.sequences_RT, packed=packed)
+        hidden_RTD = network(batch.tokens_RT, batch.types_RT, mask, batch.places_RT if packed else None)
+        mlm, _, mlm_correct = linear_cross_entropy(
+            network.mlm_hidden(hidden_RTD, batch.masked_M),
+            network.embeddings.token.weight,
+            network.mlm_bias,
+            batch.labels_M,
+        )
+        num_masked, num_pairs = len(batch.labels_M), len(batch.nsp_S)
+        objective, measured = (
+            {"mlm_loss": mlm},
+            {"mlm_loss": (mlm, num_masked), "mlm_accuracy": (mlm_correct, num_masked)},
+        )
+        if self.with_nsp:
+            logits_S2 = network.nsp_logits(network.pooled(hidden_RTD, batch.first_S)).float()
+            objective["nsp_loss"] = nsp = F.cross_entropy(logits_S2, batch.nsp_S, reduction="sum")
+            correct = (logits_S2.argmax(dim=1) == batch.nsp_S).sum()
+            measured |= {"nsp_loss": (nsp, num_pairs), "nsp_accuracy": (correct, num_pairs)}
+        return Losses(objective, measured)
+
+    def cost(self, batch: PretrainingBatch) -> Cost:
+        """Useful operations: 6 per weight and token, attention within sequences, the output layer where masked."""
+        shape = self.shape
+        D, tokens, M, S = shape.width, int(batch.per_row[2].sum()), len(batch.labels_M), len(batch.nsp_S)
+        products = tokens * (4 * D * D + 2 * D * shape.feed_forward_width) + 2 * D * batch.attended
+        blocks = shape.num_layers * products
+        heads = M * (D * D + D * self.network.vocab_size) + S * (D * D + 2 * D) * self.with_nsp
+        return Cost(tokens, batch.tokens_RT.numel(), 6 * (blocks + heads))
+
+    def warnings(self, update: int, measured: Mapping[str, float]) -> Iterator[str]:
+        """A quarter of the way down the road the loss should have left the unigram plateau."""
+        entropy, loss = self.baselines.unigram_entropy, measured["valid_mlm_loss"]
+        if update >= self.updates // 4 and loss > 0.97 * entropy:
+            yield (
+                f"update {update}: MLM loss {loss:.3f} sits on the unigram plateau ({entropy:.3f}): the model knows "
+                "frequencies and no context yet. Usual causes: too few updates, a learning rate or "
+                "initializer_range too small (narrow networks want more), repeated lines in the corpus"
+            )
 
 
-@torch.no_grad()
-def trivial_baselines(batches: list[SegmentBatch], most_frequent_token: int) -> dict[str, float]:
-    """Accuracy of always answering the same: the commonest training token, the commoner NSP label."""
+def measure_baselines(batches: list[PretrainingBatch], counts: torch.Tensor, vocab_size: int) -> Baselines:
+    """Baselines of held-out batches, given how often each token occurs in training."""
     labels_M = torch.cat([batch.labels_M for batch in batches])
-    share = torch.cat([batch.nsp_B for batch in batches]).double().mean().item()
-    return {
-        "mlm_accuracy_unigram": (labels_M == most_frequent_token).double().mean().item(),
-        "nsp_accuracy_majority": max(share, 1 - share),
-    }
+    share = torch.cat([batch.nsp_S for batch in batches]).double().mean().item()
+    frequencies = counts.double() / counts.sum()
+    seen = frequencies[frequencies > 0]
+    return Baselines(
+        (labels_M == counts.argmax()).double().mean().item(),
+        -(seen * seen.log()).sum().item(),
+        torch.tensor(float(vocab_size)).log().item(),
+        max(share, 1 - share),
+    )

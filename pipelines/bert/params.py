@@ -1,5 +1,7 @@
 """The ``bert`` section."""
 
+from typing import Literal
+
 from pydantic import Field, model_validator
 
 from pipelines.layers.transformer.params import TransformerShape
@@ -12,33 +14,52 @@ class BertModelParams(TransformerShape):
 
     num_layers: int = Field(ge=1)
     initializer_range: float = Field(gt=0)
+    vocab_pad_multiple: int = Field(ge=1)
 
 
 class SegmentParams(Section):
-    """How documents become pairs of segments."""
+    """How documents become rows."""
 
-    min_sentences: int = Field(ge=1)
-    max_sentences: int = Field(ge=1)
-    max_length: int = Field(ge=8)
-
-    @model_validator(mode="after")
-    def _ordered(self) -> "SegmentParams":
-        if self.min_sentences > self.max_sentences:
-            raise ValueError(
-                f"min_sentences ({self.min_sentences}) must not exceed max_sentences ({self.max_sentences})"
-            )
-        return self
+    nsp: Literal["random", "sop", "none"]
+    short_rate: float = Field(ge=0, le=1)
+    packed: bool
 
 
 class MaskingParams(Section):
     """Which tokens are to be predicted."""
 
     rate: float = Field(gt=0, lt=1)
+    evaluation_rate: float = Field(gt=0, lt=1)
+    whole_words: bool
+
+
+class Ramp(Section):
+    """A batch that grows on a line."""
+
+    from_batch_size: int = Field(ge=1)
+    updates: int = Field(ge=1)
+
+
+class Phase(Section):
+    """A stretch of the training with one length of input."""
+
+    updates: int = Field(ge=1)
+    batch_size: int | Literal["full"]
+    ramp: Ramp | Literal["none"]
+    max_length: int = Field(ge=8)
     max_predictions: int = Field(ge=1)
+
+    @model_validator(mode="after")
+    def _consistent(self) -> "Phase":
+        if self.batch_size != "full" and self.batch_size < 1:
+            raise ValueError(f"batch_size ({self.batch_size}) must be at least 1, or full")
+        if self.ramp != "none" and (self.batch_size == "full" or self.ramp.from_batch_size > self.batch_size):
+            raise ValueError(f"ramp.from_batch_size ({self.ramp.from_batch_size}) must not exceed batch_size")
+        return self
 
 
 class BertTrainingParams(OptimizationParams):
-    """How long and how fast."""
+    """How fast."""
 
     learning_rate: float = Field(gt=0)
 
@@ -46,16 +67,24 @@ class BertTrainingParams(OptimizationParams):
 class BertParams(Section):
     """The whole section."""
 
+    starts_from: str
     model: BertModelParams
     segments: SegmentParams
     masking: MaskingParams
+    phases: list[Phase] = Field(min_length=1)
     training: BertTrainingParams
 
     @model_validator(mode="after")
     def _fits_positions(self) -> "BertParams":
-        if self.segments.max_length > self.model.max_positions:
-            raise ValueError(
-                f"segments.max_length ({self.segments.max_length}) must not exceed model.max_positions "
-                f"({self.model.max_positions})"
-            )
+        for number, phase in enumerate(self.phases):
+            if phase.max_length > self.model.max_positions:
+                raise ValueError(
+                    f"phases.{number}.max_length ({phase.max_length}) must not exceed model.max_positions "
+                    f"({self.model.max_positions})"
+                )
         return self
+
+    @property
+    def updates(self) -> int:
+        """Of all phases."""
+        return sum(phase.updates for phase in self.phases)

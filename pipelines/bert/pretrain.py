@@ -2,17 +2,20 @@
 
 import sys
 from pathlib import Path
+from typing import Any
 
 from pipelines.bert.params import BertParams
-from pipelines.sections import Document, Seed
+from pipelines.sections import Document, Seed, validate
 from pipelines.stage import Metrics, Stage, StageRun, run_stage
 
 SHARDS, TOKENIZER = Path("data/shards"), Path("data/tokenizer")
 
 
 def declare(document: Document) -> Stage:
-    """Reads the document shards; the tokenizer's files are copied beside the model."""
-    return Stage("bert", "pipelines.bert.pretrain", {"seed": Seed, "bert": BertParams}, (SHARDS, TOKENIZER))
+    """Reads the document shards, and a BERT to go on from; the tokenizer's files are copied beside the model."""
+    starts_from = Path(validate(document, "bert", BertParams).starts_from)
+    inputs = tuple(dict.fromkeys((SHARDS, TOKENIZER, starts_from)))
+    return Stage("bert", "pipelines.bert.pretrain", {"seed": Seed, "bert": BertParams}, inputs)
 
 
 def pretrain(run: StageRun) -> Metrics:
@@ -20,54 +23,74 @@ def pretrain(run: StageRun) -> Metrics:
 
     Raises:
         DataError: too few documents for a batch.
+        CheckpointError: the BERT to start from does not fit.
         Preempted: told to stop; resumable.
     """
+    from dataclasses import asdict
+
     import lightning.pytorch as lightning
     import numpy as np
+    import torch
 
-    from pipelines.bert.data import SegmentBatches
     from pipelines.bert.model import Bert
-    from pipelines.bert.module import BertPretraining, trivial_baselines
-    from pipelines.bert.saving import save_pretrained
-    from pipelines.shards.format import DocumentShard, read_index
+    from pipelines.bert.module import BertPretraining, measure_baselines
+    from pipelines.bert.saving import load_pretrained, save_pretrained
     from pipelines.training.trainer import rank_and_world_size, train
 
     params = run.section("bert", BertParams)
-    vocab_size = read_index(SHARDS)["vocab_size"]
     rank, world_size = rank_and_world_size(run.hardware)
-    shards = {split: DocumentShard.open(SHARDS, split) for split in ("train", "valid")}
-    batches = SegmentBatches(
-        shards["train"],
-        params,
-        seed=run.seed,
-        purpose="train",
-        vocab_size=vocab_size,
-        rank=rank,
-        world_size=world_size,
-    )
-    held_out = SegmentBatches(shards["valid"], params, seed=run.seed, purpose="valid", vocab_size=vocab_size)
-    valid = [held_out(index) for index in range(len(held_out))]
+    batches, held_out = open_batches(run, params, rank=rank, world_size=world_size)
+    valid = list(held_out.all())
 
     lightning.seed_everything(run.seed, verbose=False)
-    bert = Bert(params.model, vocab_size)
-    module = BertPretraining(
-        bert,
-        params.training,
-        learning_rate=params.training.learning_rate,
-        validation_batches=valid,
-    )
+    bert = Bert(params.model, batches.vocab_size)
+    pretrained = 0
+    if Path(params.starts_from) != SHARDS:
+        pretrained = load_pretrained(bert, Path(params.starts_from), TOKENIZER)
+    counts = torch.from_numpy(np.bincount(batches.shard.sentences.tokens, minlength=batches.vocab_size))
+    baselines = measure_baselines(valid, counts, batches.vocab_size)
+    module = BertPretraining(bert, params, valid, baselines, micro_batch_size=run.hardware.micro_batch_size)
     measured = train(module, batches, run)
     if rank > 0:
         return {}
-    most_frequent = int(np.bincount(shards["train"].sentences.tokens, minlength=vocab_size).argmax())
     save_pretrained(bert, params.model, TOKENIZER, run.work)
+    parameters = sum(parameter.numel() for parameter in bert.parameters())
+    perplexity = float(np.exp(measured["valid_mlm_loss"]))
     return {
         "bert": {
             **measured,
-            **trivial_baselines(valid, most_frequent),
-            "parameters": sum(parameter.numel() for parameter in bert.parameters()),
+            "valid_mlm_perplexity": perplexity,
+            **asdict(baselines),
+            "parameters": parameters,
+            "pretrained_parameters": pretrained,
         }
     }
+
+
+def open_batches(run: StageRun, params: BertParams, *, rank: int, world_size: int) -> tuple[Any, Any]:
+    """Batches for training and for validation."""
+    from pipelines.bert.data import PretrainingBatches, Split
+    from pipelines.shards.format import DocumentShard, read_index
+    from pipelines.tokenizer.vocabulary import continuations
+
+    masking, vocab_size = params.masking, read_index(SHARDS)["vocab_size"]
+    continues = continuations(TOKENIZER) if masking.whole_words else None
+    train = Split(
+        DocumentShard.open(SHARDS, "train"),
+        run.seed,
+        "train",
+        masking.rate,
+        vocab_size,
+        continues,
+        digest=run.origin["data"],
+        rank=rank,
+        world_size=world_size,
+        folder=run.folder.checkpoints / "epochs",
+    )
+    valid = Split(
+        DocumentShard.open(SHARDS, "valid"), run.seed, "valid", masking.evaluation_rate, vocab_size, continues
+    )
+    return PretrainingBatches(train, params), PretrainingBatches(valid, params)
 
 
 if __name__ == "__main__":

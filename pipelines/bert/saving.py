@@ -1,21 +1,29 @@
-"""Saving a BERT so that `transformers` loads it as it is."""
+"""BERT in the format of Hugging Face: saved so that `transformers` loads it as it is, and read to go on from."""
 
 import json
 import shutil
 from pathlib import Path
 
-from safetensors.torch import save_file
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
 
 from pipelines.bert.model import Bert
 from pipelines.bert.params import BertModelParams
-from pipelines.layers.hugging_face import to_hugging_face
+from pipelines.errors import CheckpointError
+from pipelines.layers.hugging_face import hugging_face_name, to_hugging_face
 from pipelines.records import write_json
 from pipelines.tokenizer.special_tokens import PAD
+from pipelines.tokenizer.vocabulary import read_vocabulary
+
+_TABLES = ("embeddings.token.weight", "mlm_bias")  # one row per token
+_HEADS = ("pooler.", "mlm_", "nsp.")  # a checkpoint of the encoder alone lacks them
 
 
 def save_pretrained(bert: Bert, params: BertModelParams, tokenizer: Path, folder: Path) -> None:
-    """``config.json``, ``model.safetensors`` and the tokenizer's files."""
-    vocab_size = bert.embeddings.token.num_embeddings
+    """``config.json``, ``model.safetensors`` and the tokenizer's files; rows that pad the vocabulary are left out."""
+    vocab_size = bert.vocab_size
     write_json(
         folder / "config.json",
         {
@@ -37,9 +45,75 @@ def save_pretrained(bert: Bert, params: BertModelParams, tokenizer: Path, folder
             "tie_word_embeddings": True,
         },
     )
-    weights = to_hugging_face({name: tensor.cpu() for name, tensor in bert.state_dict().items()})
+    state = {name: tensor.cpu() for name, tensor in bert.state_dict().items()}
+    weights = to_hugging_face({**state, **{name: state[name][:vocab_size] for name in _TABLES}})
     save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
     for name in ("tokenizer.json", "vocab.txt"):
         shutil.copyfile(tokenizer / name, folder / name)
     config = json.loads((tokenizer / "tokenizer_config.json").read_text(encoding="utf-8"))
     write_json(folder / "tokenizer_config.json", {**config, "model_max_length": params.max_positions})
+
+
+@torch.no_grad()
+def load_pretrained(bert: Bert, folder: Path, tokenizer: Path) -> int:
+    """Take over the weights of any BERT in the Hugging Face format.
+
+    Rows of the vocabulary are found by their token, so the two vocabularies may differ in order and content; a token
+    the checkpoint does not know keeps its random row, as do heads that are not in it.
+
+    Args:
+        bert: of the checkpoint's sizes; at most as many positions.
+        folder: ``model.safetensors`` and ``vocab.txt``.
+        tokenizer: folder of ``bert``'s own vocabulary.
+
+    Returns:
+        How many parameters (numbers) were taken over.
+
+    Raises:
+        CheckpointError: a file is missing or damaged, a tensor is missing or has another shape, or no token is known.
+        DataError: a vocabulary cannot be read.
+    """
+    path = folder / "model.safetensors"
+    try:
+        given = {_modern(name): tensor for name, tensor in load_file(path).items()}
+    except (OSError, SafetensorError) as error:
+        raise CheckpointError(f"{path}: cannot be read ({error}); put a Hugging Face BERT there") from None
+    number = {token: row for row, token in enumerate(read_vocabulary(folder))}
+    rows = [(own, number[token]) for own, token in enumerate(read_vocabulary(tokenizer)) if token in number]
+    if not rows:
+        raise CheckpointError(
+            f"{folder}/vocab.txt: has no token of {tokenizer}/vocab.txt; take a BERT of the same language"
+        )
+    own_rows, given_rows = (torch.tensor(column) for column in zip(*rows, strict=True))
+    taken = 0
+    for name, parameter in bert.named_parameters():
+        tensor = given.get(hugging_face_name(name))
+        if tensor is None and name.startswith(_HEADS):
+            continue
+        taken += _take(parameter, tensor, name, path, (own_rows, given_rows))
+    return taken
+
+
+def _take(parameter: Tensor, tensor: Tensor | None, name: str, path: Path, rows: tuple[Tensor, Tensor]) -> int:
+    """Copy one tensor, or the part of it that is wanted; how many numbers."""
+    if name == "embeddings.position.weight" and tensor is not None:
+        tensor = tensor[: len(parameter)]
+    width = None if tensor is None else tuple(tensor.shape[1:] if name in _TABLES else tensor.shape)
+    wanted = tuple(parameter.shape[1:] if name in _TABLES else parameter.shape)
+    if tensor is None or width != wanted or (name in _TABLES and int(rows[1].max()) >= len(tensor)):
+        found = "missing" if tensor is None else tuple(tensor.shape)
+        raise CheckpointError(
+            f"{path}: {hugging_face_name(name)} ({found}) must fit {tuple(parameter.shape)}; "
+            "give bert.model the sizes of its config.json"
+        )
+    if name in _TABLES:
+        parameter[rows[0]] = tensor[rows[1]].to(parameter.dtype)
+        return len(rows[0]) * parameter[0].numel()
+    parameter.copy_(tensor)
+    return parameter.numel()
+
+
+def _modern(name: str) -> str:
+    """Names of early checkpoints (LayerNorm.gamma) and of bare encoders (no ``bert.``) as they are today."""
+    name = name.replace("LayerNorm.gamma", "LayerNorm.weight").replace("LayerNorm.beta", "LayerNorm.bias")
+    return f"bert.{name}" if name.startswith(("embeddings.", "encoder.", "pooler.")) else name

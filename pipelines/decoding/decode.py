@@ -86,7 +86,7 @@ def _search(
     import numpy as np
 
     from pipelines.decoding.beam_search import beam_search
-    from pipelines.seq2seq.data import sources
+    from pipelines.seq2seq.sources import sources
 
     device = next(model.parameters()).device
     order = np.argsort(source.lengths, kind="stable")

@@ -1,26 +1,115 @@
-"""Optimizers, with weight decay where it belongs."""
+"""Optimizers by name, with weight decay where it belongs."""
 
-from torch import nn
-from torch.optim import AdamW, Optimizer
-from torch.optim.lr_scheduler import LambdaLR, LRScheduler
+from collections.abc import Iterable, Iterator
+from typing import Any
 
-from pipelines.optim.params import OptimizationParams
-from pipelines.optim.schedules import factor
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from pipelines.optim import params as schemas
+from pipelines.optim.lamb import Lamb
 
 
-def adamw(module: nn.Module, params: OptimizationParams, learning_rate: float) -> tuple[Optimizer, LRScheduler]:
-    """AdamW (Loshchilov & Hutter 2019) and its schedule.
+def build_optimizer(module: nn.Module, params: schemas.Optimizer, learning_rate: float) -> Optimizer:
+    """The optimizer of a section over a module's trainable parameters.
 
-    Biases and LayerNorm, the parameters with one dimension, are not decayed (Devlin et al. 2019).
+    Biases and norms, the parameters of one dimension, are not decayed (Devlin et al. 2019).
     """
     trained = [parameter for parameter in module.parameters() if parameter.requires_grad]
+    if isinstance(params, schemas.Muon):
+        return _muon(module, trained, params, learning_rate)
+    groups = _decay_groups(trained, params.weight_decay)
+    match params:
+        case schemas.Sgd():
+            return torch.optim.SGD(groups, lr=learning_rate)
+        case schemas.Momentum():
+            nesterov = params.name == "nesterov"
+            return torch.optim.SGD(groups, lr=learning_rate, momentum=params.momentum, nesterov=nesterov)
+        case schemas.RmsProp():
+            return torch.optim.RMSprop(groups, lr=learning_rate, alpha=params.beta, eps=params.epsilon)
+        case schemas.Adagrad():
+            return torch.optim.Adagrad(groups, lr=learning_rate, eps=params.epsilon)
+        case schemas.Adam():
+            betas = (params.beta1, params.beta2)
+            return torch.optim.Adam(groups, lr=learning_rate, betas=betas, eps=params.epsilon, fused=True)
+        case schemas.AdamW(bias_correction=True):
+            return _adamw(groups, params, learning_rate)
+    return Lamb(
+        groups,
+        learning_rate,
+        betas=(params.beta1, params.beta2),
+        epsilon=params.epsilon,
+        bias_correction=params.bias_correction,
+        trust_ratio=isinstance(params, schemas.Lamb),
+    )
+
+
+def _adamw(groups: Any, params: schemas.AdamW | schemas.Muon, learning_rate: float) -> Optimizer:
+    betas = (params.beta1, params.beta2)
+    return torch.optim.AdamW(groups, lr=learning_rate, betas=betas, eps=params.epsilon, fused=True)
+
+
+def _decay_groups(parameters: Iterable[Tensor], weight_decay: float) -> list[dict[str, Any]]:
+    parameters = list(parameters)
     groups = [
-        {"params": [parameter for parameter in trained if parameter.dim() > 1], "weight_decay": params.weight_decay},
-        {"params": [parameter for parameter in trained if parameter.dim() <= 1], "weight_decay": 0.0},
+        {"params": [parameter for parameter in parameters if parameter.dim() > 1], "weight_decay": weight_decay},
+        {"params": [parameter for parameter in parameters if parameter.dim() <= 1], "weight_decay": 0.0},
     ]
-    optimizer = AdamW(groups, lr=learning_rate, betas=(0.9, params.beta2), eps=1e-8, fused=True)
+    return [group for group in groups if group["params"]]
 
-    def schedule(update: int) -> float:
-        return factor(params.schedule, update, warmup=params.warmup_updates, total=params.updates)
 
-    return optimizer, LambdaLR(optimizer, schedule)
+def _muon(module: nn.Module, trained: Iterable[Tensor], params: schemas.Muon, learning_rate: float) -> Optimizer:
+    """Embeddings look rows up and the output layer shares them, so neither is a matrix in Muon's sense."""
+    looked_up = {id(part.weight) for part in module.modules() if isinstance(part, nn.Embedding)}
+    hidden = {
+        id(part.weight)
+        for part in module.modules()
+        if isinstance(part, nn.Linear) and id(part.weight) not in looked_up and part.out_features > 2
+    }
+    matrices = [parameter for parameter in trained if id(parameter) in hidden]
+    rest = [parameter for parameter in trained if id(parameter) not in hidden]
+    muon = torch.optim.Muon(
+        matrices,
+        lr=learning_rate,
+        momentum=params.momentum,
+        weight_decay=params.weight_decay,
+        adjust_lr_fn="match_rms_adamw",
+    )
+    return Both(muon, _adamw(_decay_groups(rest, params.weight_decay), params, learning_rate))
+
+
+class Both(Optimizer):
+    """Two optimizers over different parameters as one: one step, one state, one schedule."""
+
+    def __init__(self, first: Optimizer, second: Optimizer) -> None:
+        self._parts = (first, second)
+        super().__init__([group for part in self._parts for group in part.param_groups], {})
+        self._share()
+
+    def _share(self) -> None:
+        """A schedule writes rates into ``param_groups``: let them be the parts' own dictionaries."""
+        self.param_groups = [group for part in self._parts for group in part.param_groups]
+
+    def parts(self) -> Iterator[Optimizer]:
+        """The two."""
+        return iter(self._parts)
+
+    @torch.no_grad()
+    def step(self, closure: Any = None) -> None:  # type: ignore[override]
+        """Both steps; a closure is run once, before them."""
+        if closure is not None:
+            with torch.enable_grad():
+                closure()
+        for part in self._parts:
+            part.step()
+
+    def state_dict(self) -> dict[str, Any]:
+        """Both states."""
+        return {"parts": [part.state_dict() for part in self._parts]}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Restore both."""
+        for part, state in zip(self._parts, state_dict["parts"], strict=True):
+            part.load_state_dict(state)
+        self._share()

@@ -1,22 +1,141 @@
 """Knobs of optimization that every trained stage has."""
 
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, PositiveFloat
 
 from pipelines.sections import Section
 
+Decay = Annotated[float, Field(ge=0)]
+Beta = Annotated[float, Field(ge=0, lt=1)]
+Factor = Annotated[float, Field(ge=0, le=1)]
+Updates = Annotated[int, Field(ge=0)]
+
+
+class Sgd(Section):
+    """Stochastic gradient descent; ``batch_size`` decides whether stochastic, mini-batch or full."""
+
+    name: Literal["sgd"]
+    weight_decay: Decay
+
+
+class Momentum(Section):
+    """SGD with heavy-ball (Polyak 1964) or Nesterov momentum (Sutskever et al. 2013)."""
+
+    name: Literal["momentum", "nesterov"]
+    momentum: Beta
+    weight_decay: Decay
+
+
+class RmsProp(Section):
+    """Tieleman & Hinton 2012, lecture 6.5; ``beta`` smooths the squared gradients."""
+
+    name: Literal["rmsprop"]
+    beta: Beta
+    epsilon: PositiveFloat
+    weight_decay: Decay
+
+
+class Adagrad(Section):
+    """Duchi et al. 2011."""
+
+    name: Literal["adagrad"]
+    epsilon: PositiveFloat
+    weight_decay: Decay
+
+
+class Adam(Section):
+    """Kingma & Ba 2015; weight decay as an L2 term of the gradient."""
+
+    name: Literal["adam"]
+    beta1: Beta
+    beta2: Beta
+    epsilon: PositiveFloat
+    weight_decay: Decay
+
+
+class AdamW(Section):
+    """Loshchilov & Hutter 2019; without bias correction it is the optimizer of google-research/bert."""
+
+    name: Literal["adamw"]
+    beta1: Beta
+    beta2: Beta
+    epsilon: PositiveFloat
+    bias_correction: bool
+    weight_decay: Decay
+
+
+class Lamb(Section):
+    """You et al. 2020, algorithm 2: AdamW with a trust ratio per tensor, for very large batches."""
+
+    name: Literal["lamb"]
+    beta1: Beta
+    beta2: Beta
+    epsilon: PositiveFloat
+    bias_correction: bool
+    weight_decay: Decay
+
+
+class Muon(Section):
+    """Jordan et al. 2024 on the matrices of the blocks, AdamW on everything else, one learning rate for both.
+
+    The matrices' steps are scaled to AdamW's size (Liu et al. 2025, section 2.2).
+    """
+
+    name: Literal["muon"]
+    momentum: Beta
+    beta1: Beta
+    beta2: Beta
+    epsilon: PositiveFloat
+    weight_decay: Decay
+
+
+Optimizer = Annotated[Sgd | Momentum | RmsProp | Adagrad | Adam | AdamW | Lamb | Muon, Field(discriminator="name")]
+
+
+class PlainSchedule(Section):
+    """No end in sight: ``constant``, or falling with √(warmup / update) (Vaswani et al. 2017, equation 3)."""
+
+    name: Literal["constant", "inverse_square_root"]
+    warmup_updates: Updates
+
+
+class Descent(Section):
+    """Falls from the peak to ``final_factor`` of it at the last update, on a line or half a cosine."""
+
+    name: Literal["linear", "cosine"]
+    warmup_updates: Updates
+    final_factor: Factor
+
+
+class OneCycle(Section):
+    """Smith & Topin 2018: up and down on half cosines, as in ``torch.optim.lr_scheduler.OneCycleLR``."""
+
+    name: Literal["one_cycle"]
+    warmup_updates: Updates
+    initial_factor: Factor
+    final_factor: Factor
+
+
+class WarmupStableDecay(Section):
+    """Constant after the warm-up, then down by 1 − √share over the last updates (Hägele et al. 2024)."""
+
+    name: Literal["warmup_stable_decay"]
+    warmup_updates: Updates
+    decay_updates: Annotated[int, Field(ge=1)]
+    final_factor: Factor
+
+
+Schedule = Annotated[PlainSchedule | Descent | OneCycle | WarmupStableDecay, Field(discriminator="name")]
+
 
 class OptimizationParams(Section):
-    """How weights are updated, apart from the learning rate."""
+    """How weights are updated, apart from the learning rate and the number of updates."""
 
-    weight_decay: float = Field(ge=0)
-    beta2: float = Field(gt=0, lt=1)
-    gradient_clip: float = Field(gt=0)
-    warmup_updates: int = Field(ge=0)
-    schedule: Literal["constant", "linear", "inverse_square_root"]
-    updates: int = Field(ge=1)
-    batch_size: int = Field(ge=1)
+    optimizer: Optimizer
+    schedule: Schedule
+    gradient_clip: PositiveFloat | Literal["none"]
     precision: Literal["32-true", "bf16-mixed"]
+    select: Literal["last", "best"]
     validate_every: int = Field(ge=1)
     log_every: int = Field(ge=1)

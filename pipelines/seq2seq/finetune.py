@@ -54,12 +54,16 @@ def finetune(run: StageRun) -> Metrics:
     model = build_model(params, vocab_size)
     pretrained = start_from_bert(model, BERT) if params.starts_from == "data/bert" else 0
     shard = PairShard.open(SHARDS, "train")
-    batches = PairBatches(shard, common.batch_size, seed=run.seed, rank=rank, world_size=world_size)
+    batches = PairBatches(
+        shard, common.batch_size, seed=run.seed, digest=run.origin["data"], rank=rank, world_size=world_size
+    )
     module = Seq2SeqFinetuning(
         model,
         common,
         learning_rate=params.learning_rate,
+        updates=common.updates,
         validation_batches=validation_batches(PairShard.open(SHARDS, "valid"), common.batch_size),
+        micro_batch_size=run.hardware.micro_batch_size,
     )
     measured = train(module, batches, run)
     if rank > 0:

@@ -11,6 +11,8 @@ from pipelines.sections import Section
 class CommonParams(OptimizationParams):
     """Training of every architecture."""
 
+    updates: int = Field(ge=1)
+    batch_size: int = Field(ge=1)
     label_smoothing: float = Field(ge=0, lt=1)
 
 

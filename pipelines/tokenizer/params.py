@@ -6,8 +6,18 @@ from pipelines.sections import Section
 
 
 class TokenizerParams(Section):
-    """A WordPiece vocabulary shared by all languages."""
+    """A WordPiece vocabulary shared by all languages.
 
+    Attributes:
+        vocabulary_from: ``data/corpus`` to train one, or a folder with the ``vocab.txt`` of an existing BERT.
+        vocab_size: of a trained vocabulary.
+        min_frequency: of a trained vocabulary.
+        lowercase: text is lower-cased first.
+        strip_accents: accents are taken off first.
+    """
+
+    vocabulary_from: str = Field(min_length=1)
     vocab_size: int = Field(ge=64, le=65536)
     min_frequency: int = Field(ge=1)
     lowercase: bool
+    strip_accents: bool

@@ -12,20 +12,23 @@ from pathlib import Path
 from typing import Any
 
 from pipelines.corpus.corpus import document_file, pair_file, read_lines
+from pipelines.errors import DataError, broken_rule
 from pipelines.records import write_json
-from pipelines.sections import Document
+from pipelines.sections import Document, validate
 from pipelines.stage import Metrics, Stage, StageRun, run_stage
 from pipelines.tokenizer.params import TokenizerParams
 from pipelines.tokenizer.special_tokens import CLS, SEP, SPECIAL_TOKENS, UNK
 from pipelines.tokenizer.tokenizer import TOKENIZER_FILE, WordPieceTokenizer
+from pipelines.tokenizer.vocabulary import VOCABULARY_FILE, read_vocabulary
 
 CORPUS = Path("data/corpus")
 
 
 def declare(document: Document) -> Stage:
-    """Reads the training text of the corpus."""
+    """Reads the training text of the corpus, and the vocabulary to take over if there is one."""
+    vocabulary = Path(validate(document, "tokenizer", TokenizerParams).vocabulary_from)
     sections = {"corpus.source_language": str, "corpus.target_language": str, "tokenizer": TokenizerParams}
-    return Stage("tokenizer", "pipelines.tokenizer.train", sections, (CORPUS,))
+    return Stage("tokenizer", "pipelines.tokenizer.train", sections, tuple(dict.fromkeys((CORPUS, vocabulary))))
 
 
 def train(run: StageRun) -> Metrics:
@@ -33,7 +36,9 @@ def train(run: StageRun) -> Metrics:
     params = run.section("tokenizer", TokenizerParams)
     languages = run.section("corpus.source_language", str), run.section("corpus.target_language", str)
     lines = list(training_lines(CORPUS, languages))
-    save(train_vocabulary(lines, params), params, run.work)
+    given = Path(params.vocabulary_from)
+    vocabulary = train_vocabulary(lines, params) if given == CORPUS else take_over(read_vocabulary(given), given)
+    save(vocabulary, params, run.work)
     return {"tokenizer": _quality(WordPieceTokenizer.load(run.work), lines)}
 
 
@@ -70,11 +75,26 @@ def train_vocabulary(lines: list[str], params: TokenizerParams) -> dict[str, int
     return tokenizer.get_vocab()
 
 
+def take_over(tokens: list[str], source: Path) -> dict[str, int]:
+    """Token → id of an existing vocabulary: special tokens first, as everywhere in this project, the rest in order.
+
+    A BERT that goes with it is found again token by token (`pipelines.bert.saving.load_pretrained`).
+
+    Raises:
+        DataError: it lacks a special token.
+    """
+    if missing := [token for token in SPECIAL_TOKENS if token not in tokens]:
+        where, rule = f"{source}/{VOCABULARY_FILE}", "have BERT's special tokens"
+        raise DataError(broken_rule(where, "missing", ", ".join(missing), rule, "take the vocab.txt of a BERT"))
+    ordered = [*SPECIAL_TOKENS, *(token for token in tokens if token not in SPECIAL_TOKENS)]
+    return {token: number for number, token in enumerate(dict.fromkeys(ordered))}
+
+
 def _text_rules(params: TokenizerParams) -> tuple[Any, Any]:
     from tokenizers import normalizers, pre_tokenizers
 
     normalizer = normalizers.BertNormalizer(
-        clean_text=True, handle_chinese_chars=True, strip_accents=False, lowercase=params.lowercase
+        clean_text=True, handle_chinese_chars=True, strip_accents=params.strip_accents, lowercase=params.lowercase
     )
     return normalizer, pre_tokenizers.BertPreTokenizer()
 
@@ -97,14 +117,14 @@ def save(vocabulary: dict[str, int], params: TokenizerParams, folder: Path) -> N
         {
             "tokenizer_class": "BertTokenizer",
             "do_lower_case": params.lowercase,
-            "strip_accents": False,
+            "strip_accents": params.strip_accents,
             "tokenize_chinese_chars": True,
             "model_max_length": 512,
             **names,
         },
     )
     tokens = sorted(vocabulary, key=vocabulary.__getitem__)
-    (folder / "vocab.txt").write_text("".join(f"{token}\n" for token in tokens), encoding="utf-8")
+    (folder / VOCABULARY_FILE).write_text("".join(f"{token}\n" for token in tokens), encoding="utf-8")
 
 
 def _quality(tokenizer: WordPieceTokenizer, lines: list[str]) -> dict[str, float]:

@@ -1,9 +1,12 @@
 """Resumable checkpoints: written whole, found again, refused when damaged.
 
 A checkpoint is Lightning's (model, optimizer, schedule, loops) plus what Lightning leaves out: the
-random states of all ranks and the half-read meter. Its name carries the update it was saved after.
+random states of all ranks and the half-read meter. Its name carries the update it was saved after; its seal, a
+JSON file beside it, the sha256 and the position in the data.
 """
 
+import json
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,52 +14,82 @@ import lightning.pytorch as lightning
 import torch
 
 from pipelines.errors import CheckpointError
+from pipelines.records import write_json
 from pipelines.runfolder import sha256_of, sync
 from pipelines.training.meter import Meter
 
-_KEPT = 2
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """One sealed checkpoint.
+
+    Attributes:
+        update: updates done.
+        path: Lightning's file.
+        seal: ``position`` in the data and ``best``, {update, value} of the best validation so far.
+    """
+
+    update: int
+    path: Path
+    seal: dict[str, Any]
 
 
 class Checkpoints:
-    """The checkpoints of one run folder."""
+    """The checkpoints of one run folder: the last few and the best."""
 
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
+    def __init__(self, folder: Path, keep: int) -> None:
+        self._folder, self._keep = folder, keep
 
-    def newest(self) -> tuple[int, Path] | None:
-        """(updates done, path) of the newest checkpoint, or None for a clean start.
+    def newest(self) -> Checkpoint | None:
+        """The newest checkpoint, or None for a clean start.
 
         Raises:
             CheckpointError: the newest file is not the one that was written. An older one is not taken
                 silently: who resumes further back should know it.
         """
         paths = sorted(self._folder.glob("update-*.ckpt"))
-        if not paths:
-            return None
-        path = paths[-1]
-        seal = path.with_suffix(".sha256")
-        if not seal.is_file() or seal.read_text().strip() != sha256_of(path):
-            older = f"go on from {paths[-2].name}" if len(paths) > 1 else "start again"
-            raise CheckpointError(f"{path}: is damaged (its sha256 does not fit); to {older}: rm {path}")
-        return int(path.stem.split("-")[1]), path
+        return _open(paths[-1], "go on from " + paths[-2].name if len(paths) > 1 else "start again") if paths else None
 
-    def save(self, trainer: lightning.Trainer) -> None:
+    def at(self, update: int) -> Checkpoint:
+        """The checkpoint saved after ``update``.
+
+        Raises:
+            CheckpointError: it is damaged.
+        """
+        return _open(self._path(update), "train again")
+
+    def _path(self, update: int) -> Path:
+        return self._folder / f"update-{update:08d}.ckpt"
+
+    def save(self, trainer: lightning.Trainer, position: dict[str, Any], best: dict[str, Any]) -> None:
         """Save after the current update: temporary name, fsync, seal, rename; old ones go last."""
         self._folder.mkdir(parents=True, exist_ok=True)
-        path = self._folder / f"update-{trainer.global_step:08d}.ckpt"
+        path = self._path(trainer.global_step)
         temporary = path.with_suffix(".tmp")
         trainer.save_checkpoint(temporary, weights_only=False)  # all ranks take part, rank 0 writes
         if not trainer.is_global_zero:
             return
         sync(temporary)
-        seal = path.with_suffix(".sha256")
-        seal.write_text(sha256_of(temporary))
+        seal = path.with_suffix(".json")
+        write_json(seal, {"sha256": sha256_of(temporary), "position": position, "best": best})
         sync(seal)
         temporary.replace(path)
         sync(self._folder)
-        for old in sorted(self._folder.glob("update-*.ckpt"))[:-_KEPT]:
-            old.unlink()  # before its seal: a file without one counts as damaged
-            old.with_suffix(".sha256").unlink(missing_ok=True)
+        for old in sorted(self._folder.glob("update-*.ckpt"))[: -self._keep]:
+            if old != self._path(best.get("update", 0)):
+                old.unlink()  # before its seal: a file without one counts as damaged
+                old.with_suffix(".json").unlink(missing_ok=True)
+
+
+def _open(path: Path, remedy: str) -> Checkpoint:
+    try:
+        seal = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
+        whole = seal["sha256"] == sha256_of(path)
+    except (OSError, ValueError, KeyError):
+        whole = False
+    if not whole:
+        raise CheckpointError(f"{path}: is damaged (its sha256 does not fit); to {remedy}: rm {path}")
+    return Checkpoint(int(path.stem.split("-")[1]), path, seal)
 
 
 class RandomStates(lightning.Callback):

@@ -1,77 +1,187 @@
 """The LightningModule all training stages share: a network, its losses, one optimizer."""
 
+import contextlib
+import re
 from abc import abstractmethod
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import lightning.pytorch as lightning
 import torch
 from lightning.fabric.utilities.apply_func import move_data_to_device
 from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+from torch.optim.lr_scheduler import LambdaLR
 
-from pipelines.optim.optimizers import adamw
+from pipelines.optim.optimizers import build_optimizer
 from pipelines.optim.params import OptimizationParams
+from pipelines.optim.schedules import factor
 from pipelines.training.meter import Meter
 
 
+@dataclass(frozen=True)
+class Losses:
+    """What a batch costs.
+
+    Attributes:
+        objective: name → sum over its terms; the loss is the sum of the means.
+        measured: name → (sum, weight) of every quantity worth a curve.
+    """
+
+    objective: Mapping[str, Tensor]
+    measured: Mapping[str, tuple[Tensor, Tensor | int]]
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What a batch takes: real tokens, slots they were padded to, useful floating-point operations."""
+
+    tokens: int
+    slots: int
+    flops: int
+
+
 class TrainingModule(lightning.LightningModule):
-    """Steps and logs; subclasses say what the loss of a batch is.
+    """Steps and logs; subclasses say what the losses of a batch are.
+
+    An update is the same whichever way its batch is cut, over ranks or into micro-batches: every sum is divided
+    by the number of its terms in the whole batch, not by a part's.
 
     Args:
         network: the model; only it knows shapes.
         params: how it is optimized.
         learning_rate: peak of the schedule.
+        updates: length of the schedule.
         validation_batches: fixed batches, gone through every ``validate_every`` updates.
+        micro_batch_size: rows per forward pass; 0 takes a rank's part of the batch at once.
     """
 
     def __init__(
-        self, network: nn.Module, params: OptimizationParams, *, learning_rate: float, validation_batches: Iterable[Any]
+        self,
+        network: nn.Module,
+        params: OptimizationParams,
+        *,
+        learning_rate: float,
+        updates: int,
+        validation_batches: Iterable[Any],
+        micro_batch_size: int = 0,
     ) -> None:
         super().__init__()
+        self.automatic_optimization = False
         self.network = network
         self.params = params
         self.learning_rate = learning_rate
+        self.updates = updates
         self.validation_batches = validation_batches
+        self.micro_batch_size = micro_batch_size
         self.meter = Meter()
-        self.num_tokens = 0
+        self.register_buffer("not_finite_since", torch.tensor(-1), persistent=False)
+
+    not_finite_since: Tensor
+    objectives: tuple[str, ...]  # names of the sums that are minimised
 
     @abstractmethod
-    def losses(self, batch: Any) -> tuple[Tensor, Mapping[str, tuple[Tensor, Tensor | int]]]:
-        """The loss to minimise, and (sum, weight) of every quantity worth a curve."""
+    def num_terms(self, batch: Any) -> Mapping[str, int]:
+        """Objective → terms in its sum."""
 
-    def training_step(self, batch: Any, batch_index: int) -> Tensor:
-        """One update's loss.
+    @abstractmethod
+    def losses(self, batch: Any) -> Losses:
+        """Objectives and measurements of a batch or micro-batch."""
+
+    @abstractmethod
+    def cost(self, batch: Any) -> Cost:
+        """Of a training step on the batch."""
+
+    def validation_loss(self, measured: Mapping[str, float]) -> float:
+        """What decides which validation was the best: the objectives' plain means."""
+        return sum(measured[f"valid_{name}"] for name in self.objectives)
+
+    def warnings(self, update: int, measured: Mapping[str, float]) -> Iterable[str]:
+        """What a validation gives cause to say."""
+        return ()
+
+    def training_step(self, batch: Any, batch_index: int) -> None:
+        """One update.
 
         Raises:
             AssertionError: the loader and the optimizer disagree about where the run stands.
         """
-        assert batch.update == self.global_step, (batch.update, self.global_step)
-        loss, measured = self.losses(batch)
-        self.meter.add(measured)
-        self.num_tokens += batch.num_tokens
-        return loss
+        update = self.global_step
+        assert batch.position.update == update, (batch.position, update)
+        optimizer: Any = self.optimizers()
+        schedule: Any = self.lr_schedulers()
+        totals = self._over_ranks(self.num_terms(batch))
+        loss = self._accumulate(batch, totals)
+        norm = self._clip(log_layers=(update + 1) % self.params.log_every == 0)
+        optimizer.step()
+        optimizer.zero_grad(set_to_none=True)
+        schedule.step()
+        broken = ~(torch.isfinite(loss) & torch.isfinite(norm)) & (self.not_finite_since < 0)
+        self.not_finite_since = torch.where(broken, update, self.not_finite_since)
 
-    def configure_gradient_clipping(self, optimizer: Any, *_: Any, **__: Any) -> None:
-        """Clip the global norm, and keep it for the curves.
+    def _accumulate(self, batch: Any, totals: Mapping[str, Tensor]) -> Tensor:
+        """Backward passes of all micro-batches; ranks exchange gradients in the last one only."""
+        parts = list(batch.split(self.micro_batch_size)) if self.micro_batch_size else [batch]
+        whole = torch.zeros((), device=self.device)
+        for number, part in enumerate(parts, start=1):
+            with self._without_exchange() if number < len(parts) else contextlib.nullcontext():
+                with self._autocast():
+                    losses = self.losses(part)
+                loss = torch.stack([total / totals[name] for name, total in losses.objective.items()]).sum()
+                self.manual_backward(loss * self.trainer.world_size)  # DDP takes the mean over ranks
+            self.meter.add(losses.measured)
+            whole += loss.detach()
+        return whole
 
-        Here and not by Lightning, which refuses a fused optimizer under bf16 although nothing is scaled there.
-        """
-        norm = torch.nn.utils.clip_grad_norm_(self.network.parameters(), self.params.gradient_clip)
-        self.meter.add({"gradient_norm": (norm, 1)})
+    def _over_ranks(self, counts: Mapping[str, int]) -> dict[str, Tensor]:
+        """Terms in the whole batch; at least 1, for a rank without any."""
+        total = torch.tensor(list(counts.values()), dtype=torch.float32, device=self.device)
+        if torch.distributed.is_available() and torch.distributed.is_initialized():
+            torch.distributed.all_reduce(total)
+        return dict(zip(counts, total.clamp(min=1).unbind(), strict=True))
+
+    def _without_exchange(self) -> contextlib.AbstractContextManager[None]:
+        wrapper = self.trainer.strategy.model
+        return wrapper.no_sync() if isinstance(wrapper, DistributedDataParallel) else contextlib.nullcontext()
+
+    def _autocast(self) -> torch.autocast:
+        return torch.autocast(self.device.type, torch.bfloat16, enabled=self.params.precision == "bf16-mixed")
+
+    def _clip(self, *, log_layers: bool) -> Tensor:
+        """Clip the global norm, and keep it for the curves; layer by layer where a point is due."""
+        named = [(name, parameter) for name, parameter in self.network.named_parameters() if parameter.grad is not None]
+        norms = torch._foreach_norm([parameter.grad for _, parameter in named if parameter.grad is not None])
+        whole = torch.stack(norms).norm()
+        if self.params.gradient_clip != "none":
+            torch.nn.utils.clip_grads_with_norm_((p for _, p in named), self.params.gradient_clip, whole)
+        self.meter.add({"gradient_norm": (whole, 1)})
+        if log_layers:
+            layers: dict[str, list[Tensor]] = {}
+            for (name, _), norm in zip(named, norms, strict=True):
+                layers.setdefault(layer_of(name), []).append(norm)
+            self.meter.add({f"gradient_norm/{name}": (torch.stack(part).norm(), 1) for name, part in layers.items()})
+        return whole
 
     @torch.no_grad()
     def validate(self) -> dict[str, float]:
         """Averages over the validation batches, names prefixed with ``valid_``; every rank measures all of them."""
         meter, training = Meter(), self.network.training
         self.network.eval()
-        autocast = torch.autocast(self.device.type, torch.bfloat16, enabled=self.params.precision == "bf16-mixed")
-        with autocast:
+        with self._autocast():
             for batch in self.validation_batches:
-                meter.add(self.losses(move_data_to_device(batch, self.device))[1])
+                meter.add(self.losses(move_data_to_device(batch, self.device)).measured)
         self.network.train(training)
         return {f"valid_{name}": value for name, value in meter.read(over_ranks=False).items()}
 
     def configure_optimizers(self) -> Any:
-        """AdamW and its schedule, stepped at every update."""
-        optimizer, scheduler = adamw(self.network, self.params, self.learning_rate)
+        """The optimizer and its schedule, stepped at every update."""
+        optimizer = build_optimizer(self.network, self.params.optimizer, self.learning_rate)
+        scheduler = LambdaLR(optimizer, lambda update: factor(self.params.schedule, update, total=self.updates))
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
+
+
+def layer_of(parameter: str) -> str:
+    """``blocks.3.attention.query.weight`` → ``blocks.3``; ``embeddings.token.weight`` → ``embeddings``."""
+    match = re.match(r"(?:\w+\.)*?\w+\.\d+(?=\.)", parameter)
+    return match.group() if match else parameter.split(".", maxsplit=1)[0]

@@ -1,190 +1,181 @@
-"""Segment pairs and masks: google-research/bert's invariants, statistics, and invariance of the batches."""
+"""Batches: rows as BERT wants them, and the same ones for any number of ranks, loaders and micro-batches."""
+
+import hashlib
 
 import numpy as np
 import pytest
+import torch
 
-from pipelines.bert.data import SegmentBatches
-from pipelines.bert.masking import mask, num_draws
-from pipelines.bert.params import (
-    BertModelParams,
-    BertParams,
-    BertTrainingParams,
-    MaskingParams,
-    SegmentParams,
-)
-from pipelines.bert.segments import plan_segments
-from pipelines.errors import DataError
-from pipelines.shards.format import DocumentShard, Ragged
-from pipelines.tokenizer.special_tokens import CLS, MASK, PAD, SEP
-from tests.optimization import OPTIMIZATION
-
-SEGMENTS = SegmentParams(min_sentences=2, max_sentences=3, max_length=32)
-MASKING = MaskingParams(rate=0.15, max_predictions=6)
+from pipelines.bert.data import PretrainingBatches, Split
+from pipelines.errors import CheckpointError, DataError
+from pipelines.tokenizer.special_tokens import CLS, PAD, SEP
+from pipelines.training.positions import Batches, Position, load_position, save_position
+from tests.bert.sample import PHASE, bert_params, documents, two_languages
 
 
-def _params(batch_size: int = 8) -> BertParams:
-    return BertParams(
-        model=BertModelParams(
-            num_layers=1,
-            width=8,
-            num_heads=2,
-            feed_forward_width=8,
-            dropout=0.0,
-            max_positions=32,
-            initializer_range=0.02,
-        ),
-        segments=SEGMENTS,
-        masking=MASKING,
-        training=BertTrainingParams(**{**OPTIMIZATION, "batch_size": batch_size}, learning_rate=1.0),
-    )
+def _batches(shard, params=None, **split) -> PretrainingBatches:
+    return PretrainingBatches(Split(shard, 1, "t", 0.15, 300, **split), params or bert_params())
+
+
+START = Position(0, 0, 0)
+
+
+def _positions(batches, count):
+    found = [START]
+    while len(found) < count:
+        found.append(batches.after(found[-1]))
+    return found
 
 
 @pytest.fixture(scope="module")
-def shard() -> DocumentShard:
-    """200 documents in two languages; token = 5 + document, so a token tells its document."""
-    rng = np.random.default_rng(0)
-    sizes = rng.integers(1, 9, 200)
-    sizes[0] = 1
-    rows = [[5 + document] * rng.integers(1, 9) for document, size in enumerate(sizes) for _ in range(size)]
-    offsets = np.concatenate([[0], np.cumsum([len(row) for row in rows])])
-    tokens = np.concatenate(rows).astype(np.uint16)
-    return DocumentShard(
-        Ragged(tokens, offsets), np.concatenate([[0], np.cumsum(sizes)]), {"en": (0, 90), "de": (90, 200)}
-    )
+def shard():
+    return two_languages()
 
 
-def _document_of(shard: DocumentShard, sentence: np.ndarray) -> np.ndarray:
-    return np.searchsorted(shard.documents, sentence, side="right") - 1
-
-
-@pytest.fixture(scope="module")
-def plan(shard):
-    plans = [plan_segments(shard, SEGMENTS, seed=1, purpose="t", epoch=epoch, batch_size=1) for epoch in range(60)]
-    return {name: np.concatenate([getattr(plan, name) for plan in plans]) for name in vars(plans[0])}
-
-
-def test_plan_segments_stay_within_one_document_each(shard, plan):
-    for first, end in (("a_first", "a_end"), ("b_first", "b_end")):
-        np.testing.assert_array_equal(_document_of(shard, plan[first]), _document_of(shard, plan[end] - 1))
-        size = plan[end] - plan[first]
-        assert size.min() >= 1
-        assert size.max() <= SEGMENTS.max_sentences
-
-
-def test_plan_segments_next_follows_and_random_is_another_document_of_the_language(shard, plan):
-    a, b = _document_of(shard, plan["a_first"]), _document_of(shard, plan["b_first"])
-    follows = plan["label"] == 0
-    np.testing.assert_array_equal(plan["b_first"][follows], plan["a_end"][follows])
-    assert (a[follows] == b[follows]).all()
-    assert (a[~follows] != b[~follows]).all()
-    assert ((a[~follows] < 90) == (b[~follows] < 90)).all()
-
-
-def test_plan_segments_labels_are_a_fair_coin_and_negatives_uniform(shard, plan):
-    n = len(plan["label"])
-    assert abs(plan["label"].mean() - 0.5) < 4 * 0.5 / np.sqrt(n)
-    negatives = _document_of(shard, plan["b_first"])[plan["label"] == 1]
-    german = np.bincount(negatives[negatives >= 90] - 90, minlength=110)
-    expected = german.sum() / 110
-    assert ((german - expected) ** 2 / expected).sum() < 160  # 0.999 quantile of chi-square, 109 degrees: 157
-
-
-def test_plan_segments_two_documents_never_pair_with_themselves():
-    shard = DocumentShard(Ragged(np.arange(5, 13, dtype=np.uint16), np.arange(9)), np.array([0, 4, 8]), {"en": (0, 2)})
-    for epoch in range(50):
-        plan = plan_segments(shard, SEGMENTS, seed=1, purpose="t", epoch=epoch, batch_size=1)
-        other = (plan.a_first < 4) != (plan.b_first < 4)
-        np.testing.assert_array_equal(other, plan.label == 1)
-
-
-def _masked(rows: int = 4000, length: int = 24):
-    rng = np.random.default_rng(0)
-    tokens = rng.integers(5, 1000, (rows, length))
-    tokens[:, 0], tokens[:, 9], tokens[:, length - 1] = CLS, SEP, SEP
-    lengths = np.full(rows, length)
-    draws = rng.random((rows, num_draws(32, MASKING)))
-    return tokens, mask(tokens, lengths, draws, MASKING, max_length=32, vocab_size=1000)
-
-
-@pytest.mark.parametrize(("length", "count"), [(10, 2), (24, 4), (3, 0), (128, 6)])
-def test_mask_count_is_exact(length, count):
-    """min(max_predictions, max(1, round(length · rate))), and never more than there are words."""
-    tokens = np.full((2, length), 50)
-    tokens[:, 0] = CLS
-    tokens[:, -2:] = SEP
-    params = MaskingParams(rate=0.15, max_predictions=6)
-    draws = np.random.default_rng(0).random((2, num_draws(128, params)))
-    found = mask(tokens, np.array([length, length]), draws, params, max_length=128, vocab_size=100)
-    assert len(found.positions) == 2 * count
-
-
-def test_mask_never_touches_special_tokens_and_labels_are_the_originals():
-    tokens, found = _masked()
-    flat = tokens.flatten()
-    np.testing.assert_array_equal(flat[found.positions], found.labels)
-    assert found.labels.min() >= 5
-    untouched = np.ones(flat.size, bool)
-    untouched[found.positions] = False
-    np.testing.assert_array_equal(found.tokens.flatten()[untouched], flat[untouched])
-
-
-def test_mask_is_80_10_10_and_uniform_over_positions():
-    _, found = _masked()
-    given = found.tokens.flatten()[found.positions]
-    n = len(given)
-    masked, kept = (given == MASK).sum(), (given == found.labels).sum()
-    expected = np.array([0.8, 0.1, 0.1]) * n
-    observed = np.array([masked, kept, n - masked - kept])
-    assert ((observed - expected) ** 2 / expected).sum() < 13.8  # 0.999 quantile, 2 degrees
-    columns = np.bincount(found.positions % 24, minlength=24)
-    words = columns[columns > 0]
-    assert len(words) == 21
-    assert ((words - words.mean()) ** 2 / words.mean()).sum() < 45.3  # 0.999 quantile, 20 degrees
-
-
-def test_batches_are_the_same_for_any_number_of_ranks(shard):
-    def batches(rank: int, world_size: int) -> SegmentBatches:
-        return SegmentBatches(shard, _params(), seed=1, purpose="t", vocab_size=300, rank=rank, world_size=world_size)
-
-    whole = batches(0, 1)
-    for update in (0, 5, len(whole), 3 * len(whole) + 1):
-        one = whole(update)
-        for world_size in (2, 4):
-            for rank in range(world_size):
-                part = batches(rank, world_size)(update)
-                T = part.tokens_BT.shape[1]
-                assert part.tokens_BT.tolist() == one.tokens_BT[rank::world_size, :T].tolist()
-                assert part.nsp_B.tolist() == one.nsp_B[rank::world_size].tolist()
-        assert not (one.tokens_BT[:, max(one.lengths_B) :] != PAD).any()
-
-
-def test_batches_of_two_epochs_have_other_pairs_and_masks(shard):
-    batches = SegmentBatches(shard, _params(), seed=1, purpose="t", vocab_size=300)
-    first = [batches(update).tokens_BT.numpy().tobytes() for update in range(len(batches))]
-    second = [batches(update + len(batches)).tokens_BT.numpy().tobytes() for update in range(len(batches))]
-    assert not set(first) & set(second)
-
-
-def test_batch_is_cls_a_sep_b_sep_within_the_length(shard):
-    batches = SegmentBatches(shard, _params(), seed=1, purpose="t", vocab_size=300)
-    for update in range(10):
-        batch = batches(update)
-        original = batch.tokens_BT.flatten().clone()
-        original[batch.positions_M] = batch.labels_M
-        for row, types, length, label in zip(
-            original.view_as(batch.tokens_BT), batch.types_BT, batch.lengths_B, batch.nsp_B, strict=True
-        ):
-            n = int(length)
-            assert n <= SEGMENTS.max_length
-            assert row[0] == CLS
-            assert row[n - 1] == SEP
-            middle = int((types == 0)[:n].sum()) - 1
-            assert row[middle] == SEP
-            a, b = set(row[1:middle].tolist()), set(row[middle + 1 : n - 1].tolist())
+@pytest.mark.parametrize("packed", [False, True])
+def test_batch_rows_are_cls_a_sep_b_sep(shard, packed):
+    batches = _batches(shard, bert_params(segments={"packed": packed}))
+    for position in _positions(batches, 10):
+        batch = batches(position)
+        tokens = batch.tokens_RT.flatten().clone()
+        tokens[batch.masked_M] = batch.labels_M
+        types, places, numbers = (x.flatten() for x in (batch.types_RT, batch.places_RT, batch.sequences_RT))
+        assert (tokens[numbers == 0] == PAD).all()
+        T = batch.tokens_RT.shape[1]
+        for first, label in zip(batch.first_S.tolist(), batch.nsp_S.tolist(), strict=True):
+            row = first // T
+            mine = [i for i in range(row * T, row * T + T) if numbers[i] == numbers[first]]
+            n = len(mine)
+            assert mine == list(range(first, first + n))
+            assert places[mine].tolist() == list(range(n))
+            assert n <= 32
+            assert tokens[first] == CLS
+            assert tokens[first + n - 1] == SEP
+            middle = int((types[mine] == 0).sum()) - 1
+            assert tokens[first + middle] == SEP
+            a, b = set(tokens[mine[1:middle]].tolist()), set(tokens[mine[middle + 1 : n - 1]].tolist())
             assert len(a) == len(b) == 1  # one token per document: each segment is of one document
             assert (a == b) == (label == 0)
+        real = (batch.sequences_RT > 0).sum(dim=1).numpy()
+        np.testing.assert_array_equal(batch.per_row[2], real)
+        assert batch.per_row[0].sum() == len(batch.first_S)
+        assert batch.per_row[1].sum() == len(batch.masked_M)
 
 
-def test_batches_with_too_few_documents_are_refused(shard):
-    with pytest.raises(DataError, match=r"must be at least one batch \(500\)"):
-        SegmentBatches(shard, _params(500), seed=1, purpose="t", vocab_size=300)
+def test_batches_of_an_epoch_hold_every_pair_once(shard):
+    batches = _batches(shard, bert_params(phases={"batch_size": "full"}))
+    whole = batches(START)
+    small = _batches(shard)
+    firsts = [batch for position in _positions(small, 60) if position.epoch == 0 for batch in [small(position)]]
+    rows = [row for batch in firsts for row in batch.labels_M.tolist()]
+    assert rows == whole.labels_M.tolist()[: len(rows)]
+    assert len(whole.tokens_RT) - 8 < sum(len(batch.tokens_RT) for batch in firsts) <= len(whole.tokens_RT)
+    assert batches.after(START) == Position(1, 1, 0)
+
+
+@pytest.mark.parametrize("packed", [False, True])
+@pytest.mark.parametrize("world_size", [2, 4])
+def test_batch_is_the_same_for_any_number_of_ranks(shard, packed, world_size):
+    params = bert_params(segments={"packed": packed})
+    for position in _positions(_batches(shard, params), 6):
+        whole = _batches(shard, params)(position)
+        parts = [_batches(shard, params, rank=rank, world_size=world_size)(position) for rank in range(world_size)]
+        T = whole.tokens_RT.shape[1]
+        for rank, part in enumerate(parts):
+            rows = whole.tokens_RT[rank::world_size]
+            width = part.tokens_RT.shape[1]
+            assert torch.equal(part.tokens_RT, rows[:, :width])
+            assert not rows[:, width:].any()
+            mine = (whole.masked_M // T) % world_size == rank
+            assert part.labels_M.tolist() == whole.labels_M[mine].tolist()
+        assert sum(int(part.nsp_S.sum()) for part in parts) == int(whole.nsp_S.sum())
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_batch_split_into_micro_batches_is_the_batch(shard, packed):
+    batches = _batches(shard, bert_params(segments={"packed": packed}))
+    whole = batches(START)
+    parts = list(whole.split(3))
+    assert [len(part.tokens_RT) for part in parts] == [3, 3, 2]
+    assert torch.equal(torch.cat([part.tokens_RT for part in parts]), whole.tokens_RT)
+    assert torch.equal(torch.cat([part.labels_M for part in parts]), whole.labels_M)
+    assert torch.equal(torch.cat([part.nsp_S for part in parts]), whole.nsp_S)
+    for part in parts:
+        assert (part.tokens_RT.flatten()[part.first_S] == CLS).all()
+        assert len(part.labels_M) == len(part.masked_M) == part.per_row[1].sum()
+
+
+def _digest(loaded) -> list[str]:
+    return [hashlib.sha256(b"".join(tensor.numpy().tobytes() for tensor in batch[:8])).hexdigest() for batch in loaded]
+
+
+@pytest.mark.parametrize("workers", [1, 2, 3])
+def test_batches_are_the_same_for_any_number_of_loader_processes(shard, workers):
+    batches = _batches(shard)
+    straight = _digest(Batches(batches, START, 30))
+    loader = torch.utils.data.DataLoader(
+        Batches(batches, START, 30), batch_size=None, collate_fn=lambda batch: batch, num_workers=workers
+    )
+    assert _digest(loader) == straight
+
+
+def test_batches_from_any_position_go_on_where_they_stood(shard):
+    batches = _batches(shard, bert_params(segments={"packed": True}))
+    straight, positions = _digest(Batches(batches, START, 20)), _positions(batches, 20)
+    for update in (1, 7, 19):
+        saved = save_position(batches, positions[update])
+        again = _batches(shard, bert_params(segments={"packed": True}))
+        position = load_position(again, saved, "x.ckpt")
+        assert _digest(Batches(again, position, 20)) == straight[update:]
+
+
+def test_position_of_other_data_is_refused(shard):
+    saved = save_position(_batches(shard), Position(3, 0, 24))
+    with pytest.raises(CheckpointError, match=r"x\.ckpt: its data .* must be the data at hand"):
+        load_position(_batches(shard, digest="other"), saved, "x.ckpt")
+
+
+def test_seeds_side_by_side_share_no_stream(shard):
+    """Megatron seeds with seed + index, so that seeds s and s + 1 give the same draws one sample apart."""
+    rows = []
+    for seed in (1, 2):
+        batches = PretrainingBatches(Split(shard, seed, "t", 0.15, 300), bert_params())
+        rows.append({str(row) for position in _positions(batches, 5) for row in batches(position).tokens_RT.tolist()})
+    assert not rows[0] & rows[1]
+
+
+def test_phases_change_length_and_size_and_begin_a_new_epoch(shard):
+    phases = [{**PHASE, "updates": 3}, {**PHASE, "updates": 2, "batch_size": 4, "max_length": 64}]
+    batches = _batches(shard, bert_params(phases=phases))
+    positions = _positions(batches, 5)
+    assert positions[3] == Position(3, 1, 0)
+    assert [len(batches(position).tokens_RT) for position in positions] == [8, 8, 8, 4, 4]
+    assert max(batches(position).tokens_RT.shape[1] for position in positions[3:]) > 32
+
+
+def test_ramp_grows_on_a_line(shard):
+    phases = {"updates": 10, "batch_size": 10, "ramp": {"from_batch_size": 2, "updates": 4}}
+    batches = _batches(shard, bert_params(phases=phases))
+    assert [batches.num_rows(position) for position in _positions(batches, 6)] == [2, 4, 6, 8, 10, 10]
+
+
+def test_packed_rows_are_full():
+    shard = documents([3] * 800, {"en": (0, 800)})
+    batches = _batches(shard, bert_params(segments={"packed": True}, phases={"batch_size": "full", "max_length": 64}))
+    batch = batches(START)
+    assert (batch.sequences_RT > 0).double().mean() > 0.98
+
+
+def test_too_few_rows_are_refused(shard):
+    batches = _batches(shard, bert_params(phases={"batch_size": 5000}))
+    with pytest.raises(DataError, match=r"must be at least one batch \(5000\)"):
+        batches(START)
+
+
+def test_single_document_is_refused_for_random_pairs_and_does_for_others():
+    shard = documents([20], {"en": (0, 1)})
+    with pytest.raises(DataError, match=r"must be at least 2: a pair needs another; .*set segments.nsp: sop"):
+        _batches(shard)
+    for nsp in ("sop", "none"):
+        batch = _batches(shard, bert_params(segments={"nsp": nsp}, phases={"batch_size": 1}))(START)
+        assert len(batch.tokens_RT) == 1

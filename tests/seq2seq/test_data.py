@@ -8,6 +8,7 @@ from pipelines.errors import DataError
 from pipelines.seq2seq.data import PairBatches, validation_batches
 from pipelines.shards.format import PairShard, Ragged
 from pipelines.tokenizer.special_tokens import CLS, END, PAD, SEP, START
+from pipelines.training.positions import Batches, Position
 
 
 @pytest.fixture
@@ -23,7 +24,7 @@ def shard():
 
 
 def test_pair_batch_shifts_the_target_by_one(shard):
-    batch = PairBatches(shard, 10, seed=1)(0)
+    batch = PairBatches(shard, 10, seed=1)(Position(0, 0, 0))
     for source, inputs, labels in zip(batch.source_BS, batch.inputs_BT, batch.labels_BT, strict=True):
         pair = int(source[1]) - 5
         x, y = shard.source[pair].tolist(), shard.target[pair].tolist()
@@ -37,17 +38,26 @@ def test_pair_batch_shifts_the_target_by_one(shard):
 
 def test_pair_batches_of_an_epoch_hold_each_pair_once(shard):
     batches = PairBatches(shard, 10, seed=1)
-    pairs = torch.cat([batches(update).source_BS[:, 1] for update in range(10)]) - 5
-    assert sorted(pairs.tolist()) == list(range(100))
-    following = torch.cat([batches(update).source_BS[:, 1] for update in range(10, 20)]) - 5
+    both = list(Batches(batches, Position(0, 0, 0), 20))
+    assert [batch.position.epoch for batch in both] == [0] * 10 + [1] * 10
+    pairs, following = (torch.cat([batch.source_BS[:, 1] for batch in part]) - 5 for part in (both[:10], both[10:]))
+    assert sorted(pairs.tolist()) == sorted(following.tolist()) == list(range(100))
     assert pairs.tolist() != following.tolist()
+
+
+def test_pair_batch_split_is_the_batch(shard):
+    whole = PairBatches(shard, 10, seed=1)(Position(0, 0, 0))
+    parts = list(whole.split(4))
+    assert [len(part.source_BS) for part in parts] == [4, 4, 2]
+    assert torch.equal(torch.cat([part.labels_BT for part in parts]), whole.labels_BT)
+    assert sum(part.num_tokens for part in parts) == whole.num_tokens
 
 
 @pytest.mark.parametrize("world_size", [2, 5])
 def test_pair_batches_are_the_same_for_any_number_of_ranks(shard, world_size):
-    whole = PairBatches(shard, 10, seed=1)(13)
+    whole = PairBatches(shard, 10, seed=1)(Position(13, 1, 30))
     for rank in range(world_size):
-        part = PairBatches(shard, 10, seed=1, rank=rank, world_size=world_size)(13)
+        part = PairBatches(shard, 10, seed=1, rank=rank, world_size=world_size)(Position(13, 1, 30))
         assert part.source_BS[:, 1].tolist() == whole.source_BS[rank::world_size, 1].tolist()
 
 

@@ -5,17 +5,20 @@ import pytest
 import torch
 
 from pipelines.decoding.beam_search import SearchOptions, beam_search
-from pipelines.optim.optimizers import adamw
-from pipelines.seq2seq.data import PairBatches, sources
+from pipelines.seq2seq.data import PairBatches
 from pipelines.seq2seq.module import Seq2SeqFinetuning
 from pipelines.seq2seq.params import CommonParams
+from pipelines.seq2seq.sources import sources
 from pipelines.shards.format import PairShard, Ragged
 from pipelines.tokenizer.special_tokens import END, START
+from pipelines.training.positions import Batches, Position
 from tests.optimization import OPTIMIZATION
 from tests.seq2seq.families import BLOCKS
 
 PARAMS = CommonParams(
-    **{**OPTIMIZATION, "warmup_updates": 50, "schedule": "linear", "updates": 1200, "batch_size": 64},
+    **{**OPTIMIZATION, "schedule": {"name": "linear", "warmup_updates": 50, "final_factor": 0.0}},
+    updates=1200,
+    batch_size=64,
     label_smoothing=0.0,
 )
 WIDER = {"width": 64}
@@ -44,11 +47,12 @@ def test_family_learns_to_reverse(name, accuracy):
     if "initializer_range" in block:
         block["initializer_range"] = 0.08
     model = build_model(schema_of(block["family"])(**block), 15).train()
-    module = Seq2SeqFinetuning(model, PARAMS, learning_rate=3e-3, validation_batches=[])
-    optimizer, scheduler = adamw(model, PARAMS, 3e-3)
+    module = Seq2SeqFinetuning(model, PARAMS, learning_rate=3e-3, updates=PARAMS.updates, validation_batches=[])
+    made = module.configure_optimizers()
+    optimizer, scheduler = made["optimizer"], made["lr_scheduler"]["scheduler"]
     batches = PairBatches(_pairs(4000, 0), PARAMS.batch_size, seed=1)
-    for update in range(PARAMS.updates):
-        loss, _ = module.losses(batches(update))
+    for batch in Batches(batches, Position(0, 0, 0), PARAMS.updates):
+        loss = module.losses(batch).objective["loss"] / batch.num_tokens
         optimizer.zero_grad()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)

@@ -13,10 +13,12 @@ from pipelines.errors import DataError
 from pipelines.tokenizer.params import TokenizerParams
 from pipelines.tokenizer.special_tokens import SPECIAL_TOKENS
 from pipelines.tokenizer.tokenizer import WordPieceTokenizer
-from pipelines.tokenizer.train import save, train_vocabulary
+from pipelines.tokenizer.train import save, take_over, train_vocabulary
 from tests.conftest import ROOT, run_in
 
-PARAMS = TokenizerParams(vocab_size=400, min_frequency=2, lowercase=False)
+PARAMS = TokenizerParams(
+    vocabulary_from="data/corpus", vocab_size=400, min_frequency=2, lowercase=False, strip_accents=False
+)
 
 
 def _lines(count: int = 60) -> list[str]:
@@ -36,7 +38,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_train_vocabulary_is_byte_identical_under_any_hash_seed(folder, tmp_path, hash_seed):
     script = (
         "from pathlib import Path; from tests.tokenizer.test_tokenizer import _lines, PARAMS;"
-        "from pipelines.tokenizer.train import save, train_vocabulary;"
+        "from pipelines.tokenizer.train import save, take_over, train_vocabulary;"
         f"save(train_vocabulary(_lines(), PARAMS), PARAMS, Path({str(tmp_path)!r}))"
     )
     run_in(ROOT, sys.executable, "-c", script, PYTHONHASHSEED=hash_seed)
@@ -99,3 +101,26 @@ def test_load_damaged_file_is_a_data_error(tmp_path):
     (tmp_path / "tokenizer.json").write_text("{")
     with pytest.raises(DataError, match="run the tokenizer stage"):
         WordPieceTokenizer.load(tmp_path)
+
+
+def test_take_over_puts_special_tokens_first_and_tokenizes_as_the_original(tmp_path):
+    """bert-base's order: [PAD], unused rows, then the other special tokens at 100 to 103."""
+    from transformers import BertTokenizer
+
+    theirs = ["[PAD]", "[unused0]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "the", "ca", "##fe", "cafe", "##s"]
+    (tmp_path / "vocab.txt").write_text("".join(f"{token}\n" for token in theirs))
+    vocabulary = take_over(theirs, tmp_path)
+    assert list(vocabulary)[:7] == ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "[unused0]", "the"]
+    own = tmp_path / "own"
+    own.mkdir()
+    save(vocabulary, PARAMS.model_copy(update={"lowercase": True, "strip_accents": True}), own)
+    text = "The Cafés cafe xyz"
+    expected = BertTokenizer(str(tmp_path / "vocab.txt"), do_lower_case=True).tokenize(text)
+    tokens = list(vocabulary)
+    (ids,) = WordPieceTokenizer.load(own).encode([text])
+    assert [tokens[number] for number in ids] == expected == ["the", "cafe", "##s", "cafe", "[UNK]"]
+
+
+def test_take_over_without_special_tokens_is_refused(tmp_path):
+    with pytest.raises(DataError, match=r"vocab.txt: missing \('\[MASK\]'\) must have BERT's special tokens"):
+        take_over(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "a"], tmp_path)

@@ -21,7 +21,10 @@ pytestmark = pytest.mark.usefixtures("long_project")
 @pytest.fixture
 def long_project(reproduced_copy: Path) -> Path:
     """The reproduced project with trainings long enough to be hit in the middle."""
-    overlay = "bert: {training: {updates: 60}}\nseq2seq: {common: {updates: 60}}\nhardware: {checkpoint_every: 7}\n"
+    overlay = (
+        "bert: {phases: [{updates: 60, batch_size: 8, ramp: none, max_length: 96, max_predictions: 20}]}\n"
+        "seq2seq: {common: {updates: 60}}\nhardware: {checkpoint_every: 7}\n"
+    )
     (reproduced_copy / "long.yaml").write_text(overlay)
     run_in(reproduced_copy, sys.executable, "-m", "pipelines.params", "apply", "long.yaml")
     return reproduced_copy
@@ -115,7 +118,8 @@ def test_damaged_newest_checkpoint_is_refused_with_the_command_that_recovers():
 
 def test_loss_that_is_not_finite_stops_the_stage_and_keeps_the_checkpoint():
     overlay = Path("hot.yaml")
-    overlay.write_text("bert: {training: {learning_rate: 1.0e+30, schedule: constant, gradient_clip: 1.0e+30}}\n")
+    hot = "learning_rate: 1.0e+30, schedule: {name: constant, final_factor: null}, gradient_clip: none"
+    overlay.write_text(f"bert: {{training: {{{hot}}}}}\n")
     run_in(Path.cwd(), sys.executable, "-m", "pipelines.params", "apply", "hot.yaml")
     process = _start("bert")
     text, _ = process.communicate(timeout=60)

@@ -10,6 +10,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from pipelines.layers.dropout import Dropout
 from pipelines.layers.transformer.attention import MultiHeadAttention
 
 
@@ -52,12 +53,12 @@ class EncoderBlock(nn.Module):
         self.attention_norm = nn.LayerNorm(shape.width, eps=1e-12)
         self.feed_forward = FeedForward(shape)
         self.feed_forward_norm = nn.LayerNorm(shape.width, eps=1e-12)
-        self.dropout = nn.Dropout(shape.dropout)
+        self.dropout = Dropout(shape.dropout)
 
-    def forward(self, x_BTD: Tensor, mask_B11T: Tensor) -> Tensor:
-        """[B, T, D] → [B, T, D]; ``mask_B11T`` is True on real tokens."""
+    def forward(self, x_BTD: Tensor, mask_B1QT: Tensor | None) -> Tensor:
+        """[B, T, D] → [B, T, D]; the mask is True where a query may look, Q either 1 or T."""
         y_BTD = self.attention_norm(x_BTD) if self.pre else x_BTD
-        attended_BTD = self.attention(y_BTD, *self.attention.keys_and_values(y_BTD), mask=mask_B11T)
+        attended_BTD = self.attention.to_itself(y_BTD, mask=mask_B1QT)
         x_BTD = x_BTD + self.dropout(attended_BTD)
         if not self.pre:
             x_BTD = self.attention_norm(x_BTD)
@@ -76,12 +77,12 @@ class DecoderBlock(nn.Module):
         self.cross_attention_norm = nn.LayerNorm(shape.width, eps=1e-12)
         self.feed_forward = FeedForward(shape)
         self.feed_forward_norm = nn.LayerNorm(shape.width, eps=1e-12)
-        self.dropout = nn.Dropout(shape.dropout)
+        self.dropout = Dropout(shape.dropout)
 
     def forward(self, x_BTD: Tensor, memory_BSD: Tensor, mask_B11S: Tensor) -> Tensor:
         """All target positions at once (teacher forcing): [B, T, D] → [B, T, D]."""
         y_BTD = self.attention_norm(x_BTD) if self.pre else x_BTD
-        x_BTD = x_BTD + self.dropout(self.attention(y_BTD, *self.attention.keys_and_values(y_BTD), causal=True))
+        x_BTD = x_BTD + self.dropout(self.attention.to_itself(y_BTD, causal=True))
         y_BTD = self.cross_attention_norm(x_BTD) if self.pre else self.attention_norm(x_BTD)
         x_BTD = x_BTD if self.pre else y_BTD
         memory = self.cross_attention.keys_and_values(memory_BSD)

@@ -8,6 +8,9 @@ from typing import Literal
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
+
+from pipelines.layers.dropout import Dropout
 
 
 class Embeddings(nn.Module):
@@ -46,7 +49,7 @@ class Embeddings(nn.Module):
         self.scale = 1.0 if normalised else math.sqrt(width)
         self.learned = positions == "learned"
         self.max_positions = max_positions
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
 
     @classmethod
     def like_bert(cls, vocab_size: int, width: int, *, max_positions: int, dropout: float) -> "Embeddings":
@@ -61,11 +64,19 @@ class Embeddings(nn.Module):
             dropout=dropout,
         )
 
-    def forward(self, tokens_BT: Tensor, *, types_BT: Tensor | None = None, first_position: int = 0) -> Tensor:
-        """Embed tokens that stand at ``first_position`` and after: [B, T, D]."""
+    def forward(
+        self,
+        tokens_BT: Tensor,
+        *,
+        types_BT: Tensor | None = None,
+        first_position: int = 0,
+        places_BT: Tensor | None = None,
+    ) -> Tensor:
+        """Embed tokens that stand at ``first_position`` and after, or each at its own place: [B, T, D]."""
+        table_PD = self.position.weight if self.learned else self.table_PD
         end = first_position + tokens_BT.shape[1]
-        places_TD = self.position.weight[first_position:end] if self.learned else self.table_PD[first_position:end]
-        x_BTD = self.token(tokens_BT) * self.scale + places_TD
+        places = table_PD[first_position:end] if places_BT is None else F.embedding(places_BT, table_PD)
+        x_BTD = self.token(tokens_BT) * self.scale + places
         if self.segment is not None:
             x_BTD = x_BTD + (self.segment.weight[0] if types_BT is None else self.segment(types_BT))
         if self.norm is not None:

@@ -13,6 +13,7 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
+from pipelines.layers.dropout import Dropout
 from pipelines.layers.recurrent.attention import AdditiveAttention
 from pipelines.seq2seq.models.protocol import Belongs, Seq2SeqModel, State
 from pipelines.seq2seq.params import ArchitectureParams
@@ -44,7 +45,7 @@ class Model(Seq2SeqModel):
         self.bridge = nn.Linear(D, L * D)
         self.readout = nn.Linear(3 * D, D)
         self.attention = AdditiveAttention(D) if params.attention == "additive" else None
-        self.dropout = nn.Dropout(params.dropout)
+        self.dropout = Dropout(params.dropout)
         nn.init.normal_(self.embedding.weight, std=D**-0.5)
 
     def _encode(self, source_BS: Tensor, lengths_B: Tensor) -> tuple[Tensor, Tensor, Tensor]:

@@ -1,0 +1,360 @@
+"""Pretraining against Hugging Face's Trainer, and batch making against its collator, on this machine.
+
+    python -m benchmarks.pretraining                 everything (about half an hour on two cores)
+    python -m benchmarks.pretraining --sizes mini    one size
+    python -m benchmarks.pretraining --only batches  one part: steps, batches or packing
+
+Both sides train BERT with MLM and NSP on full rows of 32 × 128 random tokens, 19 of them masked, dropout 0.1, fused
+AdamW, clipping at 1. Hugging Face runs in every setting that might be its best: fp32 and bf16, eager and SDPA
+attention, compiled and not. A few steps of theirs alternate with as many of ours and with the machine's matrix-product
+rate, for it drifts.
+"""
+
+import argparse
+import logging
+import os
+import statistics
+import time
+import warnings
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+
+from benchmarks.results import Row, write
+from pipelines.bert.data import PretrainingBatch, PretrainingBatches, Split
+from pipelines.bert.model import Bert
+from pipelines.bert.module import Baselines, BertPretraining
+from pipelines.bert.params import BertParams
+from pipelines.shards.format import DocumentShard, Ragged
+from pipelines.tokenizer.special_tokens import MASK, PAD
+from pipelines.training.positions import Batches, Position
+from pipelines.training.speed import matmul_rate
+
+SIZES = {"tiny": (2, 128), "mini": (4, 256), "small": (4, 512)}
+START = Position(0, 0, 0)
+ROWS, LENGTH = 32, 128
+_WARM, _STEPS = 2, 3
+
+
+def section(size: str, precision: str, **changes: Any) -> BertParams:
+    """The bert section of one case; ``changes`` go to segments and phases by key."""
+    layers, width = SIZES[size]
+    phase = {"updates": 10**6, "batch_size": ROWS, "ramp": "none", "max_length": LENGTH, "max_predictions": 20}
+    segments = {"nsp": "random", "short_rate": 0.0, "packed": False}
+    adamw = {"name": "adamw", "beta1": 0.9, "beta2": 0.999, "epsilon": 1e-8, "bias_correction": True}
+    return BertParams.model_validate(
+        {
+            "starts_from": "data/shards",
+            "model": {
+                "num_layers": layers,
+                "width": width,
+                "num_heads": width // 64,
+                "feed_forward_width": 4 * width,
+                "dropout": changes.get("dropout", 0.1),
+                "max_positions": 512,
+                "initializer_range": 0.02,
+                "vocab_pad_multiple": 1,
+            },
+            "segments": {key: changes.get(key, value) for key, value in segments.items()},
+            "masking": {"rate": 0.15, "evaluation_rate": 0.15, "whole_words": False},
+            "phases": [{key: changes.get(key, value) for key, value in phase.items()}],
+            "training": {
+                "learning_rate": 1e-4,
+                "optimizer": {**adamw, "weight_decay": 0.01},
+                "schedule": {"name": "linear", "warmup_updates": 100, "final_factor": 0.0},
+                "gradient_clip": 1.0,
+                "precision": precision,
+                "select": "last",
+                "validate_every": 10**6,
+                "log_every": 10**6,
+            },
+        }
+    )
+
+
+def documents(vocab_size: int, *, sentences: int, words: tuple[int, int], seed: int = 0) -> DocumentShard:
+    """2,000 documents of random tokens, sentences of ``words`` tokens."""
+    rng = np.random.default_rng(seed)
+    lengths = rng.integers(*words, 2000 * sentences)
+    tokens = rng.integers(5, vocab_size, lengths.sum()).astype(np.uint16)
+    offsets = np.concatenate([[0], np.cumsum(lengths)])
+    return DocumentShard(Ragged(tokens, offsets), np.arange(0, len(lengths) + 1, sentences), {"en": (0, 2000)})
+
+
+def our_steps(params: BertParams, batches: PretrainingBatches, steps: int) -> list[float]:
+    """Seconds of each step of our module in Lightning's Trainer."""
+    import lightning.pytorch as lightning
+
+    clock = _LightningClock()
+    module = BertPretraining(Bert(params.model, batches.vocab_size), params, [], Baselines(0.0, 1.0, 1.0, 0.5))
+    trainer = lightning.Trainer(
+        max_steps=_WARM + steps,
+        accelerator="cpu",
+        callbacks=[clock.callback(lightning)],
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+    )
+    loader: Any = torch.utils.data.DataLoader(
+        Batches(batches, START, _WARM + steps), batch_size=None, collate_fn=lambda batch: batch
+    )
+    trainer.fit(module, loader)
+    return clock.steps()
+
+
+class _LightningClock:
+    def __init__(self) -> None:
+        self.times = [time.perf_counter()]
+
+    def callback(self, lightning: Any) -> Any:
+        tick = self.tick
+
+        class Callback(lightning.Callback):  # type: ignore[misc]
+            def on_train_batch_end(self, *_: Any) -> None:
+                tick()
+
+        return Callback()
+
+    def tick(self) -> None:
+        self.times.append(time.perf_counter())
+
+    def steps(self) -> list[float]:
+        return [after - before for before, after in zip(self.times[_WARM:], self.times[_WARM + 1 :], strict=False)]
+
+
+@dataclass(frozen=True)
+class Setting:
+    """How Hugging Face's Trainer runs."""
+
+    bf16: bool
+    compiled: bool
+    attention: str
+    masked_head: bool = False
+
+    def __str__(self) -> str:
+        parts = ["bf16" if self.bf16 else "fp32", self.attention, *(["compiled"] * self.compiled)]
+        return " ".join([*parts, *(["masked head"] * self.masked_head)])
+
+
+def their_steps(
+    size: str, vocab_size: int, examples: list[dict[str, Any]], setting: Setting, steps: int
+) -> list[float]:
+    """Seconds of each step of Hugging Face's Trainer."""
+    from transformers import (
+        BertConfig,
+        BertForPreTraining,
+        Trainer,
+        TrainerCallback,
+        TrainingArguments,
+        default_data_collator,
+    )
+
+    layers, width = SIZES[size]
+    config = BertConfig(  # type: ignore[call-arg]
+        vocab_size=vocab_size,
+        hidden_size=width,
+        num_hidden_layers=layers,
+        num_attention_heads=width // 64,
+        intermediate_size=4 * width,
+        attn_implementation=setting.attention,
+    )
+    model = BertForPreTraining(config)
+    if setting.masked_head:
+        _cut_head(model)
+    clock = _LightningClock()
+
+    class Clock(TrainerCallback):
+        def on_step_end(self, *_: Any, **__: Any) -> None:
+            clock.tick()
+
+    arguments = TrainingArguments(
+        output_dir=os.devnull,
+        max_steps=_WARM + steps,
+        per_device_train_batch_size=ROWS,
+        learning_rate=1e-4,
+        weight_decay=0.01,
+        optim="adamw_torch_fused",
+        max_grad_norm=1.0,
+        bf16=setting.bf16,
+        use_cpu=True,
+        torch_compile=setting.compiled,
+        report_to="none",
+        logging_strategy="no",
+        save_strategy="no",
+        disable_tqdm=True,
+    )
+    Trainer(
+        model=model, args=arguments, train_dataset=examples, data_collator=default_data_collator, callbacks=[Clock()]
+    ).train()
+    return clock.steps()
+
+
+def _cut_head(model: Any) -> None:
+    """Give the output layer of Hugging Face's model the masked positions only, as ours has it."""
+    heads, losses = model.cls, torch.nn.functional.cross_entropy
+
+    def forward(
+        input_ids: Any, token_type_ids: Any, attention_mask: Any, labels: Any, next_sentence_label: Any, **_: Any
+    ) -> dict[str, Any]:
+        output = model.bert(input_ids=input_ids, token_type_ids=token_type_ids, attention_mask=attention_mask)
+        masked = labels != -100
+        scores = heads.predictions(output.last_hidden_state[masked])
+        mlm = losses(scores.float(), labels[masked])
+        return {"loss": mlm + losses(heads.seq_relationship(output.pooler_output).float(), next_sentence_label)}
+
+    model.forward = forward
+
+
+def examples_of(batches: PretrainingBatches, count: int) -> list[dict[str, Any]]:
+    """Our own rows as Hugging Face takes them."""
+    found: list[dict[str, Any]] = []
+    position = START
+    while len(found) < count:
+        batch = batches(position)
+        position = batches.after(position)
+        labels = torch.full_like(batch.tokens_RT, -100).flatten()
+        labels[batch.masked_M] = batch.labels_M
+        for row in range(len(batch.tokens_RT)):
+            found.append(
+                {
+                    "input_ids": batch.tokens_RT[row],
+                    "token_type_ids": batch.types_RT[row],
+                    "attention_mask": (batch.tokens_RT[row] != PAD).long(),
+                    "labels": labels.view_as(batch.tokens_RT)[row],
+                    "next_sentence_label": int(batch.nsp_S[row]),
+                }
+            )
+    return found
+
+
+def steps_rows(sizes: list[str]) -> Iterator[Row]:
+    """Tokens per second of a training step, and its share of the machine's matrix-product rate."""
+    cases = [(size, precision, 30522) for size in sizes for precision in ("bf16-mixed", "32-true")]
+    cases += [("mini", "bf16-mixed", 8000)] if "mini" in sizes else []
+    for size, precision, vocab_size in cases:
+        params, bf16 = section(size, precision), precision == "bf16-mixed"
+        batches = PretrainingBatches(
+            Split(documents(vocab_size, sentences=40, words=(8, 40)), 1, "bench", 0.15, vocab_size), params
+        )
+        examples = examples_of(batches, ROWS * (_WARM + _STEPS))
+        settings = [
+            Setting(bf16, compiled, attention, masked)
+            for masked in (False, True)
+            for compiled in (False, True)
+            for attention in ("eager", "sdpa")
+        ]
+        ours: list[float] = []
+        rates: list[float] = []
+        theirs: dict[Setting, list[float]] = {setting: [] for setting in settings}
+        dtype = torch.bfloat16 if bf16 else torch.float32
+        for setting in settings:
+            theirs[setting] += their_steps(size, vocab_size, examples, setting, steps=_STEPS)
+            rates.append(matmul_rate(torch.device("cpu"), dtype))
+            ours += our_steps(params, batches, _STEPS)
+            rates.append(matmul_rate(torch.device("cpu"), dtype))
+        batch = batches(START)
+        tokens, speed = int(batch.per_row[2].sum()), statistics.median(ours)
+        case = f"{size}, {precision}, V = {vocab_size}"
+        for masked, goal in ((False, 2.0), (True, 1.3)):
+            best = min((s for s in settings if s.masked_head == masked), key=lambda s: statistics.median(theirs[s]))
+            other = statistics.median(theirs[best])
+            yield Row(case, "tok/s", tokens / speed, f"Trainer, {best}", tokens / other, other / speed, goal)
+        flops = BertPretraining(Bert(params.model, vocab_size), params, [], Baselines(0, 1, 1, 0.5)).cost(batch).flops
+        rate, goals = statistics.median(rates), {"mini": 0.5, "small": 0.6}
+        share = flops / speed / rate
+        yield Row(
+            f"{case}, useful", "GF/s", flops / speed / 1e9, "matrix product", rate / 1e9, share, goals.get(size, 0.0)
+        )
+
+
+def batch_rows() -> Iterator[Row]:
+    """Batch making on one thread: pairs, masks and rows of ours; the masks alone of theirs."""
+    from transformers import BertTokenizer, DataCollatorForLanguageModeling
+
+    vocab_size, count = 30522, 40
+    params = section("tiny", "32-true", batch_size=256)
+    shard = documents(vocab_size, sentences=40, words=(5, 45))
+    started = time.perf_counter()
+    batches = PretrainingBatches(Split(shard, 1, "bench", 0.15, vocab_size), params)
+    position, tokens, made = START, 0, []
+    for _ in range(count):
+        batch = batches(position)
+        position, tokens = batches.after(position), tokens + int(batch.per_row[2].sum())
+        made.append(batch)
+    epoch = len(batches._epochs(0, batches._rules(params.phases[0])))
+    plan = _seconds(lambda: PretrainingBatches(Split(shard, 1, "b", 0.15, vocab_size), params).after(START))
+    ours = tokens / (time.perf_counter() - started - plan * (1 - count * 256 / epoch))
+    vocabulary = {token: i for i, token in enumerate(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"])}
+    vocabulary |= {f"w{i}": i for i in range(5, vocab_size)}
+    assert vocabulary["[MASK]"] == MASK
+    collator = DataCollatorForLanguageModeling(BertTokenizer(vocab=vocabulary), mlm_probability=0.15)
+    rows = [[{"input_ids": row.tolist()} for row in batch.tokens_RT] for batch in made[:10]]
+    seconds = _seconds(lambda: [collator(part) for part in rows])
+    theirs = sum(int(batch.per_row[2].sum()) for batch in made[:10]) / seconds
+    yield Row("batches of 256 × 128", "Mtok/s", ours / 1e6, "HF collator, masks only", theirs / 1e6, ours / theirs, 5.0)
+    yield Row("batches of 256 × 128", "Mtok/s", ours / 1e6, "goal", 20.0, ours / 20e6, 1.0)
+
+
+def packing_rows() -> Iterator[Row]:
+    """Rows of 512 with lengths uniform in 8 … 500: packed against padded, real tokens per second."""
+    shard = documents(8000, sentences=1, words=(6, 499))
+    speeds, fill = {}, 0.0
+    for packed, rows in ((True, 8), (False, 16)):
+        params = section(
+            "mini",
+            "bf16-mixed",
+            packed=packed,
+            nsp="none",
+            max_length=512,
+            max_predictions=77,
+            batch_size=rows,
+            dropout=0.0,
+        )
+        batches = PretrainingBatches(Split(shard, 1, "bench", 0.15, 8000), params)
+        position, tokens, slots = START, 0, 0
+        seconds = our_steps(params, batches, 6)
+        for step in range(_WARM + 6):
+            batch: PretrainingBatch = batches(position)
+            position = batches.after(position)
+            if step >= _WARM:
+                tokens, slots = tokens + int(batch.per_row[2].sum()), slots + batch.tokens_RT.numel()
+        speeds[packed] = tokens / sum(seconds)
+        fill = tokens / slots if packed else fill
+    yield Row("packed rows of 512", "tok/s", speeds[True], "padded", speeds[False], speeds[True] / speeds[False], 1.8)
+    yield Row("packed rows of 512, filled", "share", fill, "goal", 0.98, fill / 0.98, 1.0)
+
+
+def _seconds(action: Callable[[], Any]) -> float:
+    started = time.perf_counter()
+    action()
+    return time.perf_counter() - started
+
+
+def main() -> None:
+    """The command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--sizes", nargs="+", choices=SIZES, default=list(SIZES))
+    parser.add_argument("--only", choices=("steps", "batches", "packing"))
+    arguments = parser.parse_args()
+    logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
+    warnings.filterwarnings("ignore")
+    parts: dict[str, Callable[[], Iterator[Row]]] = {
+        "batches": batch_rows,
+        "packing": packing_rows,
+        "steps": lambda: steps_rows(arguments.sizes),
+    }
+    rows = []
+    for name, part in parts.items():
+        if arguments.only in (None, name):
+            for row in part():
+                rows.append(row)
+                print(row, flush=True)
+    write("pretraining", rows)
+
+
+if __name__ == "__main__":
+    main()

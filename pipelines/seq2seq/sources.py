@@ -1,0 +1,31 @@
+"""Source sentences as an encoder takes them.
+
+Shapes: B batch, S source length.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from pipelines.tokenizer.special_tokens import CLS, PAD, SEP
+
+_LENGTH_STEP = 4  # lengths are padded to a multiple: few shapes, so matrix kernels are set up once
+
+
+def sources(rows: Sequence[npt.NDArray[np.uint16]]) -> tuple[Tensor, Tensor]:
+    """[CLS] x [SEP] of each sentence, padded: ids [B, S] and lengths [B]."""
+    lengths = [len(row) + 2 for row in rows]
+    source_BS = np.full((len(rows), rounded(max(lengths))), PAD, np.int64)
+    for number, row in enumerate(rows):
+        source_BS[number, 0] = CLS
+        source_BS[number, 1 : len(row) + 1] = row
+        source_BS[number, len(row) + 1] = SEP
+    return torch.from_numpy(source_BS), torch.tensor(lengths)
+
+
+def rounded(length: int) -> int:
+    """The padded length."""
+    return -(-length // _LENGTH_STEP) * _LENGTH_STEP

@@ -1,0 +1,138 @@
+"""What happens between updates: curves, validation, checkpoints, the polite stop."""
+
+import sys
+import time
+from typing import Any
+
+import lightning.pytorch as lightning
+import torch
+from tqdm import tqdm
+
+from pipelines.errors import CheckFailed
+from pipelines.stage import StageRun
+from pipelines.training.checkpoints import Checkpoint, Checkpoints
+from pipelines.training.module import TrainingModule
+from pipelines.training.positions import BatchSource, Position, save_position
+from pipelines.training.speed import Speed, TimedLoader, matmul_rate
+
+
+class TrainingLoop(lightning.Callback):
+    """Hooks of one training.
+
+    Args:
+        run: the stage at work.
+        checkpoints: where they go.
+        source: the data, whose position is saved.
+        loader: what batches come from.
+        found: the checkpoint the run goes on from.
+    """
+
+    def __init__(
+        self,
+        run: StageRun,
+        checkpoints: Checkpoints,
+        source: BatchSource,
+        loader: TimedLoader,
+        found: Checkpoint | None,
+    ) -> None:
+        self._run, self._checkpoints, self._source, self._loader = run, checkpoints, source, loader
+        self._first = found.update if found else 0
+        self.best: dict[str, Any] = dict(found.seal["best"]) if found else {}
+        self.measured: dict[str, float] = {}
+        self._unchecked: list[Position] = []
+        self._saved_at = time.monotonic()
+
+    def on_train_start(self, trainer: lightning.Trainer, pl_module: Any) -> None:
+        """Take the signals back: Lightning's own SIGTERM handler dead-locks DDP and ends with exit code 0.
+
+        A SIGTERM it saw while setting up stands in our own flag too.
+        """
+        self._run.stop.install()
+        trainer._signal_connector.received_sigterm = False
+        dtype = torch.bfloat16 if pl_module.params.precision == "bf16-mixed" else torch.float32
+        self._speed = Speed(self._loader, matmul_rate(pl_module.device, dtype), trainer.world_size)
+        shown = trainer.is_global_zero and sys.stdout.isatty()
+        self._bar = tqdm(total=pl_module.updates, initial=self._first, unit=" updates", disable=not shown, leave=False)
+        self._started = self._saved_at = time.monotonic()
+
+    def on_train_end(self, trainer: lightning.Trainer, pl_module: Any) -> None:
+        """Leave a clean terminal."""
+        self._bar.close()
+
+    def on_train_batch_end(self, trainer: lightning.Trainer, pl_module: Any, outputs: Any, batch: Any, *_: Any) -> None:
+        """After every update."""
+        update, params = trainer.global_step, pl_module.params
+        last = update == pl_module.updates
+        self._speed.add(pl_module.cost(batch))
+        self._unchecked.append(batch.position)
+        self._bar.update()
+        improved = False
+        if update % params.log_every == 0 or last:
+            self._log(trainer, pl_module)
+        if update % params.validate_every == 0 or last:
+            improved = self._validate(trainer, pl_module)
+        stop, due = self._agreed(trainer, self._run.stop.requested, self._checkpoint_due(update))
+        if stop or last or due or improved:
+            self._check_finite(pl_module)
+            self._run.metrics.sync()
+            position = save_position(self._source, self._source.after(batch.position))
+            self._checkpoints.save(trainer, position, self.best)
+            self._saved_at = time.monotonic()
+        if stop and not last:
+            trainer.should_stop = True
+
+    def _checkpoint_due(self, update: int) -> bool:
+        hardware = self._run.hardware
+        minutes = (time.monotonic() - self._saved_at) / 60
+        return update % hardware.checkpoint_every == 0 or minutes >= hardware.checkpoint_minutes
+
+    @staticmethod
+    def _agreed(trainer: lightning.Trainer, *wishes: bool) -> list[bool]:
+        """Each wish, if any rank has it; ranks must not part ways."""
+        if trainer.world_size == 1 or not trainer.strategy.reduce_boolean_decision(any(wishes), all=False):
+            return list(wishes) if trainer.world_size == 1 else [False] * len(wishes)
+        return [trainer.strategy.reduce_boolean_decision(wish, all=False) for wish in wishes]
+
+    def _check_finite(self, module: TrainingModule) -> None:
+        broken = int(module.not_finite_since)
+        if broken < 0:
+            self._unchecked.clear()
+            return
+        position = next(position for position in self._unchecked if position.update == broken)
+        end = self._source.after(position)
+        samples = f"from {position.samples}" + (f" to {end.samples - 1}" if end.epoch == position.epoch else " on")
+        raise CheckFailed(
+            f"training: loss and gradient must be finite; update {broken + 1}, on samples {samples} of epoch "
+            f"{position.epoch}, broke it. The last checkpoint is kept; lower the learning rate or raise warmup_updates"
+        )
+
+    def _log(self, trainer: lightning.Trainer, module: TrainingModule) -> None:
+        self._check_finite(module)
+        averages, speed = module.meter.read(), self._speed.read(module.device)
+        if not trainer.is_global_zero:
+            return
+        update, rate = trainer.global_step, trainer.optimizers[0].param_groups[0]["lr"]
+        self._run.log(update, {**averages, "learning_rate": rate}, speed)
+        left = (time.monotonic() - self._started) / (update - self._first) * (module.updates - update)
+        self._show(update, module.updates, averages, f"{speed['tokens_per_s']:.0f} tokens/s  {left:.0f} s left")
+
+    def _validate(self, trainer: lightning.Trainer, module: TrainingModule) -> bool:
+        """Measure; whether it is the best so far."""
+        averages = self.measured = module.validate()
+        value = module.validation_loss(averages)
+        improved = value < self.best.get("value", float("inf"))
+        if improved:
+            self.best = {"update": trainer.global_step, "value": value}
+        if trainer.is_global_zero:
+            self._run.log(trainer.global_step, averages)
+            self._show(trainer.global_step, module.updates, averages)
+            for warning in module.warnings(trainer.global_step, averages):
+                tqdm.write(f"warning: {warning}", file=sys.stderr)
+        self._speed.restart()
+        return improved
+
+    @staticmethod
+    def _show(update: int, total: int, averages: dict[str, float], end: str = "") -> None:
+        shown = "  ".join(f"{name} {value:.4g}" for name, value in averages.items() if "/" not in name)
+        tqdm.write(f"update {update}/{total}  {shown}  {end}".rstrip(), file=sys.stdout)
+        sys.stdout.flush()

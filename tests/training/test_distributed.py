@@ -1,0 +1,115 @@
+"""Two processes with gloo: the losses of one, and no survivor, nothing half and no loss of work when one is killed."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import run_in
+
+_OVERLAY = """
+bert:
+  model: {dropout: 0.0}
+  segments: {packed: PACKED}
+  phases: [{updates: 24, batch_size: 6, ramp: none, max_length: 96, max_predictions: 20}]
+  training: {log_every: 1, validate_every: 12}
+hardware: {devices: 1, strategy: auto, checkpoint_every: 5, num_threads: 1}
+"""
+
+
+@pytest.fixture(params=[pytest.param("false", marks=pytest.mark.chaos), "true"], ids=["unpacked", "packed"])
+def project(request: pytest.FixtureRequest, reproduced_copy: Path) -> Path:
+    """A reproduced project with a short training that logs every update."""
+    _apply(reproduced_copy, _OVERLAY.replace("PACKED", request.param))
+    return reproduced_copy
+
+
+def _apply(folder: Path, overlay: str) -> None:
+    (folder / "overlay.yaml").write_text(overlay)
+    run_in(folder, sys.executable, "-m", "pipelines.params", "apply", "overlay.yaml")
+
+
+def _start() -> subprocess.Popen[str]:
+    shutil.rmtree("data/bert", ignore_errors=True)
+    return subprocess.Popen(
+        [sys.executable, "-m", "pipelines.bert.pretrain"],
+        env={**os.environ, "WANDB_MODE": "disabled"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+
+
+def _curves() -> list[dict[str, float]]:
+    process = _start()
+    text, _ = process.communicate(timeout=180)
+    assert process.returncode == 0, text
+    return json.loads(Path("data/bert/curves.json").read_text())
+
+
+def test_two_ranks_have_the_losses_of_one(project):
+    alone = _curves()
+    shutil.rmtree(".runs/bert")
+    _apply(project, "hardware: {devices: 2, strategy: ddp}\n")
+    together = _curves()
+    assert [record["step"] for record in together] == [record["step"] for record in alone]
+    for ours, theirs in zip(together, alone, strict=True):
+        assert ours == pytest.approx(theirs, rel=1e-5, abs=1e-6)
+
+
+def _children_of(pid: int) -> list[int]:
+    return [
+        int(word) for task in Path(f"/proc/{pid}/task").iterdir() for word in (task / "children").read_text().split()
+    ]
+
+
+def _gone(pid: int) -> bool:
+    for _ in range(100):
+        stat = Path(f"/proc/{pid}/stat")
+        if not stat.exists() or stat.read_text().rsplit(")", 1)[1].split()[0] == "Z":
+            return True
+        time.sleep(0.1)
+    return False
+
+
+@pytest.mark.parametrize("project", ["true"], indirect=True)
+@pytest.mark.parametrize("victim", [pytest.param("first", marks=pytest.mark.chaos), "second"])
+def test_killed_rank_ends_all_saves_nothing_half_and_goes_on(project, victim):
+    _apply(project, "hardware: {devices: 2, strategy: ddp}\n")
+    expected = _curves()
+    shutil.rmtree(".runs/bert")
+    process = _start()
+    for line in process.stdout:
+        if line.startswith("update 8/"):
+            break
+    (second,) = [
+        child for child in _children_of(process.pid) if b"pretrain" in Path(f"/proc/{child}/cmdline").read_bytes()
+    ]
+    os.kill(process.pid if victim == "first" else second, signal.SIGKILL)
+    text, _ = process.communicate(timeout=120)
+    assert process.returncode != 0, text
+    assert _gone(second)
+    assert not Path("data/bert").exists()
+    assert _curves() == expected
+
+
+@pytest.mark.chaos
+@pytest.mark.parametrize("project", ["true"], indirect=True)
+def test_stop_of_one_rank_is_a_polite_stop_of_both(project):
+    _apply(project, "hardware: {devices: 2, strategy: ddp}\n")
+    expected = _curves()
+    shutil.rmtree(".runs/bert")
+    process = _start()
+    for line in process.stdout:
+        if line.startswith("update 8/"):
+            process.send_signal(signal.SIGTERM)
+            break
+    text, _ = process.communicate(timeout=120)
+    assert process.returncode == 75, text
+    assert _curves() == expected
