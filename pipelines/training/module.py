@@ -122,7 +122,7 @@ class TrainingModule(lightning.LightningModule):
 
     def _accumulate(self, batch: Any, totals: Mapping[str, Tensor]) -> Tensor:
         """Backward passes of all micro-batches; ranks exchange gradients in the last one only."""
-        parts = list(batch.split(self.micro_batch_size)) if self.micro_batch_size else [batch]
+        parts = self._parts(batch)
         whole = torch.zeros((), device=self.device)
         for number, part in enumerate(parts, start=1):
             with self._without_exchange() if number < len(parts) else contextlib.nullcontext():
@@ -133,6 +133,9 @@ class TrainingModule(lightning.LightningModule):
             self.meter.add(losses.measured)
             whole += loss.detach()
         return whole
+
+    def _parts(self, batch: Any) -> list[Any]:
+        return list(batch.split(self.micro_batch_size)) if self.micro_batch_size else [batch]
 
     def _over_ranks(self, counts: Mapping[str, int]) -> dict[str, Tensor]:
         """Terms in the whole batch; at least 1, for a rank without any."""
@@ -170,7 +173,8 @@ class TrainingModule(lightning.LightningModule):
         self.network.eval()
         with self._autocast():
             for batch in self.validation_batches:
-                meter.add(self.losses(move_data_to_device(batch, self.device)).measured)
+                for part in self._parts(batch):
+                    meter.add(self.losses(move_data_to_device(part, self.device)).measured)
         self.network.train(training)
         return {f"valid_{name}": value for name, value in meter.read(over_ranks=False).items()}
 

@@ -110,7 +110,8 @@ def _explicit(
     if causal:
         mask = torch.ones(scores_BHTS.shape[-2:], dtype=torch.bool).tril()
     if mask is not None:
-        scores_BHTS = scores_BHTS.masked_fill(~mask, torch.finfo(scores_BHTS.dtype).min)
+        far = torch.finfo(scores_BHTS.dtype).min / 2
+        scores_BHTS += torch.zeros_like(mask, dtype=scores_BHTS.dtype).masked_fill_(~mask, far)  # one pass, no backward
     return dropout(scores_BHTS.softmax(dim=-1), rate) @ value_BHSK
 
 
