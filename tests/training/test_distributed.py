@@ -63,6 +63,14 @@ def test_two_ranks_have_the_losses_of_one(project):
         assert ours == pytest.approx(theirs, rel=1e-5, abs=1e-6)
 
 
+def _start_and_wait_for_update_8() -> subprocess.Popen[str]:
+    process = _start()
+    for line in process.stdout:
+        if line.startswith("update 8/"):
+            break
+    return process
+
+
 def _children_of(pid: int) -> list[int]:
     return [
         int(word) for task in Path(f"/proc/{pid}/task").iterdir() for word in (task / "children").read_text().split()
@@ -84,10 +92,7 @@ def test_killed_rank_ends_all_saves_nothing_half_and_goes_on(project, victim):
     _apply(project, "hardware: {devices: 2, strategy: ddp}\n")
     expected = _curves()
     shutil.rmtree(".runs/bert")
-    process = _start()
-    for line in process.stdout:
-        if line.startswith("update 8/"):
-            break
+    process = _start_and_wait_for_update_8()
     (second,) = [
         child for child in _children_of(process.pid) if b"pretrain" in Path(f"/proc/{child}/cmdline").read_bytes()
     ]
@@ -105,11 +110,8 @@ def test_stop_of_one_rank_is_a_polite_stop_of_both(project):
     _apply(project, "hardware: {devices: 2, strategy: ddp}\n")
     expected = _curves()
     shutil.rmtree(".runs/bert")
-    process = _start()
-    for line in process.stdout:
-        if line.startswith("update 8/"):
-            process.send_signal(signal.SIGTERM)
-            break
+    process = _start_and_wait_for_update_8()
+    process.send_signal(signal.SIGTERM)
     text, _ = process.communicate(timeout=120)
     assert process.returncode == 75, text
     assert _curves() == expected
