@@ -32,8 +32,9 @@ from pipelines.shards.format import DocumentShard, Ragged
 from pipelines.tokenizer.special_tokens import MASK, PAD
 from pipelines.training.positions import Batches, Position
 from pipelines.training.speed import matmul_rate
+from pipelines.training.trainer import compile_blocks
 
-SIZES = {"tiny": (2, 128), "mini": (4, 256), "small": (4, 512)}
+SIZES = {"tiny": (2, 128), "mini": (4, 256), "small": (4, 512), "base": (12, 768)}
 START = Position(0, 0, 0)
 ROWS, LENGTH = 32, 128
 _WARM, _STEPS = 2, 3
@@ -84,15 +85,26 @@ def documents(vocab_size: int, *, sentences: int, words: tuple[int, int], seed: 
     return DocumentShard(Ragged(tokens, offsets), np.arange(0, len(lengths) + 1, sentences), {"en": (0, 2000)})
 
 
-def our_steps(params: BertParams, batches: PretrainingBatches, steps: int) -> list[float]:
+def our_steps(
+    params: BertParams,
+    batches: PretrainingBatches,
+    steps: int,
+    *,
+    accelerator: str = "cpu",
+    workers: int = 0,
+    compiled: bool = False,
+) -> list[float]:
     """Seconds of each step of our module in Lightning's Trainer."""
     import lightning.pytorch as lightning
 
-    clock = _LightningClock()
-    module = BertPretraining(Bert(params.model, batches.vocab_size), params, [], Baselines(0.0, 1.0, 1.0, 0.5))
+    clock = _Clock()
+    bert = Bert(params.model, batches.vocab_size)
+    if compiled:
+        compile_blocks(bert)
+    module = BertPretraining(bert, params, [], Baselines(0.0, 1.0, 1.0, 0.5))
     trainer = lightning.Trainer(
         max_steps=_WARM + steps,
-        accelerator="cpu",
+        accelerator=accelerator,
         callbacks=[clock.callback(lightning)],
         logger=False,
         enable_checkpointing=False,
@@ -100,13 +112,17 @@ def our_steps(params: BertParams, batches: PretrainingBatches, steps: int) -> li
         enable_model_summary=False,
     )
     loader: Any = torch.utils.data.DataLoader(
-        Batches(batches, START, _WARM + steps), batch_size=None, collate_fn=lambda batch: batch
+        Batches(batches, START, _WARM + steps), batch_size=None, collate_fn=_as_it_is, num_workers=workers
     )
     trainer.fit(module, loader)
     return clock.steps()
 
 
-class _LightningClock:
+def _as_it_is(batch: Any) -> Any:
+    return batch
+
+
+class _Clock:
     def __init__(self) -> None:
         self.times = [time.perf_counter()]
 
@@ -120,6 +136,8 @@ class _LightningClock:
         return Callback()
 
     def tick(self) -> None:
+        if torch.cuda.is_available():
+            torch.cuda.synchronize()
         self.times.append(time.perf_counter())
 
     def steps(self) -> list[float]:
@@ -165,7 +183,7 @@ def their_steps(
     model = BertForPreTraining(config)
     if setting.masked_head:
         _cut_head(model)
-    clock = _LightningClock()
+    clock = _Clock()
 
     class Clock(TrainerCallback):
         def on_step_end(self, *_: Any, **__: Any) -> None:
@@ -288,7 +306,7 @@ def batch_rows() -> Iterator[Row]:
         times.append(time.perf_counter() - started)
         position = batches.after(position)
     tokens = statistics.mean(int(batch.per_row[2].sum()) for batch in made)
-    rows_in_epoch = len(batches._epochs(0, batches._rules(params.phases[0])))
+    rows_in_epoch = batches.rows_in_epoch(START)
     ours = tokens / (statistics.median(times) + plan * 256 / rows_in_epoch)
     vocabulary = {token: i for i, token in enumerate(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"])}
     vocabulary |= {f"w{i}": i for i in range(5, vocab_size)}
@@ -338,7 +356,7 @@ def _seconds(action: Callable[[], Any]) -> float:
 def main() -> None:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--sizes", nargs="+", choices=SIZES, default=list(SIZES))
+    parser.add_argument("--sizes", nargs="+", choices=SIZES, default=["tiny", "mini", "small"])
     parser.add_argument("--only", choices=("steps", "batches", "packing"))
     arguments = parser.parse_args()
     logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)

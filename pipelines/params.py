@@ -17,6 +17,7 @@ from pydantic import Field
 from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap
 
+from pipelines.bert.classification.params import ClassificationParams
 from pipelines.bert.params import BertParams
 from pipelines.corpus.params import CorpusParams
 from pipelines.decoding.params import DecodingParams
@@ -45,6 +46,7 @@ SECTIONS: dict[str, Any] = {
     "tokenizer": TokenizerParams,
     "shards": ShardsParams,
     "bert": BertParams,
+    "classification": ClassificationParams,
     "seq2seq": Seq2SeqParams,
     "decoding": DecodingParams,
     "evaluation": EvaluationParams,
@@ -89,6 +91,10 @@ def _spanning_problems(document: Document, values: dict[str, Any], blocks: Mappi
                 if getattr(block, size) != wanted:
                     rule = f"equal bert.model.{size} ({wanted})"
                     yield _problem(document, f"{key}.{size}", rule, "the architecture starts from that BERT")
+    longest, positions = values["classification"].common.max_length, values["bert"].model.max_positions
+    if longest > positions:
+        rule = f"not exceed bert.model.max_positions ({positions})"
+        yield _problem(document, "classification.common.max_length", rule, "lower it")
     for number, pair in enumerate(values["evaluation"].comparisons):
         for name in {pair.system, pair.baseline} - set(blocks):
             line = document.line(["evaluation", "comparisons", number])

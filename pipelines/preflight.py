@@ -6,6 +6,8 @@ DVC deletes a stage's outs before it starts the stage, so what can be known befo
 import sys
 from pathlib import Path
 
+from pipelines.bert.classification.examples import read_tables
+from pipelines.bert.classification.params import ClassificationParams
 from pipelines.corpus.lexicon import read_lexicon
 from pipelines.corpus.params import CorpusParams, FilesReader
 from pipelines.corpus.text_files import inspect
@@ -21,13 +23,20 @@ def problems() -> list[str]:
     except ParamsError as error:
         return [str(error)]
     found = problems_of(document)
-    try:
-        _check_raw_data(document)
-    except ParamsError:
-        pass  # already among the problems of the params
-    except MasklineError as error:
-        found.append(str(error))
+    for check in (_check_raw_data, _check_tasks):
+        try:
+            check(document)
+        except ParamsError:
+            pass  # already among the problems of the params
+        except MasklineError as error:
+            found.append(str(error))
     return found
+
+
+def _check_tasks(document: Document) -> None:
+    for task in validate(document, "classification", ClassificationParams).tasks.values():
+        if task.kind == "tsv":
+            read_tables(Path(task.data))
 
 
 def _check_raw_data(document: Document) -> None:

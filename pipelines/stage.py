@@ -150,14 +150,14 @@ def run_stage(declare: Callable[[Document], Stage], compute: Callable[[StageRun]
         return _report(error)
 
 
-def architecture_argument(arguments: list[str]) -> str:
-    """The one argument of stages that exist once per architecture.
+def item_argument(arguments: list[str], mapping: str) -> str:
+    """The one argument of stages that exist once per item of a mapping.
 
     Raises:
         ParamsError: there is not exactly one.
     """
     if len(arguments) != 1:
-        raise ParamsError(f"arguments ({arguments}) must be one key of seq2seq.architectures; name the architecture")
+        raise ParamsError(f"arguments ({arguments}) must be one key of {mapping}; name it")
     return arguments[0]
 
 

@@ -50,7 +50,7 @@ def _changed(folder: Path) -> set[str]:
     ("old", "new", "expected"),
     [
         ("  lowercase: false", "  lowercase: true", {"tokenizer"}),
-        ("    rate: 0.15 ", "    rate: 0.2 ", {"bert"}),
+        ("    rate: 0.25 ", "    rate: 0.2 ", {"bert"}),
         ("      attention: none ", "      attention: additive ", {"seq2seq@gru", "evaluation", "report"}),
         (
             "  length_penalty: 1.0",
@@ -103,7 +103,7 @@ def test_key_typo_under_plain_repro_loses_nothing(reproduced_copy):
     """DVC deletes outs before a stage can look at its params; its cache gives them back without computing."""
     path = reproduced_copy / "params.yaml"
     good = path.read_text()
-    path.write_text(good.replace("    rate: 0.15 ", "    rte: 0.15 "))
+    path.write_text(good.replace("    rate: 0.25 ", "    rte: 0.25 "))
     failed = run_in(reproduced_copy, "dvc", "repro", check=False)
     assert failed.returncode != 0
     assert "bert.masking.rte" in failed.stderr

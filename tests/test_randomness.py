@@ -30,3 +30,9 @@ def test_bits_block_is_uniform():
 def test_generator_is_reproducible_and_positions_differ():
     assert generator(1, "x", 5).random() == generator(1, "x", 5).random()
     assert generator(1, "x", 5).random() != generator(1, "x", 6).random()
+
+
+def test_bits_block_does_not_repeat_beyond_a_million_rows():
+    """fairseq's mask_tokens_dataset takes its seeds modulo a million, so sample 1,000,000 + n is masked like n."""
+    near, far = (bits_block(1, "masks", epoch=0, first=first, count=100, width=8) for first in (0, 1_000_000))
+    assert not (near == far).all(axis=1).any()

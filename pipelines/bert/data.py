@@ -144,15 +144,18 @@ class PretrainingBatches:
 
     def num_rows(self, position: Position) -> int:
         """Rows of the update, all ranks together."""
-        phase = self.phase(position.update)
-        return self._batch_size(position.update) or len(self._epochs(position.epoch, self._rules(phase)))
+        return self._batch_size(position.update) or self.rows_in_epoch(position)
+
+    def rows_in_epoch(self, position: Position) -> int:
+        """Rows of the whole epoch."""
+        return len(self._epochs(position.epoch, self._rules(self.phase(position.update))))
 
     def after(self, position: Position) -> Position:
         """The next update: further on in the epoch, or in the next one if a whole batch no longer fits."""
         update = position.update + 1
         phase, following = self.phase(position.update), self.phase(update)
         taken = position.samples + self.num_rows(position)
-        left = len(self._epochs(position.epoch, self._rules(phase))) - taken
+        left = self.rows_in_epoch(position) - taken
         if following is phase and 0 < self._batch_size(update) <= left:
             return Position(update, position.epoch, taken)
         return Position(update, position.epoch + 1, 0)
@@ -164,7 +167,7 @@ class PretrainingBatches:
     def all(self) -> Iterator[PretrainingBatch]:
         """All rows of the last phase's first epoch: for validation."""
         update, samples = int(self._ends[-1]) - 1, 0
-        num_rows = len(self._epochs(0, self._rules(self.phase(update))))
+        num_rows = self.rows_in_epoch(Position(update, 0, 0))
         while samples < num_rows:
             size = min(self._batch_size(update) or num_rows, num_rows - samples)
             yield self._batch(Position(update, 0, samples), size)

@@ -1,4 +1,4 @@
-"""BERT (Devlin et al. 2019): a post-norm Transformer encoder with heads for MLM and NSP.
+"""BERT (Devlin et al. 2019): a post-norm Transformer encoder, and its heads for MLM and NSP.
 
 Shapes: R rows, T length, D model width, V vocabulary, S sequences, M masked tokens, Q 1 or T.
 """
@@ -12,8 +12,8 @@ from pipelines.layers.transformer.blocks import BlockShape, EncoderBlock, initia
 from pipelines.layers.transformer.embeddings import Embeddings
 
 
-class Bert(nn.Module):
-    """Encoder, pooler and both pretraining heads; the output layer is tied to the token embeddings.
+class BertEncoder(nn.Module):
+    """Embeddings, blocks and pooler.
 
     Args:
         params: sizes.
@@ -26,18 +26,12 @@ class Bert(nn.Module):
             params.width, params.num_heads, params.feed_forward_width, params.dropout, norm="post", activation="gelu"
         )
         self.vocab_size = vocab_size
-        padded = -(-vocab_size // params.vocab_pad_multiple) * params.vocab_pad_multiple
+        self.padded_vocab_size = -(-vocab_size // params.vocab_pad_multiple) * params.vocab_pad_multiple
         self.embeddings = Embeddings.like_bert(
-            padded, params.width, max_positions=params.max_positions, dropout=params.dropout
+            self.padded_vocab_size, params.width, max_positions=params.max_positions, dropout=params.dropout
         )
         self.blocks = nn.ModuleList(EncoderBlock(shape) for _ in range(params.num_layers))
         self.pooler = nn.Linear(params.width, params.width)
-        self.mlm_transform = nn.Sequential(
-            nn.Linear(params.width, params.width), nn.GELU(), nn.LayerNorm(params.width, eps=1e-12)
-        )
-        self.mlm_bias = nn.Parameter(torch.zeros(padded))
-        self.nsp = nn.Linear(params.width, 2)
-        initialize_like_bert(self, params.initializer_range)
 
     def forward(
         self, tokens_RT: Tensor, types_RT: Tensor, mask_R1QT: Tensor | None, places_RT: Tensor | None = None
@@ -58,6 +52,19 @@ class Bert(nn.Module):
     def pooled(self, hidden_RTD: Tensor, first_S: Tensor) -> Tensor:
         """Tanh of a linear map [S, D] of the tokens at flat places (row · T + column), the sequences' [CLS]."""
         return torch.tanh(self.pooler(hidden_RTD.flatten(0, 1)[first_S]))
+
+
+class Bert(BertEncoder):
+    """The encoder with both pretraining heads; the output layer is tied to the token embeddings."""
+
+    def __init__(self, params: BertModelParams, vocab_size: int) -> None:
+        super().__init__(params, vocab_size)
+        self.mlm_transform = nn.Sequential(
+            nn.Linear(params.width, params.width), nn.GELU(), nn.LayerNorm(params.width, eps=1e-12)
+        )
+        self.mlm_bias = nn.Parameter(torch.zeros(self.padded_vocab_size))
+        self.nsp = nn.Linear(params.width, 2)
+        initialize_like_bert(self, params.initializer_range)
 
     def mlm_hidden(self, hidden_RTD: Tensor, masked_M: Tensor) -> Tensor:
         """Inputs [M, D] of the output layer at flat places of the batch."""

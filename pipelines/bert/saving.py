@@ -2,14 +2,16 @@
 
 import json
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from pipelines.bert.model import Bert
+from pipelines.bert.model import BertEncoder
 from pipelines.bert.params import BertModelParams
 from pipelines.errors import CheckpointError
 from pipelines.layers.hugging_face import hugging_face_name, to_hugging_face
@@ -18,16 +20,33 @@ from pipelines.tokenizer.special_tokens import PAD
 from pipelines.tokenizer.vocabulary import read_vocabulary
 
 _TABLES = ("embeddings.token.weight", "mlm_bias")  # one row per token
-_HEADS = ("pooler.", "mlm_", "nsp.")  # a checkpoint of the encoder alone lacks them
+_HEADS = ("pooler.", "mlm_", "nsp.", "classifier.")  # a checkpoint of the encoder alone lacks them
 
 
-def save_pretrained(bert: Bert, params: BertModelParams, tokenizer: Path, folder: Path) -> None:
-    """``config.json``, ``model.safetensors`` and the tokenizer's files; rows that pad the vocabulary are left out."""
-    vocab_size = bert.vocab_size
+def save_pretrained(
+    network: BertEncoder,
+    params: BertModelParams,
+    tokenizer: Path,
+    folder: Path,
+    *,
+    architecture: str = "BertForPreTraining",
+    config: Mapping[str, Any] | None = None,
+) -> None:
+    """``config.json``, ``model.safetensors`` and the tokenizer's files; rows that pad the vocabulary are left out.
+
+    Args:
+        network: encoder and heads.
+        params: its sizes.
+        tokenizer: folder of its vocabulary.
+        folder: where to.
+        architecture: class of `transformers` with these heads.
+        config: what that class wants in its configuration besides.
+    """
+    vocab_size = network.vocab_size
     write_json(
         folder / "config.json",
         {
-            "architectures": ["BertForPreTraining"],
+            "architectures": [architecture],
             "model_type": "bert",
             "vocab_size": vocab_size,
             "hidden_size": params.width,
@@ -43,28 +62,29 @@ def save_pretrained(bert: Bert, params: BertModelParams, tokenizer: Path, folder
             "layer_norm_eps": 1e-12,
             "pad_token_id": PAD,
             "tie_word_embeddings": True,
+            **(config or {}),
         },
     )
-    state = {name: tensor.cpu() for name, tensor in bert.state_dict().items()}
-    weights = to_hugging_face({**state, **{name: state[name][:vocab_size] for name in _TABLES}})
+    state = {name: tensor.cpu() for name, tensor in network.state_dict().items()}
+    weights = to_hugging_face({name: x[:vocab_size] if name in _TABLES else x for name, x in state.items()})
     save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
     for name in ("tokenizer.json", "vocab.txt"):
         shutil.copyfile(tokenizer / name, folder / name)
-    config = json.loads((tokenizer / "tokenizer_config.json").read_text(encoding="utf-8"))
-    write_json(folder / "tokenizer_config.json", {**config, "model_max_length": params.max_positions})
+    settings = json.loads((tokenizer / "tokenizer_config.json").read_text(encoding="utf-8"))
+    write_json(folder / "tokenizer_config.json", {**settings, "model_max_length": params.max_positions})
 
 
 @torch.no_grad()
-def load_pretrained(bert: Bert, folder: Path, tokenizer: Path) -> int:
+def load_pretrained(network: BertEncoder, folder: Path, tokenizer: Path) -> int:
     """Take over the weights of any BERT in the Hugging Face format.
 
     Rows of the vocabulary are found by their token, so the two vocabularies may differ in order and content; a token
     the checkpoint does not know keeps its random row, as do heads that are not in it.
 
     Args:
-        bert: of the checkpoint's sizes; at most as many positions.
+        network: of the checkpoint's sizes; at most as many positions.
         folder: ``model.safetensors`` and ``vocab.txt``.
-        tokenizer: folder of ``bert``'s own vocabulary.
+        tokenizer: folder of the network's own vocabulary.
 
     Returns:
         How many parameters (numbers) were taken over.
@@ -86,7 +106,7 @@ def load_pretrained(bert: Bert, folder: Path, tokenizer: Path) -> int:
         )
     own_rows, given_rows = (torch.tensor(column) for column in zip(*rows, strict=True))
     taken = 0
-    for name, parameter in bert.named_parameters():
+    for name, parameter in network.named_parameters():
         tensor = given.get(hugging_face_name(name))
         if tensor is None and name.startswith(_HEADS):
             continue

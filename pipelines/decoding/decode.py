@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from pipelines.decoding.params import DecodingParams
 from pipelines.errors import CheckFailed
 from pipelines.sections import Document
-from pipelines.stage import Metrics, Stage, StageRun, architecture_argument, run_stage
+from pipelines.stage import Metrics, Stage, StageRun, item_argument, run_stage
 
 if TYPE_CHECKING:
     from pipelines.decoding.beam_search import Hypothesis, SearchOptions
@@ -151,4 +151,6 @@ def _write(folder: Path, name: str, hypotheses: list[list[Hypothesis]], tokenize
 
 
 if __name__ == "__main__":
-    sys.exit(run_stage(lambda document: declare(document, architecture_argument(sys.argv[1:])), decode))
+    sys.exit(
+        run_stage(lambda document: declare(document, item_argument(sys.argv[1:], "seq2seq.architectures")), decode)
+    )

@@ -21,6 +21,7 @@ _RULES = (
     (r"mlm_transform\.2\.(\w+)", r"cls.predictions.transform.LayerNorm.\1"),
     (r"mlm_bias", "cls.predictions.bias"),
     (r"nsp\.(\w+)", r"cls.seq_relationship.\1"),
+    (r"classifier\.(\w+)", r"classifier.\1"),
 )
 
 

@@ -5,7 +5,6 @@ Shapes: B batch, S source length, T target length.
 """
 
 from collections.abc import Iterator
-from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
@@ -13,12 +12,10 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from pipelines.errors import DataError, broken_rule
-from pipelines.randomness import generator
 from pipelines.seq2seq.sources import rounded, sources
-from pipelines.shards.bucketing import bucketed_batches
 from pipelines.shards.format import PairShard
 from pipelines.tokenizer.special_tokens import END, PAD, START
+from pipelines.training.bucketing import Bucketed
 from pipelines.training.positions import Position
 
 
@@ -66,31 +63,19 @@ class PairBatches:
     def __init__(
         self, shard: PairShard, batch_size: int, *, seed: int, digest: str = "", rank: int = 0, world_size: int = 1
     ) -> None:
-        self._shard, self._batch_size, self._seed = shard, batch_size, seed
-        self._rank, self._world_size = rank, world_size
-        self._per_epoch = len(shard) // batch_size
-        self._plan = lru_cache(maxsize=2)(self._plan_of_epoch)
+        self._shard, self._rank, self._world_size = shard, rank, world_size
+        longest = np.maximum(shard.source.lengths, shard.target.lengths)
+        where = ("seq2seq, training pairs", "seq2seq.common.batch_size")
+        self._order = Bucketed(longest, batch_size, seed=seed, stream="pair order", where=where)
         self.fingerprint = f"{digest} {seed} {batch_size}"
-        if not self._per_epoch:
-            rule, remedy = f"be at least one batch ({batch_size})", "lower seq2seq.common.batch_size or add pairs"
-            raise DataError(broken_rule("seq2seq, training pairs", "number of pairs", len(shard), rule, remedy))
 
     def after(self, position: Position) -> Position:
-        """The next update: further on in the epoch, or in the next one if no whole batch is left."""
-        samples = position.samples + self._batch_size
-        if samples < self._per_epoch * self._batch_size:
-            return Position(position.update + 1, position.epoch, samples)
-        return Position(position.update + 1, position.epoch + 1, 0)
+        """The next update."""
+        return self._order.after(position)
 
     def __call__(self, position: Position) -> PairBatch:
         """This rank's part of the batch of one update."""
-        rows = self._plan(position.epoch)[position.samples // self._batch_size]
-        return collate(self._shard, rows[self._rank :: self._world_size], position)
-
-    def _plan_of_epoch(self, epoch: int) -> npt.NDArray[np.int64]:
-        """Pair numbers [batches, batch size]."""
-        longest = np.maximum(self._shard.source.lengths, self._shard.target.lengths)
-        return bucketed_batches(longest, self._batch_size, generator(self._seed, "pair order", epoch))
+        return collate(self._shard, self._order.rows(position)[self._rank :: self._world_size], position)
 
 
 def validation_batches(shard: PairShard, batch_size: int) -> list[PairBatch]:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from pipelines.sections import Document, Seed, validate
 from pipelines.seq2seq.params import ArchitectureParams, CommonParams
-from pipelines.stage import Metrics, Stage, StageRun, architecture_argument, run_stage
+from pipelines.stage import Metrics, Stage, StageRun, item_argument, run_stage
 
 SHARDS, BERT = Path("data/shards"), Path("data/bert")
 
@@ -74,4 +74,6 @@ def finetune(run: StageRun) -> Metrics:
 
 
 if __name__ == "__main__":
-    sys.exit(run_stage(lambda document: declare(document, architecture_argument(sys.argv[1:])), finetune))
+    sys.exit(
+        run_stage(lambda document: declare(document, item_argument(sys.argv[1:], "seq2seq.architectures")), finetune)
+    )

@@ -89,8 +89,8 @@ class TrainingLoop(lightning.Callback):
     @staticmethod
     def _agreed(trainer: lightning.Trainer, *wishes: bool) -> list[bool]:
         """Each wish, if any rank has it; ranks must not part ways."""
-        if trainer.world_size == 1 or not trainer.strategy.reduce_boolean_decision(any(wishes), all=False):
-            return list(wishes) if trainer.world_size == 1 else [False] * len(wishes)
+        if trainer.world_size == 1:
+            return list(wishes)
         return [trainer.strategy.reduce_boolean_decision(wish, all=False) for wish in wishes]
 
     def _check_finite(self, module: TrainingModule) -> None:

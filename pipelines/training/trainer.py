@@ -55,7 +55,7 @@ def train(module: TrainingModule, source: BatchSource, run: StageRun) -> dict[st
     done = position.update
     if done < module.updates:
         if run.hardware.compile:
-            _compile_blocks(module.network)
+            compile_blocks(module.network)
         with run.stop.cooperative():
             trainer.fit(module, loader, ckpt_path=found.path if found else None, weights_only=True)
         done = trainer.global_step
@@ -72,7 +72,7 @@ def _as_it_is(batch: Any) -> Any:
     return batch
 
 
-def _compile_blocks(network: nn.Module) -> None:
+def compile_blocks(network: nn.Module) -> None:
     """Compile the repeated blocks only: the same code serves all of them, and starting stays quick."""
     for name, part in network.named_modules():
         if re.fullmatch(r"(.+\.)?blocks\.\d+", name):

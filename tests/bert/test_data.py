@@ -1,6 +1,7 @@
 """Batches: rows as BERT wants them, and the same ones for any number of ranks, loaders and micro-batches."""
 
 import hashlib
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -179,3 +180,19 @@ def test_single_document_is_refused_for_random_pairs_and_does_for_others():
     for nsp in ("sop", "none"):
         batch = _batches(shard, bert_params(segments={"nsp": nsp}, phases={"batch_size": 1}))(START)
         assert len(batch.tokens_RT) == 1
+
+
+def test_memory_of_a_batch_does_not_grow_with_the_corpus(tmp_path):
+    """The plan lies on disk once it is made; NumPy tells tracemalloc of every array."""
+    peaks = []
+    for count in (500, 5_000):
+        split = Split(documents([8] * count, {"en": (0, count)}), 1, "train", 0.15, 6_000, folder=tmp_path / str(count))
+        PretrainingBatches(split, bert_params())(Position(0, 0, 0))
+        tracemalloc.start()
+        batches, position = PretrainingBatches(split, bert_params()), Position(0, 0, 0)
+        for _ in range(3):
+            batches(position)
+            position = batches.after(position)
+        peaks.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+    assert peaks[1] < 1.2 * peaks[0], peaks

@@ -1,10 +1,9 @@
-"""Ragged arrays on disk, and batches of like length."""
+"""Ragged arrays on disk."""
 
 import numpy as np
 import pytest
 
 from pipelines.errors import DataError
-from pipelines.shards.bucketing import bucketed_batches
 from pipelines.shards.format import Ragged, read_index, write_ragged
 
 
@@ -30,15 +29,3 @@ def test_open_missing_or_cut_file_is_a_data_error(tmp_path):
         Ragged.open(tmp_path, "x")
     with pytest.raises(DataError, match="run dvc repro shards"):
         read_index(tmp_path)
-
-
-def test_bucketed_batches_use_each_row_once_and_pad_little():
-    rng = np.random.default_rng(0)
-    lengths = rng.integers(1, 100, 1000)
-    batches = bucketed_batches(lengths, 16, np.random.default_rng(1))
-    assert batches.shape == (62, 16)
-    assert len(np.unique(batches)) == 62 * 16
-    padding = 1 - lengths[batches].sum() / (lengths[batches].max(axis=1) * 16).sum()
-    assert padding < 0.1
-    first_lengths = lengths[batches].max(axis=1)
-    assert abs(np.corrcoef(first_lengths[:-1], first_lengths[1:])[0, 1]) < 0.3  # batches come in random order

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import random
 import shutil
 import signal
 import subprocess
@@ -11,6 +12,8 @@ import time
 from pathlib import Path
 
 import pytest
+import torch
+from torch.utils._pytree import keystr, tree_flatten_with_path
 
 from tests.conftest import run_in
 
@@ -84,6 +87,52 @@ def test_stage_killed_three_times_gives_the_same_files(out):
         if "learning_rate" in record
     ]
     assert len(steps) == len(set(steps))
+
+
+def _checkpoint(update: int) -> Path | None:
+    """The newest checkpoint from ``update`` on."""
+    found = [path for path in sorted(Path(".runs/bert").glob("*/checkpoints/*.ckpt")) if int(path.stem[7:]) >= update]
+    return found[-1] if found else None
+
+
+def _train_until_killed_after(update: int) -> Path:
+    """Run to the first checkpoint from ``update`` on, then SIGKILL; the checkpoint."""
+    process = _start("bert")
+    while not (path := _checkpoint(update)):
+        assert process.poll() is None, process.stdout.read()
+        time.sleep(0.002)
+    process.kill()
+    process.communicate()
+    return path
+
+
+def _state(path: Path) -> dict[str, object]:
+    """Weights, optimizer, schedule, random states and curves, as bytes."""
+    saved = torch.load(path, weights_only=True)
+    curves = path.parent.parent.joinpath("metrics.jsonl").read_text().splitlines()
+    kept = {name: saved[name] for name in ("state_dict", "optimizer_states", "lr_schedulers", "callbacks")}
+    leaves = {keystr(place): leaf for place, leaf in tree_flatten_with_path(kept)[0]}
+    return {
+        place: leaf.numpy().tobytes() if isinstance(leaf, torch.Tensor) else leaf for place, leaf in leaves.items()
+    } | {"curves": [line for line in curves if json.loads(line)["step"] <= saved["global_step"]]}
+
+
+@pytest.mark.chaos
+@pytest.mark.parametrize("moved", [0, 8], ids=["as it was", "negative control: data moved on by a batch"])
+def test_training_killed_at_random_has_the_state_of_an_unbroken_one(moved):
+    expected = _state(_train_until_killed_after(56))
+    shutil.rmtree(".runs/bert")
+    kills = sorted(random.SystemRandom().sample(range(7, 50), 3))
+    for update in kills:
+        path = _train_until_killed_after(update)
+        seal = path.with_suffix(".json")
+        found = json.loads(seal.read_text())
+        found["position"]["samples"] += moved
+        seal.write_text(json.dumps(found))
+    path = _train_until_killed_after(56)
+    assert path.stem == "update-00000056"
+    same = _state(path) == expected
+    assert same == (moved == 0), kills
 
 
 def test_stage_without_its_checkpoint_starts_anew_and_params_of_another_key_do_not_resume():

@@ -1,0 +1,1 @@
+"""A pretrained encoder fine-tuned to classify sentences or pairs of sentences."""
