@@ -3,6 +3,7 @@
 Shapes: N tokens, D model width, V vocabulary.
 """
 
+import math
 from typing import Any
 
 import torch
@@ -49,22 +50,24 @@ class _LinearCrossEntropy(torch.autograd.Function):
         correct = torch.zeros((), dtype=torch.int64, device=hidden_ND.device)
         dtype = _matmul_dtype(hidden_ND)
         hidden, weight, bias = hidden_ND.to(dtype), weight_VD.to(dtype), bias_V.to(dtype)
-        V, rows = len(weight), max(1, _BLOCK // len(weight_VD))
+        rows = max(1, _BLOCK // len(weight))
         step = _CHUNK if hidden.device.type == "cpu" else rows
-        d_hidden = torch.empty_like(hidden)
-        d_weight, d_bias = torch.zeros_like(weight_VD), torch.zeros_like(bias_V)
+        d_hidden, d_weight, d_bias = torch.empty_like(hidden), torch.zeros_like(weight_VD), torch.zeros_like(bias_V)
+        d_logits = hidden.new_empty(min(rows if wants_gradient else step, len(hidden)), len(weight))
+        exact = torch.empty(min(step, len(hidden)), len(weight), device=hidden.device)
         for first in range(0, len(targets_N), rows):
-            block = slice(first, first + rows)
-            d_logits = hidden.new_empty(len(hidden[block]), V) if wants_gradient else None
-            for start in range(0, len(hidden[block]), step):
-                chunk = slice(first + start, min(first + start + step, first + rows))
-                logits = torch.addmm(bias, hidden[chunk], weight.T).float()
-                correct += _softmax_(logits, targets_N[chunk, None], smoothing, sums, d_bias, wants_gradient)
-                if d_logits is not None:
-                    d_logits[start : start + step] = logits
-            if d_logits is not None:
-                d_hidden[block] = d_logits @ weight
-                d_weight += d_logits.T @ hidden[block]
+            block = hidden[first : first + rows]
+            for start in range(0, len(block), step):
+                part = block[start : start + step]
+                target = targets_N[first + start : first + start + len(part), None]
+                place = start if wants_gradient else 0
+                kept = torch.addmm(bias, part, weight.T, out=d_logits[place : place + len(part)])
+                logits = exact[: len(part)].copy_(kept)
+                correct += _softmax_(logits, target, smoothing, sums, d_bias, wants_gradient)
+                kept.copy_(logits)
+            if wants_gradient:
+                torch.mm(d_logits[: len(block)], weight, out=d_hidden[first : first + rows])
+                d_weight += d_logits[: len(block)].T @ block
         if wants_gradient:
             ctx.save_for_backward(d_hidden.to(hidden_ND.dtype), d_weight, d_bias)
         loss, likelihood = sums.unbind()
@@ -90,7 +93,7 @@ def _softmax_(
 
     log Σ exp is read off the softmax at its largest entry, log p = logit − log Σ exp, which is at least 1/V.
     """
-    largest, answer = logits.max(dim=1, keepdim=True)
+    largest, answer = _max(logits)
     at_target, mean = logits.gather(1, target), logits.mean(dim=1, keepdim=True) if smoothing else 0.0
     torch.softmax(logits, dim=1, out=logits)
     log_normaliser = largest - logits.gather(1, answer).log()
@@ -103,3 +106,16 @@ def _softmax_(
         logits.scatter_add_(1, target, logits.new_full(target.shape, smoothing - 1.0))
         d_bias += logits.sum(dim=0)
     return (answer == target).sum()
+
+
+def _max(logits: Tensor) -> tuple[Tensor, Tensor]:
+    """``logits.max(dim=1, keepdim=True)`` in two levels: PyTorch's own is not vectorised (4 million: 3 ms)."""
+    V = logits.shape[1]
+    width = math.isqrt(V)
+    whole = V // width * width
+    of_blocks = logits[:, :whole].view(len(logits), -1, width).amax(dim=2)
+    if whole < V:
+        of_blocks = torch.cat([of_blocks, logits[:, whole:].amax(dim=1, keepdim=True)], dim=1)
+    start = (of_blocks.argmax(dim=1, keepdim=True) * width).clamp(max=V - width)
+    largest, place = logits.gather(1, start + torch.arange(width, device=logits.device)).max(dim=1, keepdim=True)
+    return largest, start + place

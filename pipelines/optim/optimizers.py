@@ -1,6 +1,6 @@
 """Optimizers by name, with weight decay where it belongs."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from typing import Any
 
 import torch
@@ -90,10 +90,6 @@ class Both(Optimizer):
     def _share(self) -> None:
         """A schedule writes rates into ``param_groups``: let them be the parts' own dictionaries."""
         self.param_groups = [group for part in self._parts for group in part.param_groups]
-
-    def parts(self) -> Iterator[Optimizer]:
-        """The two."""
-        return iter(self._parts)
 
     @torch.no_grad()
     def step(self, closure: Any = None) -> None:  # type: ignore[override]

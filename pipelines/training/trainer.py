@@ -16,6 +16,7 @@ from pipelines.hardware import Hardware
 from pipelines.stage import StageRun
 from pipelines.training.checkpoints import Checkpoint, Checkpoints, RandomStates
 from pipelines.training.loop import TrainingLoop
+from pipelines.training.memory import keep_freed_memory
 from pipelines.training.module import TrainingModule
 from pipelines.training.positions import Batches, BatchSource, Position, load_position
 from pipelines.training.speed import TimedLoader
@@ -38,6 +39,8 @@ def train(module: TrainingModule, source: BatchSource, run: StageRun) -> dict[st
         CheckpointError: the newest checkpoint is damaged, or of other data.
     """
     torch.set_num_threads(run.hardware.num_threads)
+    if not uses_gpu(run.hardware):
+        keep_freed_memory()
     checkpoints = Checkpoints(run.folder.checkpoints, run.hardware.keep_checkpoints)
     found = checkpoints.newest()
     position = load_position(source, found.seal["position"], found.path) if found else Position(0, 0, 0)

@@ -21,7 +21,7 @@ class TaskParams(Section):
     """One task.
 
     Attributes:
-        kind: ``tsv``, or ``word_order``, which is made from any corpus (see `read_examples`).
+        kind: ``tsv``, or ``word_order``, which is made from any corpus (see `word_order`).
         data: folder of the TSV files, or ``data/corpus``.
         starts_from: folder of a BERT of the sizes of ``bert.model``; ``data/shards`` for random weights.
         learning_rate: peak.
