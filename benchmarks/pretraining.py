@@ -7,17 +7,16 @@
 Both sides train BERT with MLM and NSP on full rows of 32 × 128 random tokens, 19 of them masked, dropout 0.1, fused
 AdamW, clipping at 1. Hugging Face runs in every setting that might be its best: fp32 and bf16, eager and SDPA
 attention, compiled and not. A few steps of theirs alternate with as many of ours and with the machine's matrix-product
-rate, for it drifts. Freed memory is kept between steps, as in our trainings, for both sides.
+rate, for it drifts. Our side keeps freed memory, as our trainings do; theirs has the allocator as it comes, or ours
+with ``--same-allocator``.
 """
 
 import argparse
 import logging
 import statistics
-import tempfile
 import time
 import warnings
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -25,6 +24,7 @@ import numpy as np
 import torch
 
 from benchmarks.results import Row, write
+from benchmarks.trainer import WARM, Clock, Setting, allocator_as_it_comes, their_steps
 from pipelines.bert.data import PretrainingBatches, Split
 from pipelines.bert.model import Bert
 from pipelines.bert.module import Baselines, BertPretraining
@@ -39,7 +39,7 @@ from pipelines.training.trainer import compile_blocks
 SIZES = {"tiny": (2, 128), "mini": (4, 256), "small": (4, 512), "base": (12, 768)}
 START = Position(0, 0, 0)
 ROWS, LENGTH = 32, 128
-_WARM, _STEPS = 2, 3
+_STEPS = 3
 
 
 def section(size: str, precision: str, **changes: Any) -> BertParams:
@@ -99,13 +99,13 @@ def our_steps(
     """Seconds of each step of our module in Lightning's Trainer."""
     import lightning.pytorch as lightning
 
-    clock = _Clock()
+    clock = Clock()
     bert = Bert(params.model, batches.vocab_size)
     if compiled:
         compile_blocks(bert)
     module = BertPretraining(bert, params, [], Baselines(0.0, 1.0, 1.0, 0.5))
     trainer = lightning.Trainer(
-        max_steps=_WARM + steps,
+        max_steps=WARM + steps,
         accelerator=accelerator,
         callbacks=[clock.callback(lightning)],
         logger=False,
@@ -114,7 +114,7 @@ def our_steps(
         enable_model_summary=False,
     )
     loader: Any = torch.utils.data.DataLoader(
-        Batches(batches, START, _WARM + steps), batch_size=None, collate_fn=_as_it_is, num_workers=workers
+        Batches(batches, START, WARM + steps), batch_size=None, collate_fn=_as_it_is, num_workers=workers
     )
     trainer.fit(module, loader)
     return clock.steps()
@@ -125,8 +125,8 @@ def mean_cost(params: BertParams, batches: PretrainingBatches, steps: int) -> tu
     with torch.device("meta"):
         module = BertPretraining(Bert(params.model, batches.vocab_size), params, [], Baselines(0.0, 1.0, 1.0, 0.5))
     found, position = [], START
-    for step in range(_WARM + steps):
-        if step >= _WARM:
+    for step in range(WARM + steps):
+        if step >= WARM:
             found.append(module.cost(batches(position)))
         position = batches.after(position)
     mean = statistics.mean
@@ -135,111 +135,6 @@ def mean_cost(params: BertParams, batches: PretrainingBatches, steps: int) -> tu
 
 def _as_it_is(batch: Any) -> Any:
     return batch
-
-
-class _Clock:
-    def __init__(self) -> None:
-        self.times = [time.perf_counter()]
-
-    def callback(self, lightning: Any) -> Any:
-        tick = self.tick
-
-        class Callback(lightning.Callback):  # type: ignore[misc]
-            def on_train_batch_end(self, *_: Any) -> None:
-                tick()
-
-        return Callback()
-
-    def tick(self) -> None:
-        if torch.cuda.is_available():
-            torch.cuda.synchronize()
-        self.times.append(time.perf_counter())
-
-    def steps(self) -> list[float]:
-        return [after - before for before, after in zip(self.times[_WARM:], self.times[_WARM + 1 :], strict=False)]
-
-
-@dataclass(frozen=True)
-class Setting:
-    """How Hugging Face's Trainer runs."""
-
-    bf16: bool
-    compiled: bool
-    attention: str
-    masked_head: bool = False
-
-    def __str__(self) -> str:
-        parts = ["bf16" if self.bf16 else "fp32", self.attention, *(["compiled"] * self.compiled)]
-        return " ".join([*parts, *(["masked head"] * self.masked_head)])
-
-
-def their_steps(
-    size: str, vocab_size: int, examples: list[dict[str, Any]], setting: Setting, steps: int
-) -> list[float]:
-    """Seconds of each step of Hugging Face's Trainer."""
-    from transformers import (
-        BertConfig,
-        BertForPreTraining,
-        Trainer,
-        TrainerCallback,
-        TrainingArguments,
-        default_data_collator,
-    )
-
-    layers, width = SIZES[size]
-    config = BertConfig(  # type: ignore[call-arg]
-        vocab_size=vocab_size,
-        hidden_size=width,
-        num_hidden_layers=layers,
-        num_attention_heads=width // 64,
-        intermediate_size=4 * width,
-        attn_implementation=setting.attention,
-    )
-    model = BertForPreTraining(config)
-    if setting.masked_head:
-        _cut_head(model)
-    clock = _Clock()
-
-    class Clock(TrainerCallback):
-        def on_step_end(self, *_: Any, **__: Any) -> None:
-            clock.tick()
-
-    arguments = TrainingArguments(
-        output_dir=tempfile.mkdtemp(prefix="maskline-peer-"),  # stays empty: nothing is saved
-        max_steps=_WARM + steps,
-        per_device_train_batch_size=ROWS,
-        learning_rate=1e-4,
-        weight_decay=0.01,
-        optim="adamw_torch_fused",
-        max_grad_norm=1.0,
-        bf16=setting.bf16,
-        use_cpu=True,
-        torch_compile=setting.compiled,
-        report_to="none",
-        logging_strategy="no",
-        save_strategy="no",
-        disable_tqdm=True,
-    )
-    Trainer(
-        model=model, args=arguments, train_dataset=examples, data_collator=default_data_collator, callbacks=[Clock()]
-    ).train()
-    return clock.steps()
-
-
-def _cut_head(model: Any) -> None:
-    """Give the output layer of Hugging Face's model the masked positions only, as ours has it."""
-    heads, losses = model.cls, torch.nn.functional.cross_entropy
-
-    def forward(
-        input_ids: Any, token_type_ids: Any, attention_mask: Any, labels: Any, next_sentence_label: Any, **_: Any
-    ) -> dict[str, Any]:
-        output = model.bert(input_ids=input_ids, token_type_ids=token_type_ids, attention_mask=attention_mask)
-        masked = labels != -100
-        scores = heads.predictions(output.last_hidden_state[masked])
-        mlm = losses(scores.float(), labels[masked])
-        return {"loss": mlm + losses(heads.seq_relationship(output.pooler_output).float(), next_sentence_label)}
-
-    model.forward = forward
 
 
 def examples_of(batches: PretrainingBatches, count: int) -> list[dict[str, Any]]:
@@ -264,7 +159,7 @@ def examples_of(batches: PretrainingBatches, count: int) -> list[dict[str, Any]]
     return found
 
 
-def steps_rows(sizes: list[str]) -> Iterator[Row]:
+def steps_rows(sizes: list[str], *, same_allocator: bool) -> Iterator[Row]:
     """Tokens per second of a training step, and its share of the machine's matrix-product rate."""
     cases = [(size, precision, 30522) for size in sizes for precision in ("bf16-mixed", "32-true")]
     cases += [("mini", "bf16-mixed", 8000)] if "mini" in sizes else []
@@ -273,7 +168,7 @@ def steps_rows(sizes: list[str]) -> Iterator[Row]:
         batches = PretrainingBatches(
             Split(documents(vocab_size, sentences=40, words=(8, 40)), 1, "bench", 0.15, vocab_size), params
         )
-        examples = examples_of(batches, ROWS * (_WARM + _STEPS))
+        examples = examples_of(batches, ROWS * (WARM + _STEPS))
         settings = [
             Setting(bf16, compiled, attention, masked)
             for masked in (False, True)
@@ -285,7 +180,10 @@ def steps_rows(sizes: list[str]) -> Iterator[Row]:
         theirs: dict[Setting, list[float]] = {setting: [] for setting in settings}
         dtype = torch.bfloat16 if bf16 else torch.float32
         for setting in settings:
-            theirs[setting] += their_steps(size, vocab_size, examples, setting, steps=_STEPS)
+            if not same_allocator:
+                allocator_as_it_comes()
+            theirs[setting] += their_steps(SIZES[size], vocab_size, examples, setting, rows=ROWS, steps=_STEPS)
+            keep_freed_memory()
             rates.append(matmul_rate(torch.device("cpu"), dtype))
             ours += our_steps(params, batches, _STEPS)
             rates.append(matmul_rate(torch.device("cpu"), dtype))
@@ -363,6 +261,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--sizes", nargs="+", choices=SIZES, default=["tiny", "mini", "small"])
     parser.add_argument("--only", choices=("steps", "batches", "packing"))
+    parser.add_argument("--same-allocator", action="store_true", help="freed memory is kept for Hugging Face too")
     arguments = parser.parse_args()
     logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
     warnings.filterwarnings("ignore")
@@ -370,7 +269,7 @@ def main() -> None:
     parts: dict[str, Callable[[], Iterator[Row]]] = {
         "batches": batch_rows,
         "packing": packing_rows,
-        "steps": lambda: steps_rows(arguments.sizes),
+        "steps": lambda: steps_rows(arguments.sizes, same_allocator=arguments.same_allocator),
     }
     rows = []
     for name, part in parts.items():

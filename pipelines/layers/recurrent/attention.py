@@ -1,36 +1,74 @@
-"""Additive attention (Bahdanau et al. 2015, appendix A.1.2).
+"""Attention of recurrent decoders: where to look, and what is seen there.
 
-Shapes: B batch, W beam (1 in training), S source length, D width.
+Shapes: B batch, W beam (1 in training), N = B·W, S source length, M memory width, D width.
 """
+
+from abc import ABC, abstractmethod
 
 import torch
 from torch import Tensor, nn
 
 
-class AdditiveAttention(nn.Module):
-    """e = vᵀ tanh(W s + U h), weights softmax over the source, context Σ α h."""
+class Attention(nn.Module, ABC):
+    """Weights α = softmax over the source of a score, context Σ α h."""
 
-    def __init__(self, width: int) -> None:
-        super().__init__()
-        self.query = nn.Linear(width, width, bias=False)
-        self.key = nn.Linear(width, width)
-        self.energy = nn.Linear(width, 1, bias=False)
+    @abstractmethod
+    def keys(self, memory_BSM: Tensor) -> Tensor:
+        """The part of the score no step changes: [B, S, D]."""
 
-    def keys(self, memory_BSD: Tensor) -> Tensor:
-        """U h, which no step changes: [B, S, D]."""
-        return self.key(memory_BSD)
+    @abstractmethod
+    def scores(self, state_BWD: Tensor, key_BSD: Tensor) -> Tensor:
+        """Of each state for each source token: [B, W, S]."""
 
-    def forward(self, state_ND: Tensor, key_BSD: Tensor, memory_BSD: Tensor, mask_BS: Tensor) -> Tensor:
-        """Contexts [N, D] of N = B·W states; the memory stands once per sentence.
+    def forward(self, state_ND: Tensor, key_BSD: Tensor, memory_BSM: Tensor, mask_BS: Tensor) -> Tensor:
+        """Contexts [N, M] of N = B·W states; the memory stands once per sentence.
 
         Args:
-            state_ND: the decoder's previous top state s.
+            state_ND: the decoder's top states s.
             key_BSD: from `keys`.
-            memory_BSD: encoder states h.
+            memory_BSM: encoder states h.
             mask_BS: True on real source tokens.
         """
-        B, _, D = memory_BSD.shape
-        query_BW1D = self.query(state_ND).view(B, -1, 1, D)
-        energy_BWS = self.energy(torch.tanh(query_BW1D + key_BSD[:, None])).squeeze(-1)
-        weight_BWS = energy_BWS.masked_fill(~mask_BS[:, None], float("-inf")).softmax(dim=-1)
-        return (weight_BWS @ memory_BSD).view(-1, D)
+        scores_BWS = self.scores(state_ND.unflatten(0, (len(memory_BSM), -1)), key_BSD)
+        weight_BWS = scores_BWS.masked_fill(~mask_BS[:, None], float("-inf")).softmax(dim=-1)
+        return (weight_BWS @ memory_BSM).flatten(0, 1)
+
+
+class AdditiveAttention(Attention):
+    """e = vᵀ tanh(W s + U h) (Bahdanau et al. 2015, appendix A.1.2)."""
+
+    def __init__(self, width: int, memory_width: int) -> None:
+        super().__init__()
+        self.query = nn.Linear(width, width, bias=False)
+        self.key = nn.Linear(memory_width, width)
+        self.energy = nn.Linear(width, 1, bias=False)
+
+    def keys(self, memory_BSM: Tensor) -> Tensor:
+        """U h."""
+        return self.key(memory_BSM)
+
+    def scores(self, state_BWD: Tensor, key_BSD: Tensor) -> Tensor:
+        """See `Attention.scores`."""
+        return self.energy(torch.tanh(self.query(state_BWD)[:, :, None] + key_BSD[:, None])).squeeze(-1)
+
+
+class MultiplicativeAttention(Attention):
+    """e = sᵀ W h, ``general``, or e = sᵀ h, ``dot`` (Luong et al. 2015, equation 8).
+
+    Raises:
+        ValueError: ``dot`` of states and memory of different widths.
+    """
+
+    def __init__(self, width: int, memory_width: int, *, general: bool) -> None:
+        super().__init__()
+        if not general and width != memory_width:
+            raise ValueError(f"attention dot: memory width ({memory_width}) must equal the decoder's ({width})")
+        self.key = nn.Linear(memory_width, width, bias=False) if general else nn.Identity()
+
+    def keys(self, memory_BSM: Tensor) -> Tensor:
+        """W h, or h."""
+        return self.key(memory_BSM)
+
+    def scores(self, state_BWD: Tensor, key_BSD: Tensor) -> Tensor:
+        """See `Attention.scores`."""
+        return state_BWD @ key_BSD.transpose(1, 2)

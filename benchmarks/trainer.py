@@ -1,0 +1,132 @@
+"""Hugging Face's Trainer as a peer, and the clock both sides are timed by."""
+
+import ctypes
+import tempfile
+import time
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+WARM = 2  # steps that do not count
+_MMAP_MAX, _MMAP_THRESHOLD, _TRIM_THRESHOLD = -4, -3, -1  # of mallopt(3)
+
+
+class Clock:
+    """Seconds of a training's steps."""
+
+    def __init__(self) -> None:
+        self.times = [time.perf_counter()]
+
+    def callback(self, lightning: Any) -> Any:
+        """For Lightning's Trainer."""
+        tick = self.tick
+
+        class Callback(lightning.Callback):  # type: ignore[misc]
+            def on_train_batch_end(self, *_: Any) -> None:
+                tick()
+
+        return Callback()
+
+    def tick(self) -> None:
+        """A step has ended."""
+        if torch.cuda.is_available():
+            torch.cuda.synchronize()
+        self.times.append(time.perf_counter())
+
+    def steps(self) -> list[float]:
+        """Of the steps after the first `WARM`."""
+        return [after - before for before, after in zip(self.times[WARM:], self.times[WARM + 1 :], strict=False)]
+
+
+@dataclass(frozen=True)
+class Setting:
+    """How Hugging Face's Trainer runs."""
+
+    bf16: bool
+    compiled: bool
+    attention: str
+    masked_head: bool = False
+
+    def __str__(self) -> str:
+        parts = ["bf16" if self.bf16 else "fp32", self.attention, *(["compiled"] * self.compiled)]
+        return " ".join([*parts, *(["masked head"] * self.masked_head)])
+
+
+def their_steps(
+    shape: tuple[int, int], vocab_size: int, examples: list[dict[str, Any]], setting: Setting, *, rows: int, steps: int
+) -> list[float]:
+    """Seconds of each step of Hugging Face's Trainer with a model of some (layers, width), after `WARM` others."""
+    from transformers import (
+        BertConfig,
+        BertForPreTraining,
+        Trainer,
+        TrainerCallback,
+        TrainingArguments,
+        default_data_collator,
+    )
+
+    layers, width = shape
+    config = BertConfig(  # type: ignore[call-arg]
+        vocab_size=vocab_size,
+        hidden_size=width,
+        num_hidden_layers=layers,
+        num_attention_heads=width // 64,
+        intermediate_size=4 * width,
+        attn_implementation=setting.attention,
+    )
+    model = BertForPreTraining(config)
+    if setting.masked_head:
+        _cut_head(model)
+    clock = Clock()
+
+    class Ticks(TrainerCallback):
+        def on_step_end(self, *_: Any, **__: Any) -> None:
+            clock.tick()
+
+    arguments = TrainingArguments(
+        output_dir=tempfile.mkdtemp(prefix="maskline-peer-"),  # stays empty: nothing is saved
+        max_steps=WARM + steps,
+        per_device_train_batch_size=rows,
+        learning_rate=1e-4,
+        weight_decay=0.01,
+        optim="adamw_torch_fused",
+        max_grad_norm=1.0,
+        bf16=setting.bf16,
+        use_cpu=True,
+        torch_compile=setting.compiled,
+        report_to="none",
+        logging_strategy="no",
+        save_strategy="no",
+        disable_tqdm=True,
+    )
+    Trainer(
+        model=model, args=arguments, train_dataset=examples, data_collator=default_data_collator, callbacks=[Ticks()]
+    ).train()
+    return clock.steps()
+
+
+def _cut_head(model: Any) -> None:
+    """Give the output layer of Hugging Face's model the masked positions only, as ours has it."""
+    heads, losses = model.cls, torch.nn.functional.cross_entropy
+
+    def forward(
+        input_ids: Any, token_type_ids: Any, attention_mask: Any, labels: Any, next_sentence_label: Any, **_: Any
+    ) -> dict[str, Any]:
+        output = model.bert(input_ids=input_ids, token_type_ids=token_type_ids, attention_mask=attention_mask)
+        masked = labels != -100
+        scores = heads.predictions(output.last_hidden_state[masked])
+        mlm = losses(scores.float(), labels[masked])
+        return {"loss": mlm + losses(heads.seq_relationship(output.pooler_output).float(), next_sentence_label)}
+
+    model.forward = forward
+
+
+def allocator_as_it_comes() -> None:
+    """What glibc's thresholds have grown to in a process that frees large tensors: 32 and 64 MiB."""
+    libc = ctypes.CDLL(None)
+    if hasattr(libc, "mallopt"):
+        libc.mallopt(_MMAP_MAX, 65536)
+        libc.mallopt(_MMAP_THRESHOLD, 32 << 20)
+        libc.mallopt(_TRIM_THRESHOLD, 64 << 20)
+        libc.malloc_trim(0)
