@@ -8,12 +8,27 @@ from pipelines.seq2seq.models import build_model, schema_of
 from pipelines.seq2seq.models.protocol import Seq2SeqModel
 
 _TRANSFORMER = {"width": 16, "num_heads": 2, "feed_forward_width": 24, "max_positions": 64}
-_RECURRENT = {"family": "recurrent", "layers": "recurrent", "width": 16}
+_RECURRENT = {"family": "recurrent", "layers": "recurrent", "width": 16, "bidirectional": True, "bridge": "linear"}
+_CELLS: dict[str, dict[str, Any]] = {
+    "rnn": {"name": "rnn"},
+    "lstm": {"name": "lstm"},
+    "gru": {"name": "gru", "reset_after": True},
+    "textbook_gru": {"name": "gru", "reset_after": False},
+}
 BLOCKS: dict[str, dict[str, Any]] = {
-    "gru": {**_RECURRENT, "attention": "none", "num_layers": 1},
-    "gru_two_layers": {**_RECURRENT, "attention": "none", "num_layers": 2},
-    "gru_attention": {**_RECURRENT, "attention": "additive", "num_layers": 1},
-    "gru_attention_two_layers": {**_RECURRENT, "attention": "additive", "num_layers": 2},
+    f"{cell}_{attention}" if attention != "none" else cell: {
+        **_RECURRENT,
+        "cell": block,
+        "attention": attention,
+        "num_layers": 2 if attention == "additive" else 1,
+    }
+    for cell, block in _CELLS.items()
+    for attention in ("none", "additive", "dot", "general")
+}
+BLOCKS |= {
+    "lstm_two_layers": {**BLOCKS["lstm"], "num_layers": 2},
+    "lstm_one_way": {**BLOCKS["lstm_general"], "num_layers": 2, "bidirectional": False, "bridge": "last"},
+    "gru_from_zero": {**BLOCKS["gru_additive"], "bridge": "zero"},
     "transformer": {
         **_TRANSFORMER,
         "family": "transformer",

@@ -1,123 +1,212 @@
-"""Family ``recurrent``: a GRU encoder-decoder, with a fixed context or with attention.
+"""Family ``recurrent``: RNN, LSTM or GRU encoder-decoder, with a fixed context or with attention.
 
-Cho et al. 2014 feed one context vector, the encoder's last state, at every step; Bahdanau et al. 2015 look at
-all encoder states again before each.
-Shapes: B batch, W beam, N = B·W, S source length, T target length, D width, L layers, V vocabulary.
+Without attention one context vector, the encoder's last state, is fed at every step (Cho et al. 2014). With
+``additive`` attention the context is looked up before each step (Bahdanau et al. 2015), with ``dot`` or ``general``
+after it, and the attentional vector is fed to the next (Luong et al. 2015, section 3.3).
+Shapes: B batch, W beam, N = B·W, S source length, T target length, D width, L layers, G gates, V vocabulary.
 """
 
 from collections.abc import Mapping
-from typing import Literal
+from typing import Annotated, Literal, NamedTuple
 
 import torch
 from pydantic import Field
 from torch import Tensor, nn
-from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
+from torch.nn import functional as F
 
 from pipelines.layers.dropout import Dropout
-from pipelines.layers.recurrent.attention import AdditiveAttention
+from pipelines.layers.recurrent.attention import AdditiveAttention, Attention, MultiplicativeAttention
+from pipelines.layers.recurrent.cells import Cell, GruCell, LstmCell, RnnCell, TextbookGruCell
+from pipelines.layers.recurrent.cells import State as CellState
+from pipelines.layers.recurrent.stack import Recurrent
+from pipelines.sections import Section
 from pipelines.seq2seq.models.protocol import Belongs, Seq2SeqModel, State
 from pipelines.seq2seq.params import ArchitectureParams
 
 
+class PlainCell(Section):
+    """Elman's RNN, or the LSTM with its memory cell."""
+
+    name: Literal["rnn", "lstm"]
+
+
+class Gru(Section):
+    """GRU; ``reset_after`` as PyTorch and cuDNN have it, else as in the paper and textbooks."""
+
+    name: Literal["gru"]
+    reset_after: bool
+
+
 class Params(ArchitectureParams):
-    """Knobs of the family."""
+    """Knobs of the family.
+
+    Attributes:
+        bidirectional: the encoder reads both ways, ``width / 2`` each.
+        bridge: the decoder's first state is ``linear``: tanh of a map of the encoder's last state,
+            ``last``: that state, layer by layer, or ``zero``.
+        width: of embeddings, encoder outputs and decoder.
+    """
 
     family: Literal["recurrent"]
     layers: Literal["recurrent"]
     starts_from: Literal["data/shards"]
-    attention: Literal["none", "additive"]
+    cell: Annotated[PlainCell | Gru, Field(discriminator="name")]
+    bidirectional: bool
+    attention: Literal["none", "additive", "dot", "general"]
+    bridge: Literal["linear", "last", "zero"]
     width: int = Field(ge=2, multiple_of=2)
     num_layers: int = Field(ge=1)
 
 
+class _Seen(NamedTuple):
+    """What attention looks at: encoder states [B, S, D], their keys [B, S, D], real tokens [B, S]."""
+
+    memory: Tensor
+    key: Tensor
+    mask: Tensor
+
+
 class Model(Seq2SeqModel):
-    """Bidirectional GRU encoder, GRU decoder, output tied to the embeddings."""
+    """Encoder, bridge, decoder; output tied to the embeddings."""
 
     def __init__(self, params: Params, vocab_size: int) -> None:
         super().__init__()
-        D, L = params.width, params.num_layers
-        between = params.dropout if L > 1 else 0.0
+        D, L, cell = params.width, params.num_layers, _cell(params.cell)
         self.embedding = nn.Embedding(vocab_size, D)
         self.output = self.embedding
         self.output_bias = nn.Parameter(torch.zeros(vocab_size))
-        self.encoder = nn.GRU(D, D // 2, L, batch_first=True, bidirectional=True, dropout=between)
-        self.decoder = nn.GRU(2 * D, D, L, batch_first=True, dropout=between)
-        self.bridge = nn.Linear(D, L * D)
-        self.readout = nn.Linear(3 * D, D)
-        self.attention = AdditiveAttention(D) if params.attention == "additive" else None
+        self.encoder = Recurrent(
+            cell,
+            D,
+            D // 2 if params.bidirectional else D,
+            num_layers=L,
+            bidirectional=params.bidirectional,
+            dropout=params.dropout,
+        )
+        self.decoder = Recurrent(cell, 2 * D, D, num_layers=L, bidirectional=False, dropout=params.dropout)
+        self.how = params.bridge
+        self.bridge = nn.Linear(D, cell.num_states * L * D) if params.bridge == "linear" else None
+        self.attention = _attention(params.attention, D)
+        self.feeds = isinstance(self.attention, MultiplicativeAttention)
+        self.readout = nn.Linear(2 * D if self.feeds else 3 * D, D)
         self.dropout = Dropout(params.dropout)
         nn.init.normal_(self.embedding.weight, std=D**-0.5)
 
-    def _encode(self, source_BS: Tensor, lengths_B: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Encoder states [B, S, D], their summary [B, D], the decoder's first state [B, L, D]."""
-        embedded = pack_padded_sequence(
-            self.dropout(self.embedding(source_BS)), lengths_B.cpu(), batch_first=True, enforce_sorted=False
-        )
-        packed, last = self.encoder(embedded)
-        memory_BSD, _ = pad_packed_sequence(packed, batch_first=True, total_length=source_BS.shape[1])
-        summary_BD = torch.cat([last[-2], last[-1]], dim=-1)
-        state_BLD = torch.tanh(self.bridge(summary_BD)).view(len(source_BS), self.decoder.num_layers, -1)
-        return memory_BSD, summary_BD, state_BLD
+    def _encode(self, source_BS: Tensor, lengths_B: Tensor) -> tuple[Tensor, Tensor, CellState]:
+        """Encoder states [B, S, D], their summary [B, D], the decoder's first state, tensors of [B, L, D]."""
+        memory_BSD, last = self.encoder(self.dropout(self.embedding(source_BS)), lengths_B)
+        summary_BD = last[0][:, -1]
+        if self.how == "last":
+            return memory_BSD, summary_BD, last
+        if self.bridge is None:
+            return memory_BSD, summary_BD, tuple(torch.zeros_like(part) for part in last)
+        first = torch.tanh(self.bridge(summary_BD)).chunk(len(last), dim=-1)
+        return memory_BSD, summary_BD, tuple(part.view(last[0].shape) for part in first)
 
     def hidden(self, source_BS: Tensor, lengths_B: Tensor, inputs_BT: Tensor) -> Tensor:
         """See `Seq2SeqModel.hidden`."""
-        memory_BSD, summary_BD, state_BLD = self._encode(source_BS, lengths_B)
+        memory_BSD, summary_BD, state = self._encode(source_BS, lengths_B)
         embedded_BTD = self.dropout(self.embedding(inputs_BT))
         if self.attention is None:
             context_BTD = summary_BD[:, None].expand_as(embedded_BTD)
-            states_BTD, _ = self.decoder(
-                torch.cat([embedded_BTD, context_BTD], dim=-1), state_BLD.transpose(0, 1).contiguous()
-            )
-        else:
-            states_BTD, context_BTD = self._attend_through(embedded_BTD, memory_BSD, lengths_B, state_BLD)
-        return self._read(states_BTD, context_BTD, embedded_BTD)
-
-    def _attend_through(
-        self, embedded_BTD: Tensor, memory_BSD: Tensor, lengths_B: Tensor, state_BLD: Tensor
-    ) -> tuple[Tensor, Tensor]:
-        """States and contexts [B, T, D]: each context needs the state before it, so step by step."""
-        assert self.attention is not None
-        mask_BS = _mask(lengths_B, memory_BSD.shape[1])
-        key_BSD = self.attention.keys(memory_BSD)
-        state_LBD = state_BLD.transpose(0, 1).contiguous()
-        states, contexts = [], []
-        for t in range(embedded_BTD.shape[1]):
-            context_BD = self.attention(state_LBD[-1], key_BSD, memory_BSD, mask_BS)
-            state_BD, state_LBD = self.decoder(torch.cat([embedded_BTD[:, t], context_BD], dim=-1)[:, None], state_LBD)
-            states.append(state_BD)
-            contexts.append(context_BD)
-        return torch.cat(states, dim=1), torch.stack(contexts, dim=1)
-
-    def _read(self, state: Tensor, context: Tensor, embedded: Tensor) -> Tensor:
-        return self.dropout(torch.tanh(self.readout(torch.cat([state, context, embedded], dim=-1))))
+            states_BTD, _ = self.decoder(torch.cat([embedded_BTD, context_BTD], dim=-1), None, state)
+            return self._read(states_BTD, context_BTD, embedded_BTD)
+        seen = self._seen(memory_BSD, lengths_B)
+        made, fed_BD = [], torch.zeros_like(summary_BD)
+        for projected_BG in self._project(embedded_BTD).unbind(dim=1):
+            made_BX, fed_BD, state = self._step(projected_BG, fed_BD, seen, state)
+            made.append(made_BX)
+        made_BTX = torch.stack(made, dim=1)
+        return made_BTX if self.feeds else self._read(made_BTX, embedded_BTD)
 
     def start(self, source_BS: Tensor, lengths_B: Tensor) -> State:
         """See `Seq2SeqModel.start`."""
-        memory_BSD, summary_BD, state_BLD = self._encode(source_BS, lengths_B)
+        memory_BSD, summary_BD, first = self._encode(source_BS, lengths_B)
+        state = {f"state.{number}": part for number, part in enumerate(first)}
         if self.attention is None:
-            return {"state": state_BLD, "context": summary_BD}
-        mask_BS = _mask(lengths_B, source_BS.shape[1])
-        return {"state": state_BLD, "memory": memory_BSD, "key": self.attention.keys(memory_BSD), "mask": mask_BS}
+            return {**state, "context": summary_BD}
+        fed = {"fed": torch.zeros_like(summary_BD)} if self.feeds else {}
+        return {**state, **fed, **self._seen(memory_BSD, lengths_B)._asdict()}
 
     def step_hidden(self, tokens_N: Tensor, state: State) -> tuple[Tensor, State]:
         """See `Seq2SeqModel.step_hidden`."""
         embedded_ND = self.embedding(tokens_N)
-        state_LND = state["state"].transpose(0, 1).contiguous()
+        projected_NG = self._project(embedded_ND)
+        before = tuple(state[f"state.{number}"] for number in range(self.decoder.num_states))
         if self.attention is None:
             beam = len(tokens_N) // len(state["context"])
             context_ND = state["context"].repeat_interleave(beam, dim=0)
+            top_ND, after = self.decoder.step(projected_NG + self._project_context(context_ND), before)
+            hidden_ND, fed = self._read(top_ND, context_ND, embedded_ND), {}
         else:
-            context_ND = self.attention(state_LND[-1], state["key"], state["memory"], state["mask"])
-        state_ND, state_LND = self.decoder(torch.cat([embedded_ND, context_ND], dim=-1)[:, None], state_LND)
-        hidden_ND = self._read(state_ND[:, 0], context_ND, embedded_ND)
-        return hidden_ND, {**state, "state": state_LND.transpose(0, 1)}
+            seen = _Seen(state["memory"], state["key"], state["mask"])
+            fed_ND = state.get("fed", embedded_ND)
+            hidden_ND, fed_ND, after = self._step(projected_NG, fed_ND, seen, before)
+            fed = {"fed": fed_ND} if self.feeds else {}
+            hidden_ND = hidden_ND if self.feeds else self._read(hidden_ND, embedded_ND)
+        return hidden_ND, {**state, **fed, **{f"state.{number}": part for number, part in enumerate(after)}}
+
+    def _step(
+        self, projected_NG: Tensor, fed_ND: Tensor, seen: _Seen, state: CellState
+    ) -> tuple[Tensor, Tensor, CellState]:
+        """One position with attention.
+
+        Args:
+            projected_NG: the embedding's part of the first layer's gates.
+            fed_ND: the attentional vector before, where it is fed.
+            seen: see `_Seen`.
+            state: of the decoder.
+
+        Returns:
+            With input feeding twice the attentional vector [N, D]; else decoder output and context [N, 2·D], and
+            ``fed_ND`` as it was. Then the next state.
+        """
+        assert self.attention is not None
+        if self.feeds:
+            top_ND, state = self.decoder.step(projected_NG + self._project_context(fed_ND), state)
+            context_ND = self.attention(top_ND, seen.key, seen.memory, seen.mask)
+            vector_ND = self._read(top_ND, context_ND)
+            return vector_ND, vector_ND, state
+        context_ND = self.attention(state[0][:, -1], seen.key, seen.memory, seen.mask)
+        top_ND, state = self.decoder.step(projected_NG + self._project_context(context_ND), state)
+        return torch.cat([top_ND, context_ND], dim=-1), fed_ND, state
+
+    def _project(self, embedded: Tensor) -> Tensor:
+        """The embeddings' part of the first layer's gates: no step changes it, so one product makes all."""
+        cell = self._first_cell()
+        return F.linear(embedded, cell.input.weight[:, : embedded.shape[-1]], cell.input.bias)
+
+    def _project_context(self, context_ND: Tensor) -> Tensor:
+        return F.linear(context_ND, self._first_cell().input.weight[:, -context_ND.shape[-1] :])
+
+    def _first_cell(self) -> Cell:
+        cell = self.decoder.layers[0][0]  # type: ignore[index]
+        assert isinstance(cell, Cell)
+        return cell
+
+    def _read(self, *parts: Tensor) -> Tensor:
+        return self.dropout(torch.tanh(self.readout(torch.cat(parts, dim=-1))))
+
+    def _seen(self, memory_BSD: Tensor, lengths_B: Tensor) -> _Seen:
+        assert self.attention is not None
+        mask_BS = torch.arange(memory_BSD.shape[1], device=lengths_B.device) < lengths_B[:, None]
+        return _Seen(memory_BSD, self.attention.keys(memory_BSD), mask_BS)
 
     def belongs(self) -> Mapping[str, Belongs]:
         """See `Seq2SeqModel.belongs`."""
-        sentence = Belongs.SENTENCE
-        return {"state": Belongs.BEAM, "context": sentence, "memory": sentence, "key": sentence, "mask": sentence}
+        of_beam = dict.fromkeys(("state", "fed"), Belongs.BEAM)
+        return of_beam | dict.fromkeys(("context", "memory", "key", "mask"), Belongs.SENTENCE)
 
 
-def _mask(lengths_B: Tensor, length: int) -> Tensor:
-    """True on real tokens: [B, length]."""
-    return torch.arange(length, device=lengths_B.device) < lengths_B[:, None]
+def _cell(params: PlainCell | Gru) -> type[Cell]:
+    if isinstance(params, Gru):
+        return GruCell if params.reset_after else TextbookGruCell
+    return {"rnn": RnnCell, "lstm": LstmCell}[params.name]
+
+
+def _attention(name: str, width: int) -> Attention | None:
+    if name == "none":
+        return None
+    if name == "additive":
+        return AdditiveAttention(width, width)
+    return MultiplicativeAttention(width, width, general=name == "general")

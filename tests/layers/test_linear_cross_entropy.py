@@ -1,11 +1,10 @@
-"""The chunked output layer against F.cross_entropy; additive attention against its equations written out."""
+"""The chunked output layer against F.cross_entropy."""
 
 import pytest
 import torch
 from torch.nn import functional as F
 
 from pipelines.layers.linear_cross_entropy import linear_cross_entropy
-from pipelines.layers.recurrent.attention import AdditiveAttention
 
 
 @pytest.mark.parametrize("num_tokens", [1, 511, 512, 513, 1500])
@@ -33,20 +32,3 @@ def test_linear_cross_entropy_no_tokens_is_zero():
         torch.empty(0, 8), torch.randn(30, 8), torch.randn(30), torch.empty(0, dtype=torch.long)
     )
     assert (loss.item(), likelihood.item(), correct.item()) == (0.0, 0.0, 0)
-
-
-def test_additive_attention_equals_its_equations():
-    torch.manual_seed(0)
-    attention, B, W, S, D = AdditiveAttention(6), 2, 3, 4, 6
-    memory, state = torch.randn(B, S, D), torch.randn(B * W, D)
-    mask = torch.tensor([[True] * 4, [True, True, False, False]])
-    context = attention(state, attention.keys(memory), memory, mask)
-    for n in range(B * W):
-        b = n // W
-        energies = [
-            attention.energy(torch.tanh(attention.query(state[n]) + attention.key(memory[b, s]))).item()
-            for s in range(int(mask[b].sum()))
-        ]
-        weights = torch.tensor(energies).softmax(0)
-        expected = sum(weight * memory[b, s] for s, weight in enumerate(weights))
-        torch.testing.assert_close(context[n], expected, atol=1e-6, rtol=0)
