@@ -1,6 +1,6 @@
 """Optimizers by name, with weight decay where it belongs."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import torch
@@ -11,15 +11,25 @@ from pipelines.optim import params as schemas
 from pipelines.optim.lamb import Lamb
 
 
-def build_optimizer(module: nn.Module, params: schemas.Optimizer, learning_rate: float) -> Optimizer:
+def build_optimizer(
+    module: nn.Module, params: schemas.Optimizer, learning_rate: float, factors: Mapping[str, float] | None = None
+) -> Optimizer:
     """The optimizer of a section over a module's trainable parameters.
 
     Biases and norms, the parameters of one dimension, are not decayed (Devlin et al. 2019).
+
+    Args:
+        module: what is trained.
+        params: name and settings.
+        learning_rate: of every parameter not in ``factors``.
+        factors: parameter name → factor of its learning rate.
     """
     trained = [parameter for parameter in module.parameters() if parameter.requires_grad]
+    named = dict(module.named_parameters())
+    rates = {id(named[name]): learning_rate * factor for name, factor in (factors or {}).items()}
     if isinstance(params, schemas.Muon):
-        return _muon(module, trained, params, learning_rate)
-    groups = _decay_groups(trained, params.weight_decay)
+        return _muon(module, trained, params, learning_rate, rates)
+    groups = _groups(trained, params.weight_decay, learning_rate, rates)
     match params:
         case schemas.Sgd():
             return torch.optim.SGD(groups, lr=learning_rate)
@@ -50,16 +60,26 @@ def _adamw(groups: Any, params: schemas.AdamW | schemas.Muon, learning_rate: flo
     return torch.optim.AdamW(groups, lr=learning_rate, betas=betas, eps=params.epsilon, fused=True)
 
 
-def _decay_groups(parameters: Iterable[Tensor], weight_decay: float) -> list[dict[str, Any]]:
-    parameters = list(parameters)
-    groups = [
-        {"params": [parameter for parameter in parameters if parameter.dim() > 1], "weight_decay": weight_decay},
-        {"params": [parameter for parameter in parameters if parameter.dim() <= 1], "weight_decay": 0.0},
-    ]
-    return [group for group in groups if group["params"]]
+def _groups(
+    parameters: Iterable[Tensor], weight_decay: float, learning_rate: float, rates: Mapping[int, float]
+) -> list[dict[str, Any]]:
+    """Parameters of one decay and one learning rate together; ``rates`` by id are exceptions."""
+    groups: dict[tuple[float, float], list[Tensor]] = {}
+    for decayed in (True, False):
+        for parameter in parameters:
+            if (parameter.dim() > 1) == decayed:
+                key = (weight_decay if decayed else 0.0, rates.get(id(parameter), learning_rate))
+                groups.setdefault(key, []).append(parameter)
+    return [{"params": found, "weight_decay": decay, "lr": rate} for (decay, rate), found in groups.items()]
 
 
-def _muon(module: nn.Module, trained: Iterable[Tensor], params: schemas.Muon, learning_rate: float) -> Optimizer:
+def _muon(
+    module: nn.Module,
+    trained: Iterable[Tensor],
+    params: schemas.Muon,
+    learning_rate: float,
+    rates: Mapping[int, float],
+) -> Optimizer:
     """Embeddings look rows up and the output layer shares them, so neither is a matrix in Muon's sense."""
     looked_up = {id(part.weight) for part in module.modules() if isinstance(part, nn.Embedding)}
     hidden = {
@@ -70,13 +90,13 @@ def _muon(module: nn.Module, trained: Iterable[Tensor], params: schemas.Muon, le
     matrices = [parameter for parameter in trained if id(parameter) in hidden]
     rest = [parameter for parameter in trained if id(parameter) not in hidden]
     muon = torch.optim.Muon(
-        matrices,
+        _groups(matrices, params.weight_decay, learning_rate, rates),
         lr=learning_rate,
         momentum=params.momentum,
         weight_decay=params.weight_decay,
         adjust_lr_fn="match_rms_adamw",
     )
-    return Both(muon, _adamw(_decay_groups(rest, params.weight_decay), params, learning_rate))
+    return Both(muon, _adamw(_groups(rest, params.weight_decay, learning_rate, rates), params, learning_rate))
 
 
 class Both(Optimizer):

@@ -7,11 +7,11 @@ from pipelines.sections import Document, Seed, validate
 from pipelines.seq2seq.params import ArchitectureParams, CommonParams
 from pipelines.stage import Metrics, Stage, StageRun, item_argument, run_stage
 
-SHARDS, BERT = Path("data/shards"), Path("data/bert")
+SHARDS, TOKENIZER = Path("data/shards"), Path("data/tokenizer")
 
 
 def declare(document: Document, architecture: str) -> Stage:
-    """Reads the pair shards, and BERT where the block starts from it."""
+    """Reads the pair shards, the tokenizer, and BERT where the block starts from it."""
     from pipelines.seq2seq.models import family_module, schema_of
 
     block = f"seq2seq.architectures.{architecture}"
@@ -21,7 +21,7 @@ def declare(document: Document, architecture: str) -> Stage:
         "seq2seq",
         "pipelines.seq2seq.finetune",
         {"seed": Seed, "seq2seq.common": CommonParams, block: schema_of(family)},
-        tuple(dict.fromkeys((SHARDS, Path(params.starts_from)))),
+        tuple(dict.fromkeys((SHARDS, TOKENIZER, Path(params.starts_from)))),
         item=architecture,
         modules=(family_module(family),),
     )
@@ -31,7 +31,7 @@ def finetune(run: StageRun) -> Metrics:
     """Train one architecture and measure it on the validation pairs.
 
     Raises:
-        CheckpointError: it should start from a BERT of other sizes.
+        CheckpointError: it should start from a BERT of other sizes or of another vocabulary.
         DataError: too few pairs for a batch.
         Preempted: told to stop; resumable.
     """
@@ -39,7 +39,7 @@ def finetune(run: StageRun) -> Metrics:
 
     from pipelines.seq2seq.data import PairBatches, validation_batches
     from pipelines.seq2seq.models import build_model
-    from pipelines.seq2seq.module import Seq2SeqFinetuning
+    from pipelines.seq2seq.module import PretrainedStart, Seq2SeqFinetuning
     from pipelines.seq2seq.saving import save
     from pipelines.seq2seq.starting import start_from_bert
     from pipelines.shards.format import PairShard, read_index
@@ -52,7 +52,8 @@ def finetune(run: StageRun) -> Metrics:
 
     lightning.seed_everything(run.seed, verbose=False)
     model = build_model(params, vocab_size)
-    pretrained = start_from_bert(model, BERT) if params.starts_from == "data/bert" else 0
+    bert = Path(params.starts_from)
+    pretrained = start_from_bert(model, bert, TOKENIZER) if bert != SHARDS else 0
     shard = PairShard.open(SHARDS, "train")
     batches = PairBatches(
         shard, common.batch_size, seed=run.seed, digest=run.origin["data"], rank=rank, world_size=world_size
@@ -64,6 +65,7 @@ def finetune(run: StageRun) -> Metrics:
         updates=common.updates,
         validation_batches=validation_batches(PairShard.open(SHARDS, "valid"), common.batch_size),
         micro_batch_size=run.hardware.micro_batch_size,
+        start=PretrainedStart.of(params, model) if pretrained else None,
     )
     measured = train(module, batches, run)
     if rank > 0:

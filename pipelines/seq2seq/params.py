@@ -1,6 +1,6 @@
 """The ``seq2seq`` section: what all architectures share. Each family's own knobs stand in its file."""
 
-from typing import Any, Literal
+from typing import Any
 
 from pydantic import Field
 
@@ -22,12 +22,13 @@ class ArchitectureParams(Section):
     Attributes:
         family: file of ``pipelines/seq2seq/models``.
         layers: package of ``pipelines/layers`` the family is built of (a dependency in dvc.yaml).
-        starts_from: ``data/bert`` for a pretrained start, ``data/shards`` for random weights.
+        starts_from: ``data/shards`` for random weights, or the folder of a BERT in the Hugging Face format with
+            this tokenizer's vocabulary, as ``data/bert``.
         learning_rate: peak.
     """
 
     family: Any
     layers: Any
-    starts_from: Literal["data/bert", "data/shards"]
+    starts_from: str = Field(pattern=r"^data/")
     dropout: float = Field(ge=0, lt=1)
     learning_rate: float = Field(gt=0)

@@ -8,19 +8,33 @@ from safetensors.torch import load_file
 
 from pipelines.errors import CheckpointError
 from pipelines.layers.hugging_face import hugging_face_name
+from pipelines.runfolder import digest
 from pipelines.seq2seq.models.protocol import Seq2SeqModel
+from pipelines.tokenizer.vocabulary import read_vocabulary
 
 
 @torch.no_grad()
-def start_from_bert(model: Seq2SeqModel, folder: Path) -> int:
+def start_from_bert(model: Seq2SeqModel, folder: Path, tokenizer: Path) -> int:
     """Copy every weight the model shares with a BERT in the Hugging Face format.
+
+    Args:
+        model: of the checkpoint's sizes.
+        folder: ``model.safetensors`` and ``vocab.txt``.
+        tokenizer: folder of the model's vocabulary, which must be the checkpoint's.
 
     Returns:
         How many parameters (numbers) were copied.
 
     Raises:
-        CheckpointError: the model shares none, or the checkpoint lacks a tensor or has another shape.
+        CheckpointError: the vocabularies differ, the model shares no weight, or the checkpoint lacks a tensor or has
+            another shape.
     """
+    ours, theirs = (digest([*read_vocabulary(path)])[:12] for path in (tokenizer, folder))
+    if ours != theirs:
+        raise CheckpointError(
+            f"{folder}/vocab.txt: its vocabulary ({theirs}) must be {tokenizer}'s ({ours}); run dvc repro bert, or "
+            "set tokenizer.vocabulary_from to this BERT"
+        )
     path = folder / "model.safetensors"
     try:
         weights = load_file(path)

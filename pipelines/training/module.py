@@ -3,7 +3,7 @@
 import contextlib
 import re
 from abc import abstractmethod
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -80,6 +80,11 @@ class TrainingModule(lightning.LightningModule):
 
     not_finite_since: Tensor
     objectives: tuple[str, ...]  # names of the sums that are minimised
+    rate_factors: Mapping[str, float] = {}
+
+    def frozen(self, update: int) -> Collection[str]:
+        """Parameters of the network that stand still in an update."""
+        return ()
 
     @abstractmethod
     def num_terms(self, batch: Any) -> Mapping[str, int]:
@@ -113,6 +118,9 @@ class TrainingModule(lightning.LightningModule):
         schedule: Any = self.lr_schedulers()
         totals = self._over_ranks(self.num_terms(batch))
         loss = self._accumulate(batch, totals)
+        if frozen := set(self.frozen(update)):
+            for name, parameter in self.network.named_parameters():
+                parameter.grad = None if name in frozen else parameter.grad
         norm = self._clip(log_layers=(update + 1) % self.params.log_every == 0)
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
@@ -180,7 +188,7 @@ class TrainingModule(lightning.LightningModule):
 
     def configure_optimizers(self) -> Any:
         """The optimizer and its schedule, stepped at every update."""
-        optimizer = build_optimizer(self.network, self.params.optimizer, self.learning_rate)
+        optimizer = build_optimizer(self.network, self.params.optimizer, self.learning_rate, self.rate_factors)
         scheduler = LambdaLR(optimizer, lambda update: factor(self.params.schedule, update, total=self.updates))
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
 

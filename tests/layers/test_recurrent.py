@@ -105,7 +105,11 @@ def _score(attention, state, memory):
 
 @pytest.mark.parametrize(
     "attention",
-    [AdditiveAttention(6, 6), MultiplicativeAttention(6, 6, general=True), MultiplicativeAttention(6, 6, general=False)],
+    [
+        AdditiveAttention(6, 6),
+        MultiplicativeAttention(6, 6, general=True),
+        MultiplicativeAttention(6, 6, general=False),
+    ],
     ids=["additive", "general", "dot"],
 )
 def test_attention_equals_its_equations(attention):
@@ -127,8 +131,8 @@ def test_attention_gradients_equal_finite_differences(general):
     kinds = [MultiplicativeAttention(3, 3, general=general), AdditiveAttention(3, 3)]
     mask = torch.tensor([[True, True, False], [True, True, True]])
     state, memory = (torch.randn(*shape, dtype=torch.double, requires_grad=True) for shape in ((4, 3), (2, 3, 3)))
-    for attention in kinds:
-        attention = attention.double()
+    for kind in kinds:
+        attention = kind.double()
         assert torch.autograd.gradcheck(lambda s, m, a=attention: a(s, a.keys(m), m, mask), (state, memory))
 
 

@@ -33,6 +33,10 @@ BLOCKS |= {
         **_TRANSFORMER,
         "family": "transformer",
         "layers": "transformer",
+        "norm": "pre",
+        "activation": "gelu",
+        "positions": "sinusoidal",
+        "tied": "all",
         "num_encoder_layers": 2,
         "num_decoder_layers": 1,
     },
@@ -40,16 +44,27 @@ BLOCKS |= {
         **_TRANSFORMER,
         "family": "bert2bert",
         "layers": "transformer",
+        "encoder": "random",
+        "decoder": "random",
+        "pretrained_parts": "all",
+        "shared": False,
+        "pretrained_rate": 1.0,
+        "frozen_updates": 0,
         "num_layers": 2,
         "initializer_range": 0.3,
     },
 }
+BLOCKS |= {
+    "transformer_post": {**BLOCKS["transformer"], "norm": "post", "activation": "relu", "tied": "output"},
+    "transformer_learned": {**BLOCKS["transformer"], "positions": "learned", "tied": "none"},
+    "rnd_share": {**BLOCKS["rnd2rnd"], "shared": True},
+}
 
 
-def build(name: str, vocab_size: int = 20, seed: int = 0, *, double: bool = True) -> Seq2SeqModel:
+def build(name: str, vocab_size: int = 20, seed: int = 0, *, double: bool = True, **changes: Any) -> Seq2SeqModel:
     """A model with random weights, in evaluation mode."""
     torch.manual_seed(seed)
-    block = {**BLOCKS[name], "starts_from": "data/shards", "dropout": 0.0, "learning_rate": 0.01}
+    block = {**BLOCKS[name], "starts_from": "data/shards", "dropout": 0.0, "learning_rate": 0.01, **changes}
     model = build_model(schema_of(block["family"])(**block), vocab_size).eval()
     for parameter in model.parameters():
         if parameter.dim() > 1:

@@ -2,11 +2,18 @@
 
 import pytest
 import torch
-from transformers import BertConfig, BertForPreTraining
+from transformers import BertConfig, BertForPreTraining, EncoderDecoderModel
 
 from pipelines.errors import CheckpointError
+from pipelines.layers.hugging_face import hugging_face_name
+from pipelines.seq2seq.module import PretrainedStart, Seq2SeqFinetuning
+from pipelines.seq2seq.params import CommonParams
 from pipelines.seq2seq.starting import start_from_bert
+from tests.optimization import OPTIMIZATION
 from tests.seq2seq.families import build
+
+SGD, CONSTANT = {"name": "sgd", "weight_decay": 0.0}, {"name": "constant", "warmup_updates": 0}
+BOTH = {"starts_from": "data/bert", "encoder": "pretrained", "decoder": "pretrained"}
 
 
 @pytest.fixture(scope="module")
@@ -26,14 +33,24 @@ def checkpoint(tmp_path_factory):
         torch.nn.init.normal_(parameter, std=0.2)
     folder = tmp_path_factory.mktemp("bert")
     bert.save_pretrained(folder)
+    _vocabulary(folder, 20)
     return folder, bert
+
+
+def _vocabulary(folder, size):
+    tokens = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *(f"w{number}" for number in range(5, size))]
+    (folder / "vocab.txt").write_text("".join(f"{token}\n" for token in tokens[:size]), encoding="utf-8")
+
+
+def _start(folder, vocab_size=20, **changes):
+    model = build("rnd2rnd", vocab_size, double=False, **{**BOTH, **changes})
+    return model, start_from_bert(model, folder, folder)
 
 
 def test_start_from_bert_copies_every_shared_tensor(checkpoint):
     folder, bert = checkpoint
-    model = build("rnd2rnd", double=False)
-    before = {name: parameter.clone() for name, parameter in model.named_parameters()}
-    copied = start_from_bert(model, folder)
+    before = {name: parameter.clone() for name, parameter in build("rnd2rnd", double=False).named_parameters()}
+    model, copied = _start(folder)
     theirs = dict(bert.named_parameters())
     for stack in ("encoder", "decoder"):
         query = dict(model.named_parameters())[f"{stack}.blocks.1.attention.query.weight"]
@@ -52,8 +69,7 @@ def test_start_from_bert_copies_every_shared_tensor(checkpoint):
 
 def test_start_from_bert_encoder_equals_transformers_encoder(checkpoint):
     folder, bert = checkpoint
-    model = build("rnd2rnd", double=False)
-    start_from_bert(model, folder)
+    model, _ = _start(folder)
     source, lengths = torch.randint(5, 20, (2, 9)), torch.tensor([9, 4])
     mask = torch.arange(9) < lengths[:, None]
     with torch.no_grad():
@@ -62,16 +78,109 @@ def test_start_from_bert_encoder_equals_transformers_encoder(checkpoint):
     torch.testing.assert_close(actual[mask], expected[mask], atol=1e-5, rtol=0)
 
 
+@pytest.mark.parametrize(
+    ("changes", "taken"),
+    [
+        ({"decoder": "random"}, lambda name: name.startswith("encoder.")),
+        ({"encoder": "random"}, lambda name: not name.startswith("encoder.")),
+        ({"pretrained_parts": "embeddings"}, lambda name: "embeddings" in name or name == "output_bias"),
+        ({"pretrained_parts": "layers"}, lambda name: "embeddings" not in name and name != "output_bias"),
+        ({"shared": True}, lambda name: True),
+    ],
+    ids=["bert2rnd", "rnd2bert", "embeddings", "layers", "bertshare"],
+)
+def test_start_from_bert_takes_over_what_is_asked_for(checkpoint, changes, taken):
+    folder, _ = checkpoint
+    model, copied = _start(folder, **changes)
+    before = dict(build("rnd2rnd", double=False, **{**BOTH, **changes}).named_parameters())
+    changed = {name for name, parameter in model.named_parameters() if not torch.equal(parameter, before[name])}
+    assert changed == {name for name in before if taken(name) and "cross_attention" not in name}
+    assert copied == sum(before[name].numel() for name in changed)
+
+
+def test_bertshare_has_one_set_of_weights_and_new_cross_attention(checkpoint):
+    model, _ = _start(checkpoint[0], shared=True)
+    assert model.decoder.blocks[1].feed_forward.inner.weight is model.encoder.blocks[1].feed_forward.inner.weight
+    assert model.decoder.embeddings.token.weight is model.encoder.embeddings.token.weight
+    apart = {name for name, _ in model.named_parameters() if name.startswith("decoder.")}
+    assert apart
+    assert all("cross_attention" in name for name in apart)
+
+
+@pytest.mark.parametrize("shared", [False, True])
+def test_bert2bert_equals_encoder_decoder_model(checkpoint, shared):
+    """`transformers.EncoderDecoderModel` with our weights, cross-attention included, gives our logits."""
+    folder, _ = checkpoint
+    model, _ = _start(folder, shared=shared)
+    theirs = EncoderDecoderModel.from_encoder_decoder_pretrained(folder, folder).eval()
+    theirs.decoder.tie_weights()
+    own = {**dict(model.named_parameters(remove_duplicate=False)), "decoder.mlm_bias": model.output_bias}
+    own |= {f"decoder.mlm_transform.{name}": p for name, p in model.mlm_transform.named_parameters()}
+    with torch.no_grad():
+        for name, parameter in own.items():
+            side, _, inner = name.partition(".")
+            if side not in ("encoder", "decoder"):
+                continue
+            its = hugging_face_name(inner.replace("cross_attention", "attention"))
+            if "cross_attention" in inner:
+                its = its.replace("attention", "crossattention", 1)
+            prefix = "encoder." + its.removeprefix("bert.") if side == "encoder" else f"decoder.{its}"
+            theirs.get_parameter(prefix).copy_(parameter)
+    source, lengths = torch.randint(5, 20, (2, 9)), torch.tensor([9, 4])
+    inputs = torch.randint(5, 20, (2, 6))
+    mask = (torch.arange(9) < lengths[:, None]).long()
+    expected = theirs(input_ids=source, attention_mask=mask, decoder_input_ids=inputs).logits
+    torch.testing.assert_close(model.logits(model.hidden(source, lengths, inputs)), expected, atol=2e-5, rtol=0)
+
+
+def test_frozen_updates_leave_pretrained_weights_alone_then_move_them_at_their_own_rate(checkpoint):
+    model, _ = _start(checkpoint[0], decoder="random")
+    start = PretrainedStart(frozenset(model.bert_names()), 0.5, 2)
+    params = CommonParams(
+        **{**OPTIMIZATION, "optimizer": SGD, "schedule": CONSTANT}, updates=4, batch_size=2, label_smoothing=0.0
+    )
+    module = Seq2SeqFinetuning(model, params, learning_rate=0.1, updates=4, validation_batches=[], start=start)
+    assert module.frozen(1) == start.names
+    assert not module.frozen(2)
+    rates = {
+        id(p): group["lr"] for group in module.configure_optimizers()["optimizer"].param_groups for p in group["params"]
+    }
+    for name, parameter in model.named_parameters():
+        assert rates[id(parameter)] == pytest.approx(0.05 if name in start.names else 0.1)
+
+
+def test_start_from_bert_other_vocabulary_is_refused_with_both_hashes(checkpoint, tmp_path):
+    _vocabulary(tmp_path, 19)
+    model = build("rnd2rnd", double=False, **BOTH)
+    with pytest.raises(CheckpointError, match=r"its vocabulary \([0-9a-f]{12}\) must be .*'s \([0-9a-f]{12}\)"):
+        start_from_bert(model, checkpoint[0], tmp_path)
+
+
 def test_start_from_bert_other_sizes_are_refused_with_both_shapes(checkpoint):
     with pytest.raises(CheckpointError, match=r"\(20,\)\) must have the shape \(30,\)"):
-        start_from_bert(build("rnd2rnd", vocab_size=30, double=False), checkpoint[0])
+        _start(checkpoint[0], vocab_size=30)
 
 
 def test_start_from_bert_family_without_a_bert_is_refused(checkpoint):
     with pytest.raises(CheckpointError, match="cannot start from a BERT"):
-        start_from_bert(build("gru", double=False), checkpoint[0])
+        start_from_bert(build("gru", double=False), checkpoint[0], checkpoint[0])
 
 
 def test_start_from_bert_missing_checkpoint_is_refused(tmp_path):
+    _vocabulary(tmp_path, 20)
     with pytest.raises(CheckpointError, match="run dvc repro bert"):
-        start_from_bert(build("rnd2rnd", double=False), tmp_path)
+        _start(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"starts_from": "data/shards", "encoder": "pretrained"}, "must name a BERT"),
+        ({"starts_from": "data/bert"}, "must name a BERT"),
+        ({**BOTH, "decoder": "random", "shared": True}, "must agree where shared"),
+        ({"num_heads": 3}, r"num_heads \(3\) must divide width \(16\)"),
+    ],
+)
+def test_block_that_contradicts_itself_is_refused(changes, message):
+    with pytest.raises(ValueError, match=message):
+        build("rnd2rnd", **changes)

@@ -29,7 +29,7 @@ class Attention(nn.Module, ABC):
             memory_BSM: encoder states h.
             mask_BS: True on real source tokens.
         """
-        scores_BWS = self.scores(state_ND.unflatten(0, (len(memory_BSM), -1)), key_BSD)
+        scores_BWS = self.scores(state_ND.view(len(memory_BSM), -1, state_ND.shape[-1]), key_BSD)
         weight_BWS = scores_BWS.masked_fill(~mask_BS[:, None], float("-inf")).softmax(dim=-1)
         return (weight_BWS @ memory_BSM).flatten(0, 1)
 

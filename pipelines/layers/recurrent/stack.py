@@ -39,7 +39,9 @@ class Recurrent(nn.Module):
         )
         self.dropout = Dropout(dropout)
 
-    def forward(self, x_BTX: Tensor, lengths_B: Tensor | None = None, state: State | None = None) -> tuple[Tensor, State]:
+    def forward(
+        self, x_BTX: Tensor, lengths_B: Tensor | None = None, state: State | None = None
+    ) -> tuple[Tensor, State]:
         """Outputs [B, T, K·D] and the last state, tensors of [B, L, K·D].
 
         Args:
@@ -74,7 +76,7 @@ class Recurrent(nn.Module):
             projected_BG: W x + b of the first layer, see `Cell`.
             state: tensors of [B, L, D].
         """
-        afters = []
+        afters: list[State] = []
         for number, (cell,) in enumerate(self._layers()):
             if number:
                 projected_BG = cell.input(self.dropout(afters[-1][0]))
@@ -82,14 +84,14 @@ class Recurrent(nn.Module):
         return afters[-1][0], tuple(torch.stack(part, dim=1) for part in zip(*afters, strict=True))
 
     def _layers(self) -> list[list[Cell]]:
-        return [list(layer) for layer in self.layers]  # type: ignore[arg-type, call-overload]
+        return [list(layer) for layer in self.layers]  # type: ignore[call-overload]
 
     def _before(self, cell: Cell, x_BTX: Tensor, state: list[Tensor] | None) -> list[Tensor]:
         """The state before the first step, one tensor [K, B, D] each."""
         K, D = self.num_directions, cell.hidden.in_features
         if state is None:
             return [x_BTX.new_zeros(K, len(x_BTX), D)] * self.num_states
-        return [part.unflatten(1, (K, D)).transpose(0, 1).contiguous() for part in state]
+        return [part.view(-1, K, D).transpose(0, 1).contiguous() for part in state]
 
 
 def _fused(layer: Sequence[Cell], x_BTX: Tensor, before: list[Tensor]) -> tuple[Tensor, State]:
@@ -103,6 +105,8 @@ def _fused(layer: Sequence[Cell], x_BTX: Tensor, before: list[Tensor]) -> tuple[
 def _fused_packed(layer: Sequence[Cell], packed: PackedSequence, before: list[Tensor]) -> tuple[PackedSequence, State]:
     """The same on rows of different lengths."""
     cell, weights = layer[0], [weight for cell in layer for weight in cell.weights()]
+    assert packed.sorted_indices is not None
+    assert packed.unsorted_indices is not None
     start = [part.index_select(1, packed.sorted_indices) for part in before]
     data, *last = cell.fused(
         packed.data, packed.batch_sizes, start if len(start) > 1 else start[0], weights, True, 1, 0.0, False,

@@ -1,6 +1,5 @@
-"""Family ``transformer``: Vaswani et al. 2017 with pre-norm blocks (Xiong et al. 2020).
+"""Family ``transformer``: Vaswani et al. 2017, with post-norm blocks or pre-norm ones (Xiong et al. 2020).
 
-Sinusoidal positions, GELU, one embedding for source, target and output: the vocabulary is shared.
 Shapes: B sentences, N hypotheses, S source length, T target length, D width, V vocabulary.
 """
 
@@ -20,41 +19,51 @@ from pipelines.seq2seq.params import ArchitectureParams
 
 
 class Params(ArchitectureParams, TransformerShape):
-    """Knobs of the family."""
+    """Knobs of the family.
+
+    Attributes:
+        norm: see `BlockShape`.
+        positions: sines and cosines (Vaswani et al. 2017, section 3.5) or learned ones.
+        tied: one table of embeddings for source, target and output (``all``), for target and output (``output``;
+            Press & Wolf 2017), or three.
+    """
 
     family: Literal["transformer"]
     layers: Literal["transformer"]
     starts_from: Literal["data/shards"]
+    norm: Literal["pre", "post"]
+    activation: Literal["gelu", "relu"]
+    positions: Literal["sinusoidal", "learned"]
+    tied: Literal["all", "output", "none"]
     num_encoder_layers: int = Field(ge=1)
     num_decoder_layers: int = Field(ge=1)
 
 
 class Model(Seq2SeqModel):
-    """Encoder, decoder, three-way tied embeddings."""
+    """Encoder, decoder, output layer."""
 
     def __init__(self, params: Params, vocab_size: int) -> None:
         super().__init__()
         shape = BlockShape(
-            params.width, params.num_heads, params.feed_forward_width, params.dropout, norm="pre", activation="gelu"
-        )
-        embeddings = Embeddings(
-            vocab_size,
             params.width,
-            max_positions=params.max_positions,
-            positions="sinusoidal",
-            num_types=0,
-            normalised=False,
-            dropout=params.dropout,
+            params.num_heads,
+            params.feed_forward_width,
+            params.dropout,
+            norm=params.norm,
+            activation=params.activation,
         )
-        self.encoder = Encoder(embeddings, shape, params.num_encoder_layers)
-        self.decoder = Decoder(embeddings, shape, params.num_decoder_layers)
-        self.output = embeddings.token
+        of_source = _embeddings(params, vocab_size)
+        of_target = of_source if params.tied == "all" else _embeddings(params, vocab_size)
+        self.encoder = Encoder(of_source, shape, params.num_encoder_layers)
+        self.decoder = Decoder(of_target, shape, params.num_decoder_layers)
+        self.output = nn.Embedding(vocab_size, params.width) if params.tied == "none" else of_target.token
         self.output_bias = nn.Parameter(torch.zeros(vocab_size))
         for part in self.modules():
             if isinstance(part, nn.Linear):
                 nn.init.xavier_uniform_(part.weight)
                 nn.init.zeros_(part.bias)
-        nn.init.normal_(embeddings.token.weight, std=params.width**-0.5)
+            if isinstance(part, nn.Embedding):
+                nn.init.normal_(part.weight, std=params.width**-0.5)
 
     def hidden(self, source_BS: Tensor, lengths_B: Tensor, inputs_BT: Tensor) -> Tensor:
         """See `Seq2SeqModel.hidden`."""
@@ -72,3 +81,15 @@ class Model(Seq2SeqModel):
         """See `Seq2SeqModel.belongs`."""
         memory = dict.fromkeys(("memory_key", "memory_value", "mask"), Belongs.SENTENCE)
         return {"key": Belongs.BEAM, "value": Belongs.BEAM, **memory}
+
+
+def _embeddings(params: Params, vocab_size: int) -> Embeddings:
+    return Embeddings(
+        vocab_size,
+        params.width,
+        max_positions=params.max_positions,
+        positions=params.positions,
+        num_types=0,
+        normalised=False,
+        dropout=params.dropout,
+    )
