@@ -71,6 +71,8 @@ def section(size: str, precision: str, **changes: Any) -> BertParams:
                 "gradient_clip": 1.0,
                 "precision": precision,
                 "select": "last",
+                "average": 1,
+                "patience": "none",
                 "validate_every": 10**6,
                 "log_every": 10**6,
             },

@@ -10,6 +10,7 @@ import io
 import os
 import sys
 from collections.abc import Iterator, Mapping
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -85,6 +86,13 @@ def _spanning_problems(document: Document, values: dict[str, Any], blocks: Mappi
         key = f"seq2seq.architectures.{name}"
         if hasattr(block, "max_positions"):
             yield from _position_problems(document, f"{key}.max_positions", values)
+        made = ("data/shards", "data/bert")
+        if block.starts_from not in made and not (document.path.parent / block.starts_from).is_dir():
+            near = get_close_matches(block.starts_from, made, n=1)
+            rule = "be data/shards, data/bert or the folder of a Hugging Face BERT"
+            yield _problem(
+                document, f"{key}.starts_from", rule, f"did you mean {near[0]!r}?" if near else "put it there"
+            )
         if block.starts_from == "data/bert":
             for size in ("num_layers", "width", "num_heads", "feed_forward_width", "max_positions"):
                 wanted = getattr(values["bert"].model, size)

@@ -15,6 +15,9 @@ OPTIMIZATION: dict[str, Any] = {
     "gradient_clip": 1.0,
     "precision": "32-true",
     "select": "last",
+    "average": 1,
+    "patience": "none",
     "validate_every": 1,
     "log_every": 1,
 }
+PAIRS: dict[str, Any] = {"batch_unit": "pairs", "bleu_pairs": 0, "bleu_max_length": 10, "select_by": "loss"}

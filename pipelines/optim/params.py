@@ -2,7 +2,7 @@
 
 from typing import Annotated, Literal
 
-from pydantic import Field, PositiveFloat
+from pydantic import Field, PositiveFloat, model_validator
 
 from pipelines.sections import Section
 
@@ -130,12 +130,26 @@ Schedule = Annotated[PlainSchedule | Descent | OneCycle | WarmupStableDecay, Fie
 
 
 class OptimizationParams(Section):
-    """How weights are updated, apart from the learning rate and the number of updates."""
+    """How weights are updated, apart from the learning rate and the number of updates.
+
+    Attributes:
+        select: weights after the last update, or of the best validation.
+        average: as many validations, the last or the best, give the mean of their weights.
+        patience: training ends after as many validations without a better one.
+    """
 
     optimizer: Optimizer
     schedule: Schedule
     gradient_clip: PositiveFloat | Literal["none"]
     precision: Literal["32-true", "bf16-mixed"]
     select: Literal["last", "best"]
+    average: int = Field(ge=1)
+    patience: Annotated[int, Field(ge=1)] | Literal["none"]
     validate_every: int = Field(ge=1)
     log_every: int = Field(ge=1)
+
+    @model_validator(mode="after")
+    def _patience_has_a_measure(self) -> "OptimizationParams":
+        if self.patience != "none" and self.select == "last":
+            raise ValueError(f"patience ({self.patience}) must be none where select is last; set select: best")
+        return self

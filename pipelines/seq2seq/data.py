@@ -54,20 +54,28 @@ class PairBatch(NamedTuple):
 
 
 class PairBatches:
-    """Training batches of all ranks.
+    """Training batches of all ranks: ``batch_size`` pairs, or tokens of the longer side, padding included.
 
     Raises:
-        DataError: there are fewer pairs than rows in a batch.
+        DataError: there are fewer pairs than a batch takes, or one is longer than the budget.
     """
 
     def __init__(
-        self, shard: PairShard, batch_size: int, *, seed: int, digest: str = "", rank: int = 0, world_size: int = 1
+        self,
+        shard: PairShard,
+        batch_size: int,
+        *,
+        seed: int,
+        in_tokens: bool = False,
+        digest: str = "",
+        rank: int = 0,
+        world_size: int = 1,
     ) -> None:
         self._shard, self._rank, self._world_size = shard, rank, world_size
-        longest = np.maximum(shard.source.lengths, shard.target.lengths)
+        longest = rounded(np.maximum(shard.source.lengths + 2, shard.target.lengths + 1))
         where = ("seq2seq, training pairs", "seq2seq.common.batch_size")
-        self._order = Bucketed(longest, batch_size, seed=seed, stream="pair order", where=where)
-        self.fingerprint = f"{digest} {seed} {batch_size}"
+        self._order = Bucketed(longest, batch_size, seed=seed, stream="pair order", where=where, in_tokens=in_tokens)
+        self.fingerprint = f"{digest} {seed} {batch_size} {in_tokens}"
 
     def after(self, position: Position) -> Position:
         """The next update."""
@@ -78,7 +86,7 @@ class PairBatches:
         return collate(self._shard, self._order.rows(position)[self._rank :: self._world_size], position)
 
 
-def validation_batches(shard: PairShard, batch_size: int) -> list[PairBatch]:
+def validation_batches(shard: PairShard, batch_size: int = 64) -> list[PairBatch]:
     """All pairs of a split, sorted by length."""
     order = np.argsort(shard.target.lengths, kind="stable")
     start = Position(0, 0, 0)

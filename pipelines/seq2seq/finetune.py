@@ -37,12 +37,14 @@ def finetune(run: StageRun) -> Metrics:
     """
     import lightning.pytorch as lightning
 
+    from pipelines.seq2seq.bleu import ValidationBleu
     from pipelines.seq2seq.data import PairBatches, validation_batches
     from pipelines.seq2seq.models import build_model
     from pipelines.seq2seq.module import PretrainedStart, Seq2SeqFinetuning
     from pipelines.seq2seq.saving import save
     from pipelines.seq2seq.starting import start_from_bert
     from pipelines.shards.format import PairShard, read_index
+    from pipelines.tokenizer.tokenizer import WordPieceTokenizer
     from pipelines.training.trainer import rank_and_world_size, train
 
     common = run.section("seq2seq.common", CommonParams)
@@ -56,15 +58,26 @@ def finetune(run: StageRun) -> Metrics:
     pretrained = start_from_bert(model, bert, TOKENIZER) if bert != SHARDS else 0
     shard = PairShard.open(SHARDS, "train")
     batches = PairBatches(
-        shard, common.batch_size, seed=run.seed, digest=run.origin["data"], rank=rank, world_size=world_size
+        shard,
+        common.batch_size,
+        in_tokens=common.batch_unit == "tokens",
+        seed=run.seed,
+        digest=run.origin["data"],
+        rank=rank,
+        world_size=world_size,
     )
+    valid = PairShard.open(SHARDS, "valid")
+    tokenizer = WordPieceTokenizer.load(TOKENIZER)
     module = Seq2SeqFinetuning(
         model,
         common,
         learning_rate=params.learning_rate,
         updates=common.updates,
-        validation_batches=validation_batches(PairShard.open(SHARDS, "valid"), common.batch_size),
+        validation_batches=validation_batches(valid),
         micro_batch_size=run.hardware.micro_batch_size,
+        r_drop=params.r_drop,
+        scheduled_sampling=params.scheduled_sampling,
+        bleu=ValidationBleu(valid, tokenizer, common.bleu_pairs, common.bleu_max_length) if common.bleu_pairs else None,
         start=PretrainedStart.of(params, model) if pretrained else None,
     )
     measured = train(module, batches, run)

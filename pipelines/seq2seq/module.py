@@ -4,7 +4,12 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import torch
+from torch import Tensor
+
+from pipelines.layers.consistency import symmetric_divergence
 from pipelines.layers.linear_cross_entropy import linear_cross_entropy
+from pipelines.seq2seq.bleu import ValidationBleu
 from pipelines.seq2seq.data import PairBatch
 from pipelines.seq2seq.models.protocol import Seq2SeqModel
 from pipelines.seq2seq.params import CommonParams
@@ -36,7 +41,9 @@ class Seq2SeqFinetuning(TrainingModule):
     """Teacher forcing, cross-entropy averaged over real target tokens.
 
     Args:
+        r_drop, scheduled_sampling: see `ArchitectureParams`.
         start: how pretrained weights are treated; None where all are new.
+        bleu: measures translations of the validation pairs; None for losses alone.
         others: see `TrainingModule`.
     """
 
@@ -44,9 +51,17 @@ class Seq2SeqFinetuning(TrainingModule):
     params: CommonParams
     objectives = ("loss",)
 
-    def __init__(self, *others: Any, start: PretrainedStart | None = None, **more: Any) -> None:
+    def __init__(
+        self,
+        *others: Any,
+        r_drop: float = 0.0,
+        scheduled_sampling: float = 0.0,
+        start: PretrainedStart | None = None,
+        bleu: ValidationBleu | None = None,
+        **more: Any,
+    ) -> None:
         super().__init__(*others, **more)
-        self.start = start
+        self.r_drop, self.scheduled_sampling, self.start, self.bleu = r_drop, scheduled_sampling, start, bleu
         self.rate_factors = dict.fromkeys(start.names, start.rate) if start else {}
 
     def frozen(self, update: int) -> Collection[str]:
@@ -57,20 +72,47 @@ class Seq2SeqFinetuning(TrainingModule):
         """Target tokens."""
         return {"loss": batch.num_tokens}
 
+    def validate(self) -> dict[str, float]:
+        """See `TrainingModule.validate`; with BLEU where it is asked for."""
+        return {**super().validate(), **(self.bleu.measure(self.network, self.device) if self.bleu else {})}
+
+    def validation_loss(self, measured: Mapping[str, float]) -> float:
+        """See `TrainingModule.validation_loss`."""
+        return -measured["valid_bleu"] if self.params.select_by == "bleu" else super().validation_loss(measured)
+
     def losses(self, batch: PairBatch) -> Losses:
         """Label-smoothed loss to minimise; plain loss and token accuracy to watch."""
-        hidden_BTD = self.network.hidden(batch.source_BS, batch.source_lengths_B, batch.inputs_BT)
+        inputs_BT = batch.inputs_BT
+        if self.network.training and self.scheduled_sampling:
+            inputs_BT = self._own_predictions(batch)
         real_BT = batch.labels_BT != PAD
         labels_N = batch.labels_BT[real_BT]
+        twice = self.network.training and self.r_drop > 0
+        passes = [
+            self.network.hidden(batch.source_BS, batch.source_lengths_B, inputs_BT)[real_BT] for _ in range(1 + twice)
+        ]
+        weight, bias = self.network.output.weight, self.network.output_bias
         smoothed, likelihood, correct = linear_cross_entropy(
-            hidden_BTD[real_BT],
-            self.network.output.weight,
-            self.network.output_bias,
-            labels_N,
-            label_smoothing=self.params.label_smoothing,
+            torch.cat(passes), weight, bias, labels_N.repeat(len(passes)), label_smoothing=self.params.label_smoothing
         )
-        num_tokens = len(labels_N)
-        return Losses({"loss": smoothed}, {"loss": (likelihood, num_tokens), "token_accuracy": (correct, num_tokens)})
+        objective, num_tokens = smoothed / len(passes), len(labels_N)
+        seen = num_tokens * len(passes)
+        measured = {"loss": (likelihood, seen), "token_accuracy": (correct, seen)}
+        if twice:
+            divergence = symmetric_divergence(passes[0], passes[1], weight, bias)
+            objective = objective + 0.5 * self.r_drop * divergence  # half the paper's sum of two passes
+            measured["divergence"] = (divergence.detach(), num_tokens)
+        return Losses({"loss": objective}, measured)
+
+    @torch.no_grad()
+    def _own_predictions(self, batch: PairBatch) -> Tensor:
+        """Inputs [B, T], some of them replaced by what the model would have said there."""
+        share = self.scheduled_sampling * self.global_step / self.updates
+        hidden_BTD = self.network.hidden(batch.source_BS, batch.source_lengths_B, batch.inputs_BT)
+        said = [self.network.logits(row_TD).argmax(dim=-1) for row_TD in hidden_BTD[:, :-1]]
+        own_BT = torch.cat([batch.inputs_BT[:, :1], torch.stack(said)], dim=1)
+        replaced_BT = (torch.rand(own_BT.shape, device=own_BT.device) < share) & (batch.inputs_BT != PAD)
+        return torch.where(replaced_BT, own_BT, batch.inputs_BT)
 
     def cost(self, batch: PairBatch) -> Cost:
         """Target tokens; operations differ from family to family and are not counted."""

@@ -4,6 +4,7 @@ Shapes: B batch, S source length.
 """
 
 from collections.abc import Sequence
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -12,6 +13,7 @@ from torch import Tensor
 
 from pipelines.tokenizer.special_tokens import CLS, PAD, SEP
 
+Length = TypeVar("Length", int, npt.NDArray[np.int64])
 _LENGTH_STEP = 4  # lengths are padded to a multiple: few shapes, so matrix kernels are set up once
 
 
@@ -26,6 +28,6 @@ def sources(rows: Sequence[npt.NDArray[np.uint16]]) -> tuple[Tensor, Tensor]:
     return torch.from_numpy(source_BS), torch.tensor(lengths)
 
 
-def rounded(length: int) -> int:
+def rounded(length: Length) -> Length:
     """The padded length."""
     return -(-length // _LENGTH_STEP) * _LENGTH_STEP

@@ -17,40 +17,76 @@ class Bucketed:
     """Which rows make the batch of a position.
 
     Args:
-        lengths: of all rows.
-        batch_size: rows per update, all ranks together.
+        lengths: of all rows, as they are padded to.
+        batch_size: rows per update, all ranks together; or tokens, padding included.
         seed: of the project.
         stream: name of the random stream.
         where: whose rows, and the key of their batch size, for the error.
+        in_tokens: ``batch_size`` is a budget of tokens. Batches of rows are all whole, rows that fill none are left
+            out, others in each epoch; batches of tokens take in every row.
 
     Raises:
-        DataError: there are fewer rows than a batch takes.
+        DataError: there are fewer rows than a batch takes, or a row is longer than the budget.
     """
 
-    def __init__(self, lengths: Ints, batch_size: int, *, seed: int, stream: str, where: tuple[str, str]) -> None:
-        self._lengths, self._batch_size, self._seed, self._stream = lengths, batch_size, seed, stream
+    def __init__(
+        self,
+        lengths: Ints,
+        batch_size: int,
+        *,
+        seed: int,
+        stream: str,
+        where: tuple[str, str],
+        in_tokens: bool = False,
+    ) -> None:
+        self._lengths, self._batch_size, self._in_tokens = lengths, batch_size, in_tokens
+        self._seed, self._stream = seed, stream
         self._plan = lru_cache(maxsize=2)(self._plan_of_epoch)
-        if len(lengths) < batch_size:
+        if in_tokens and int(lengths.max(initial=1)) > batch_size:
+            rule = f"not exceed the tokens of a batch ({batch_size})"
+            raise DataError(broken_rule(where[0], "longest", int(lengths.max()), rule, f"raise {where[1]}"))
+        if len(lengths) < (1 if in_tokens else batch_size):
             rule, remedy = f"be at least one batch ({batch_size})", f"lower {where[1]} or add some"
             raise DataError(broken_rule(where[0], "number", len(lengths), rule, remedy))
 
     def after(self, position: Position) -> Position:
         """The next update: further on in the epoch, or in the next one if no whole batch is left."""
-        samples = position.samples + self._batch_size
-        if samples + self._batch_size <= len(self._lengths):
-            return Position(position.update + 1, position.epoch, samples)
+        order, bounds = self._plan(position.epoch)
+        end = int(bounds[np.searchsorted(bounds, position.samples) + 1])
+        if end < len(order):
+            return Position(position.update + 1, position.epoch, end)
         return Position(position.update + 1, position.epoch + 1, 0)
 
     def rows(self, position: Position) -> Ints:
-        """Row numbers [batch_size]."""
-        return self._plan(position.epoch)[position.samples // self._batch_size]
+        """Row numbers of the batch."""
+        order, bounds = self._plan(position.epoch)
+        return order[position.samples : bounds[np.searchsorted(bounds, position.samples) + 1]]
 
-    def _plan_of_epoch(self, epoch: int) -> Ints:
-        """Row numbers [batches, batch_size]; rows that fill no batch are left out, others each time."""
-        rng, size = generator(self._seed, self._stream, epoch), self._batch_size
-        num_batches = len(self._lengths) // size
-        order = rng.permutation(len(self._lengths))[: num_batches * size]
-        pool = _POOL * size
-        pools = [order[first : first + pool] for first in range(0, len(order), pool)]
-        in_order = np.concatenate([rows[np.argsort(self._lengths[rows], kind="stable")] for rows in pools])
-        return rng.permutation(in_order.reshape(num_batches, size), axis=0)
+    def _plan_of_epoch(self, epoch: int) -> tuple[Ints, Ints]:
+        """Row numbers, batch after batch, and where each batch begins."""
+        rng = generator(self._seed, self._stream, epoch)
+        order = rng.permutation(len(self._lengths))
+        pool = _POOL * self._batch_size
+        if self._in_tokens:
+            pool = max(1, pool // max(1, int(self._lengths.mean())))
+        else:
+            order = order[: len(order) // self._batch_size * self._batch_size]
+        batches = []
+        for first in range(0, len(order), pool):
+            rows = order[first : first + pool]
+            batches += self._cut(rows[np.argsort(self._lengths[rows], kind="stable")])
+        batches = [batches[number] for number in rng.permutation(len(batches))]
+        return np.concatenate(batches), np.cumsum([0, *map(len, batches)])
+
+    def _cut(self, rows: Ints) -> list[Ints]:
+        """Rows in order of length into batches."""
+        if not self._in_tokens:
+            return [rows[first : first + self._batch_size] for first in range(0, len(rows), self._batch_size)]
+        found, first = [], 0
+        while first < len(rows):
+            most = rows[first : first + self._batch_size // int(self._lengths[rows[first]])]
+            cost = self._lengths[most] * np.arange(1, len(most) + 1)
+            end = first + int(np.searchsorted(cost, self._batch_size, "right"))
+            found.append(rows[first:end])
+            first = end
+        return found

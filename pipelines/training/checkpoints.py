@@ -26,7 +26,8 @@ class Checkpoint:
     Attributes:
         update: updates done.
         path: Lightning's file.
-        seal: ``position`` in the data and ``best``, {update, value} of the best validation so far.
+        seal: ``position`` in the data; ``kept``, {update, value} of the validations whose weights are wanted so far;
+            ``finished``, whether the training had ended.
     """
 
     update: int
@@ -35,7 +36,7 @@ class Checkpoint:
 
 
 class Checkpoints:
-    """The checkpoints of one run folder: the last few and the best."""
+    """The checkpoints of one run folder: the last few and those whose weights are wanted."""
 
     def __init__(self, folder: Path, keep: int) -> None:
         self._folder, self._keep = folder, keep
@@ -61,7 +62,7 @@ class Checkpoints:
     def _path(self, update: int) -> Path:
         return self._folder / f"update-{update:08d}.ckpt"
 
-    def save(self, trainer: lightning.Trainer, position: dict[str, Any], best: dict[str, Any]) -> None:
+    def save(self, trainer: lightning.Trainer, state: dict[str, Any]) -> None:
         """Save after the current update: temporary name, fsync, seal, rename; old ones go last."""
         self._folder.mkdir(parents=True, exist_ok=True)
         path = self._path(trainer.global_step)
@@ -71,12 +72,13 @@ class Checkpoints:
             return
         sync(temporary)
         seal = path.with_suffix(".json")
-        write_json(seal, {"sha256": sha256_of(temporary), "position": position, "best": best})
+        write_json(seal, {"sha256": sha256_of(temporary), **state})
         sync(seal)
         temporary.replace(path)
         sync(self._folder)
+        wanted = {self._path(one["update"]) for one in state["kept"]}
         for old in sorted(self._folder.glob("update-*.ckpt"))[: -self._keep]:
-            if old != self._path(best.get("update", 0)):
+            if old not in wanted:
                 old.unlink()  # before its seal: a file without one counts as damaged
                 old.with_suffix(".json").unlink(missing_ok=True)
 

@@ -9,6 +9,7 @@ import torch
 from tqdm import tqdm
 
 from pipelines.errors import CheckFailed
+from pipelines.optim.params import OptimizationParams
 from pipelines.stage import StageRun
 from pipelines.training.checkpoints import Checkpoint, Checkpoints
 from pipelines.training.module import TrainingModule
@@ -37,7 +38,8 @@ class TrainingLoop(lightning.Callback):
     ) -> None:
         self._run, self._checkpoints, self._source, self._loader = run, checkpoints, source, loader
         self._first = found.update if found else 0
-        self.best: dict[str, Any] = dict(found.seal["best"]) if found else {}
+        self.kept: list[dict[str, Any]] = list(found.seal["kept"]) if found else []
+        self.finished = bool(found and found.seal["finished"])
         self.measured: dict[str, float] = {}
         self._unchecked: list[Position] = []
         self._saved_at = time.monotonic()
@@ -62,24 +64,31 @@ class TrainingLoop(lightning.Callback):
     def on_train_batch_end(self, trainer: lightning.Trainer, pl_module: Any, outputs: Any, batch: Any, *_: Any) -> None:
         """After every update."""
         update, params = trainer.global_step, pl_module.params
-        last = update == pl_module.updates
+        last, improved = update == pl_module.updates, False
         self._speed.add(pl_module.cost(batch))
         self._unchecked.append(batch.position)
         self._bar.update()
-        improved = False
         if update % params.log_every == 0 or last:
             self._log(trainer, pl_module)
         if update % params.validate_every == 0 or last:
             improved = self._validate(trainer, pl_module)
+        self.finished = last or self._out_of_patience(update, params)
         stop, due = self._agreed(trainer, self._run.stop.requested, self._checkpoint_due(update))
-        if stop or last or due or improved:
+        if stop or self.finished or due or improved:
             self._check_finite(pl_module)
             self._run.metrics.sync()
             position = save_position(self._source, self._source.after(batch.position))
-            self._checkpoints.save(trainer, position, self.best)
+            self._checkpoints.save(trainer, {"position": position, "kept": self.kept, "finished": self.finished})
             self._saved_at = time.monotonic()
-        if stop and not last:
+        if (stop or self.finished) and not last:
             trainer.should_stop = True
+
+    def _out_of_patience(self, update: int, params: OptimizationParams) -> bool:
+        """Whether enough validations have passed without a better one. Judged at validations only."""
+        if params.patience == "none" or update % params.validate_every or not self.kept:
+            return False
+        best = min(self.kept, key=lambda one: one["value"])
+        return update - best["update"] >= params.patience * params.validate_every
 
     def _checkpoint_due(self, update: int) -> bool:
         hardware = self._run.hardware
@@ -117,22 +126,30 @@ class TrainingLoop(lightning.Callback):
         self._show(update, module.updates, averages, f"{speed['tokens_per_s']:.0f} tokens/s  {left:.0f} s left")
 
     def _validate(self, trainer: lightning.Trainer, module: TrainingModule) -> bool:
-        """Measure; whether it is the best so far."""
+        """Measure; whether these weights are wanted, as far as is known by now."""
         averages = self.measured = module.validate()
-        value = module.validation_loss(averages)
-        improved = value < self.best.get("value", float("inf"))
-        if improved:
-            self.best = {"update": trainer.global_step, "value": value}
+        mine = {"update": trainer.global_step, "value": module.validation_loss(averages)}
+        self.kept = wanted([*self.kept, mine], module.params)
+        left = module.updates - trainer.global_step
+        needed = module.params.select == "best" or left < module.params.average * module.params.validate_every
         if trainer.is_global_zero:
             self._run.log(trainer.global_step, averages)
             self._show(trainer.global_step, module.updates, averages)
             for warning in module.warnings(trainer.global_step, averages):
                 tqdm.write(f"warning: {warning}", file=sys.stderr)
         self._speed.restart()
-        return improved
+        return needed and mine in self.kept
 
     @staticmethod
     def _show(update: int, total: int, averages: dict[str, float], end: str = "") -> None:
         shown = "  ".join(f"{name} {value:.4g}" for name, value in averages.items() if "/" not in name)
         tqdm.write(f"update {update}/{total}  {shown}  {end}".rstrip(), file=sys.stdout)
         sys.stdout.flush()
+
+
+def wanted(validations: list[dict[str, Any]], params: OptimizationParams) -> list[dict[str, Any]]:
+    """Those of some validations, {update, value}, whose weights a section selects, in the order of their updates."""
+    if params.select == "best":
+        best = sorted(validations, key=lambda one: (one["value"], one["update"]))[: params.average]
+        return sorted(best, key=lambda one: one["update"])
+    return validations[-params.average :]

@@ -26,7 +26,8 @@ def train(module: TrainingModule, source: BatchSource, run: StageRun) -> dict[st
     """Train ``module`` until its last update, going on from the newest checkpoint of the run folder.
 
     Returns:
-        Validation averages of the network as it is left: after the last update, or the best one.
+        Validation averages of the network as it is left: after the last update, or of the best validation, or the
+        mean of several.
 
     Args:
         module: network, losses, optimizer.
@@ -56,18 +57,19 @@ def train(module: TrainingModule, source: BatchSource, run: StageRun) -> dict[st
     loop = TrainingLoop(run, checkpoints, source, loader, found)
     trainer = _trainer(module, run, [RandomStates(module.meter), loop])
     done = position.update
-    if done < module.updates:
+    if not loop.finished:
         if run.hardware.compile:
             compile_blocks(module.network)
         with run.stop.cooperative():
             trainer.fit(module, loader, ckpt_path=found.path if found else None, weights_only=True)
         done = trainer.global_step
     run.stop.install()
-    if done < module.updates:
+    if not loop.finished:
         raise Preempted(f"checkpoint saved after update {done}; start again to go on")
-    if module.params.select == "best" and loop.best["update"] < module.updates:
-        return _evaluated(module, checkpoints.at(loop.best["update"]))
-    return loop.measured or _evaluated(module, checkpoints.at(module.updates))
+    updates = [one["update"] for one in loop.kept]
+    if updates == [done] and loop.measured:
+        return loop.measured
+    return _evaluated(module, [checkpoints.at(update) for update in updates])
 
 
 def _as_it_is(batch: Any) -> Any:
@@ -82,10 +84,15 @@ def compile_blocks(network: nn.Module) -> None:
             part.compile()
 
 
-def _evaluated(module: TrainingModule, checkpoint: Checkpoint) -> dict[str, float]:
-    """Validation averages of a checkpoint's weights, which the network has from now on."""
-    module.load_state_dict(torch.load(checkpoint.path, weights_only=True, map_location=module.device)["state_dict"])
-    print(f"weights of update {checkpoint.update}", flush=True)
+def _evaluated(module: TrainingModule, checkpoints: list[Checkpoint]) -> dict[str, float]:
+    """Validation averages of the mean of some checkpoints' weights, which the network has from now on."""
+    mean: dict[str, torch.Tensor] = {}
+    for checkpoint in checkpoints:
+        state = torch.load(checkpoint.path, weights_only=True, map_location=module.device)["state_dict"]
+        for name, tensor in state.items():
+            mean[name] = mean.get(name, 0) + tensor.double() / len(checkpoints)
+    module.load_state_dict(mean)
+    print(f"weights of update {', '.join(str(checkpoint.update) for checkpoint in checkpoints)}", flush=True)
     return module.validate()
 
 

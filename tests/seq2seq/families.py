@@ -15,6 +15,7 @@ _CELLS: dict[str, dict[str, Any]] = {
     "gru": {"name": "gru", "reset_after": True},
     "textbook_gru": {"name": "gru", "reset_after": False},
 }
+PLAIN = {"r_drop": 0.0, "scheduled_sampling": 0.0}
 BLOCKS: dict[str, dict[str, Any]] = {
     f"{cell}_{attention}" if attention != "none" else cell: {
         **_RECURRENT,
@@ -64,7 +65,7 @@ BLOCKS |= {
 def build(name: str, vocab_size: int = 20, seed: int = 0, *, double: bool = True, **changes: Any) -> Seq2SeqModel:
     """A model with random weights, in evaluation mode."""
     torch.manual_seed(seed)
-    block = {**BLOCKS[name], "starts_from": "data/shards", "dropout": 0.0, "learning_rate": 0.01, **changes}
+    block = {**BLOCKS[name], "starts_from": "data/shards", "dropout": 0.0, "learning_rate": 0.01, **PLAIN, **changes}
     model = build_model(schema_of(block["family"])(**block), vocab_size).eval()
     for parameter in model.parameters():
         if parameter.dim() > 1:

@@ -7,7 +7,7 @@ from pipelines.errors import CheckpointError, ParamsError
 from pipelines.seq2seq.models import family_module
 from pipelines.seq2seq.models.protocol import Belongs
 from pipelines.seq2seq.saving import load, save
-from tests.seq2seq.families import BLOCKS, build
+from tests.seq2seq.families import BLOCKS, PLAIN, build
 
 B, S, T = 3, 8, 6
 SOURCE = torch.randint(5, 20, (B, S), generator=torch.Generator().manual_seed(1))
@@ -95,7 +95,7 @@ def test_save_and_load_give_the_same_model(name, tmp_path):
     from pipelines.seq2seq.models import schema_of
 
     model = build(name, double=False)
-    block = {**BLOCKS[name], "starts_from": "data/shards", "dropout": 0.0, "learning_rate": 0.01}
+    block = {**BLOCKS[name], "starts_from": "data/shards", "dropout": 0.0, "learning_rate": 0.01, **PLAIN}
     save(model, schema_of(block["family"])(**block), 20, tmp_path)
     again = load(tmp_path)
     torch.testing.assert_close(

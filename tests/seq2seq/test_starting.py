@@ -9,7 +9,7 @@ from pipelines.layers.hugging_face import hugging_face_name
 from pipelines.seq2seq.module import PretrainedStart, Seq2SeqFinetuning
 from pipelines.seq2seq.params import CommonParams
 from pipelines.seq2seq.starting import start_from_bert
-from tests.optimization import OPTIMIZATION
+from tests.optimization import OPTIMIZATION, PAIRS
 from tests.seq2seq.families import build
 
 SGD, CONSTANT = {"name": "sgd", "weight_decay": 0.0}, {"name": "constant", "warmup_updates": 0}
@@ -137,7 +137,11 @@ def test_frozen_updates_leave_pretrained_weights_alone_then_move_them_at_their_o
     model, _ = _start(checkpoint[0], decoder="random")
     start = PretrainedStart(frozenset(model.bert_names()), 0.5, 2)
     params = CommonParams(
-        **{**OPTIMIZATION, "optimizer": SGD, "schedule": CONSTANT}, updates=4, batch_size=2, label_smoothing=0.0
+        **{**OPTIMIZATION, "optimizer": SGD, "schedule": CONSTANT},
+        updates=4,
+        batch_size=2,
+        label_smoothing=0.0,
+        **PAIRS,
     )
     module = Seq2SeqFinetuning(model, params, learning_rate=0.1, updates=4, validation_batches=[], start=start)
     assert module.frozen(1) == start.names

@@ -1,7 +1,9 @@
 """Batches of rows of like length."""
 
 import numpy as np
+import pytest
 
+from pipelines.errors import DataError
 from pipelines.training.bucketing import Bucketed
 from pipelines.training.positions import Position
 
@@ -13,7 +15,7 @@ def test_bucketed_rows_come_once_and_pad_little():
     while position.epoch == 0:
         batches.append(order.rows(position))
         position = order.after(position)
-    rows = np.stack(batches)
+    rows = np.stack(batches)  # all of one size
     assert rows.shape == (62, 16)
     assert len(np.unique(rows)) == 62 * 16
     assert position == Position(62, 1, 0)
@@ -22,3 +24,22 @@ def test_bucketed_rows_come_once_and_pad_little():
     assert padding < 0.1
     longest = lengths[rows].max(axis=1)
     assert abs(np.corrcoef(longest[:-1], longest[1:])[0, 1]) < 0.3  # batches come in random order
+
+
+def test_bucketed_in_tokens_takes_in_every_row_within_the_budget():
+    lengths = np.random.default_rng(0).integers(1, 100, 1000)
+    order = Bucketed(lengths, 800, seed=1, stream="test", where=("test", "batch_size"), in_tokens=True)
+    position, batches = Position(0, 0, 0), []
+    while position.epoch == 0:
+        batches.append(order.rows(position))
+        position = order.after(position)
+    assert sorted(np.concatenate(batches)) == list(range(1000))
+    slots = np.array([len(rows) * lengths[rows].max() for rows in batches])
+    assert slots.max() <= 800
+    assert np.median(slots) > 700
+    assert lengths.sum() / slots.sum() > 0.92
+
+
+def test_bucketed_in_tokens_row_over_the_budget_is_refused():
+    with pytest.raises(DataError, match=r"longest \(9\) must not exceed the tokens of a batch \(8\); raise batch_size"):
+        Bucketed(np.array([3, 9]), 8, seed=1, stream="test", where=("test", "batch_size"), in_tokens=True)

@@ -1,0 +1,34 @@
+"""Greedy decoding, for validation; the same as a beam of one.
+
+Shapes: B sentences, S source length.
+"""
+
+import torch
+from torch import Tensor
+
+from pipelines.seq2seq.models.protocol import Seq2SeqModel
+from pipelines.tokenizer.special_tokens import END, PAD, START
+
+
+@torch.no_grad()
+def greedy(model: Seq2SeqModel, source_BS: Tensor, lengths_B: Tensor, max_length: int) -> list[list[int]]:
+    """The likeliest next token, step after step: token ids of each sentence, without START and END.
+
+    Args:
+        model: in evaluation mode.
+        source_BS: [CLS] x [SEP], padded.
+        lengths_B: real tokens.
+        max_length: steps at most.
+    """
+    state = model.start(source_BS, lengths_B)
+    token_B = torch.full_like(lengths_B, START)
+    done_B = torch.zeros_like(lengths_B, dtype=torch.bool)
+    steps = []
+    for _ in range(max_length):
+        logits_BV, state = model.step(token_B, state)
+        token_B = logits_BV.argmax(dim=-1).masked_fill(done_B, PAD)
+        done_B |= token_B == END
+        steps.append(token_B.masked_fill(token_B == END, PAD))
+        if bool(done_B.all()):
+            break
+    return [[token for token in row if token != PAD] for row in torch.stack(steps, dim=1).tolist()]
