@@ -25,7 +25,8 @@ PARAMS = CommonParams(
 WIDER = {"width": 64}
 
 
-def _pairs(count: int, seed: int) -> PairShard:
+def pairs(count: int, seed: int) -> PairShard:
+    """Sequences of 2 to 6 symbols and their reverse."""
     rng = np.random.default_rng(seed)
     rows = [rng.integers(5, 15, rng.integers(2, 7)) for _ in range(count)]
     offsets = np.concatenate([[0], np.cumsum([len(row) for row in rows])])
@@ -51,7 +52,7 @@ def test_family_learns_to_reverse(name, accuracy):
     module = Seq2SeqFinetuning(model, PARAMS, learning_rate=3e-3, updates=PARAMS.updates, validation_batches=[])
     made = module.configure_optimizers()
     optimizer, scheduler = made["optimizer"], made["lr_scheduler"]["scheduler"]
-    batches = PairBatches(_pairs(4000, 0), PARAMS.batch_size, seed=1)
+    batches = PairBatches(pairs(4000, 0), PARAMS.batch_size, seed=1)
     for batch in Batches(batches, Position(0, 0, 0), PARAMS.updates):
         loss = module.losses(batch).objective["loss"] / batch.num_tokens
         optimizer.zero_grad()
@@ -59,7 +60,7 @@ def test_family_learns_to_reverse(name, accuracy):
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
         scheduler.step()
-    test = _pairs(300, 1)
+    test = pairs(300, 1)
     source, lengths = sources([test.source[row] for row in range(300)])
     options = SearchOptions(3, 1.0, 10, 1, start=START, end=END)
     found = beam_search(model.eval(), source, lengths, options)

@@ -26,7 +26,10 @@ def long_project(reproduced_copy: Path) -> Path:
     """The reproduced project with trainings long enough to be hit in the middle."""
     overlay = (
         "bert: {phases: [{updates: 60, batch_size: 8, ramp: none, max_length: 96, max_predictions: 20}]}\n"
-        "seq2seq: {common: {updates: 60}}\nhardware: {checkpoint_every: 7}\n"
+        "seq2seq:\n"
+        "  common: {updates: 60, batch_unit: tokens, batch_size: 128, select: best, average: 2, validate_every: 20}\n"
+        "  architectures: {gru: {dropout: 0.1, r_drop: 1.0, scheduled_sampling: 0.5}}\n"
+        "hardware: {checkpoint_every: 7}\n"
     )
     (reproduced_copy / "long.yaml").write_text(overlay)
     run_in(reproduced_copy, sys.executable, "-m", "pipelines.params", "apply", "long.yaml")
@@ -192,3 +195,21 @@ def test_second_start_after_the_last_checkpoint_only_commits():
         assert process.returncode == 0, text
         assert not [line for line in text.splitlines() if line.startswith("update ")]
     assert _digest("bert") == expected
+
+
+def test_training_without_a_better_validation_ends_with_the_weights_of_the_best():
+    """A learning rate next to zero: BLEU stays what it was, so the first validation remains the best."""
+    overlay = Path("patient.yaml")
+    overlay.write_text(
+        "seq2seq:\n"
+        "  common: {select: best, select_by: bleu, average: 1, patience: 2, validate_every: 8}\n"
+        "  architectures: {gru: {learning_rate: 1.0e-12}}\n"
+    )
+    run_in(Path.cwd(), sys.executable, "-m", "pipelines.params", "apply", "patient.yaml")
+    process = _start("seq2seq/gru")
+    text, _ = process.communicate(timeout=120)
+    assert process.returncode == 0, text
+    assert "update 24/60" in text
+    assert "update 32/60" not in text
+    assert "weights of update 8" in text
+    assert Path("data/seq2seq/gru/model.safetensors").exists()
