@@ -24,8 +24,8 @@ def test_read_graph_is_dvc_yamls_order(monkeypatch):
         assert set(node.depends_on) <= seen
         seen.add(node.name)
     by_name = {node.name: node for node in nodes}
-    assert by_name["seq2seq@bert2bert"].depends_on == ("bert", "shards")
-    assert by_name["seq2seq@rnd2rnd"].depends_on == ("shards",)
+    assert by_name["seq2seq@bert2bert"].depends_on == ("bert", "shards", "tokenizer")
+    assert by_name["seq2seq@rnd2rnd"].depends_on == ("shards", "tokenizer")
     assert by_name["decoding@gru"].depends_on == ("seq2seq@gru", "shards", "tokenizer")
     assert (by_name["bert"].cpus, by_name["bert"].gpus) == (2, 1)
 
