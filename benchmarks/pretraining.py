@@ -24,7 +24,7 @@ import numpy as np
 import torch
 
 from benchmarks.results import Row, write
-from benchmarks.trainer import WARM, Clock, Setting, allocator_as_it_comes, their_steps
+from benchmarks.trainer import WARM, Clock, Setting, allocator_as_it_comes, bert_steps
 from pipelines.bert.data import PretrainingBatches, Split
 from pipelines.bert.model import Bert
 from pipelines.bert.module import Baselines, BertPretraining
@@ -37,6 +37,7 @@ from pipelines.training.speed import matmul_rate
 from pipelines.training.trainer import compile_blocks
 
 SIZES = {"tiny": (2, 128), "mini": (4, 256), "small": (4, 512), "base": (12, 768)}
+PRECISIONS = ["bf16-mixed", "32-true"]
 START = Position(0, 0, 0)
 ROWS, LENGTH = 32, 128
 _STEPS = 3
@@ -161,10 +162,10 @@ def examples_of(batches: PretrainingBatches, count: int) -> list[dict[str, Any]]
     return found
 
 
-def steps_rows(sizes: list[str], *, same_allocator: bool) -> Iterator[Row]:
+def steps_rows(sizes: list[str], precisions: list[str], *, same_allocator: bool) -> Iterator[Row]:
     """Tokens per second of a training step, and its share of the machine's matrix-product rate."""
-    cases = [(size, precision, 30522) for size in sizes for precision in ("bf16-mixed", "32-true")]
-    cases += [("mini", "bf16-mixed", 8000)] if "mini" in sizes else []
+    cases = [(size, precision, 30522) for size in sizes for precision in precisions]
+    cases += [("mini", precisions[0], 8000)] if "mini" in sizes else []
     for size, precision, vocab_size in cases:
         params, bf16 = section(size, precision), precision == "bf16-mixed"
         batches = PretrainingBatches(
@@ -184,7 +185,7 @@ def steps_rows(sizes: list[str], *, same_allocator: bool) -> Iterator[Row]:
         for setting in settings:
             if not same_allocator:
                 allocator_as_it_comes()
-            theirs[setting] += their_steps(SIZES[size], vocab_size, examples, setting, rows=ROWS, steps=_STEPS)
+            theirs[setting] += bert_steps(SIZES[size], vocab_size, examples, setting, rows=ROWS, steps=_STEPS)
             keep_freed_memory()
             rates.append(matmul_rate(torch.device("cpu"), dtype))
             ours += our_steps(params, batches, _STEPS)
@@ -262,6 +263,7 @@ def main() -> None:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--sizes", nargs="+", choices=SIZES, default=["tiny", "mini", "small"])
+    parser.add_argument("--precisions", nargs="+", choices=PRECISIONS, default=PRECISIONS)
     parser.add_argument("--only", choices=("steps", "batches", "packing"))
     parser.add_argument("--same-allocator", action="store_true", help="freed memory is kept for Hugging Face too")
     arguments = parser.parse_args()
@@ -271,7 +273,7 @@ def main() -> None:
     parts: dict[str, Callable[[], Iterator[Row]]] = {
         "batches": batch_rows,
         "packing": packing_rows,
-        "steps": lambda: steps_rows(arguments.sizes, same_allocator=arguments.same_allocator),
+        "steps": lambda: steps_rows(arguments.sizes, arguments.precisions, same_allocator=arguments.same_allocator),
     }
     rows = []
     for name, part in parts.items():

@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-WARM = 2  # steps that do not count
+WARM = 16  # steps that do not count: memory settles
 _MMAP_MAX, _MMAP_THRESHOLD, _TRIM_THRESHOLD = -4, -3, -1  # of mallopt(3)
 
 
@@ -53,18 +53,11 @@ class Setting:
         return " ".join([*parts, *(["masked head"] * self.masked_head)])
 
 
-def their_steps(
+def bert_steps(
     shape: tuple[int, int], vocab_size: int, examples: list[dict[str, Any]], setting: Setting, *, rows: int, steps: int
 ) -> list[float]:
-    """Seconds of each step of Hugging Face's Trainer with a model of some (layers, width), after `WARM` others."""
-    from transformers import (
-        BertConfig,
-        BertForPreTraining,
-        Trainer,
-        TrainerCallback,
-        TrainingArguments,
-        default_data_collator,
-    )
+    """Seconds of each step of Hugging Face's BERT of some (layers, width) in its Trainer."""
+    from transformers import BertConfig, BertForPreTraining, default_data_collator
 
     layers, width = shape
     config = BertConfig(  # type: ignore[call-arg]
@@ -78,11 +71,35 @@ def their_steps(
     model = BertForPreTraining(config)
     if setting.masked_head:
         _cut_head(model)
+    return trainer_steps(model, examples, default_data_collator, setting, rows=rows, steps=steps)
+
+
+def trainer_steps(
+    model: Any, examples: list[Any], collator: Any, setting: Setting, *, rows: int, steps: int, **more: Any
+) -> list[float]:
+    """Seconds of each step of a model in Hugging Face's Trainer, after `WARM` others.
+
+    Args:
+        model: returns its loss.
+        examples: taken in their order, ``rows`` at a time.
+        collator: examples → batch.
+        setting: how it runs.
+        rows: examples in a step.
+        steps: that count.
+        more: for `transformers.TrainingArguments`.
+    """
+    from torch.utils.data import SequentialSampler
+    from transformers import Trainer, TrainerCallback, TrainingArguments
+
     clock = Clock()
 
     class Ticks(TrainerCallback):
         def on_step_end(self, *_: Any, **__: Any) -> None:
             clock.tick()
+
+    class InOrder(Trainer):
+        def _get_train_sampler(self, *_: Any) -> Any:
+            return SequentialSampler(examples)
 
     arguments = TrainingArguments(
         output_dir=tempfile.mkdtemp(prefix="maskline-peer-"),  # stays empty: nothing is saved
@@ -99,10 +116,9 @@ def their_steps(
         logging_strategy="no",
         save_strategy="no",
         disable_tqdm=True,
+        **more,
     )
-    Trainer(
-        model=model, args=arguments, train_dataset=examples, data_collator=default_data_collator, callbacks=[Ticks()]
-    ).train()
+    InOrder(model=model, args=arguments, train_dataset=examples, data_collator=collator, callbacks=[Ticks()]).train()
     return clock.steps()
 
 

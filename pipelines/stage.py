@@ -16,7 +16,7 @@ import subprocess
 import sys
 import time
 import traceback
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -118,14 +118,26 @@ class StageRun:
             self.timings.append({"step": step, **timings})
         self.tracker.log({"step": step, **values, **(timings or {})})
 
+    @property
+    def samples(self) -> Records:
+        """What a model answers, validation after validation: ``{step, samples: [{column: text}]}``."""
+        return Records(self.folder.path / "samples.jsonl")
+
+    def log_samples(self, step: int, samples: Sequence[Mapping[str, str]]) -> None:
+        """A few answers of the model, all with the same columns, for eyes."""
+        self.samples.append({"step": step, "samples": [dict(sample) for sample in samples]})
+        self.tracker.log_table(step, "samples", samples)
+
     def resume_at(self, step: int) -> None:
         """Drop points later than the checkpoint and give W&B the ones before it."""
         if process_rank() > 0:
             return
-        for records in (self.metrics, self.timings):
+        for records in (self.metrics, self.timings, self.samples):
             records.rewind(step)
         for record in self.metrics.read():
             self.tracker.log(record)
+        for record in self.samples.read():
+            self.tracker.log_table(record["step"], "samples", record["samples"])
 
 
 def run_stage(declare: Callable[[Document], Stage], compute: Callable[[StageRun], Metrics]) -> int:
@@ -222,6 +234,8 @@ def _commit(run: StageRun, metrics: Metrics) -> None:
     write_json(run.work / "metrics.json", {"origin": run.origin, **metrics})
     if curves := run.metrics.read():
         write_json(run.work / "curves.json", curves)
+    if samples := run.samples.read():
+        write_json(run.work / "samples.json", samples)
     run.folder.commit(run.stage.out)
     cost = {"seconds": time.perf_counter() - run.started, "peak_mib": _peak_mib()}
     run.timings.append(cost)

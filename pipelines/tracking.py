@@ -7,7 +7,7 @@ into it first, so the newest file always tells the whole story.
 
 import os
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -62,6 +62,17 @@ class Tracker:
         """Send one record; its x axis is the key ``step``."""
         if self._run is not None:
             self._safely(lambda: self._run.log(dict(record)))
+
+    def log_table(self, step: int, name: str, rows: Sequence[Mapping[str, str]]) -> None:
+        """Send a table of texts; all rows have the same columns."""
+        if self._run is not None and rows:
+            self._safely(lambda: self._log_table(step, name, rows))
+
+    def _log_table(self, step: int, name: str, rows: Sequence[Mapping[str, str]]) -> None:
+        import wandb
+
+        table = wandb.Table(columns=list(rows[0]), data=[list(row.values()) for row in rows])
+        self._run.log({"step": step, name: table})
 
     def finish(self, summary: Mapping[str, Any], exit_code: int = 0) -> None:
         """Write the summary and close the run."""

@@ -42,6 +42,7 @@ class BertPretraining(TrainingModule):
     """
 
     network: Bert
+    likelihood = "mlm_loss"
 
     def __init__(
         self,

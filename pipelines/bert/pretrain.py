@@ -55,11 +55,9 @@ def pretrain(run: StageRun) -> Metrics:
         return {}
     save_pretrained(bert, params.model, TOKENIZER, run.work)
     parameters = sum(parameter.numel() for parameter in bert.parameters())
-    perplexity = float(np.exp(measured["valid_mlm_loss"]))
     return {
         "bert": {
             **measured,
-            "valid_mlm_perplexity": perplexity,
             **asdict(baselines),
             "parameters": parameters,
             "pretrained_parameters": pretrained,

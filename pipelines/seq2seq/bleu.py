@@ -11,6 +11,16 @@ from pipelines.seq2seq.sources import sources
 from pipelines.shards.format import PairShard
 from pipelines.tokenizer.tokenizer import WordPieceTokenizer
 
+_SHOWN = 5  # sample translations of a validation
+
+
+@dataclass(frozen=True)
+class Translated:
+    """What a model made of the validation pairs: BLEU, 0 to 100, and the first few with source and reference."""
+
+    bleu: float
+    samples: list[dict[str, str]]
+
 
 @dataclass(frozen=True)
 class ValidationBleu:
@@ -33,8 +43,8 @@ class ValidationBleu:
     max_length: int
     batch_size: int = 64
 
-    def measure(self, model: Seq2SeqModel, device: torch.device) -> dict[str, float]:
-        """``valid_bleu``, 0 to 100, of the model as it is; its mode is as before."""
+    def measure(self, model: Seq2SeqModel, device: torch.device) -> Translated:
+        """Translate with the model as it is; its mode is as before."""
         import sacrebleu
 
         training = model.training
@@ -50,4 +60,9 @@ class ValidationBleu:
         model.train(training)
         references = [self.shard.target[row].tolist() for row in range(count)]
         hypotheses, wanted = ([self.tokenizer.decode(row) for row in rows] for rows in (found, references))
-        return {"valid_bleu": float(sacrebleu.corpus_bleu(hypotheses, [wanted]).score)}
+        texts = [self.tokenizer.decode(self.shard.source[row].tolist()) for row in range(min(count, _SHOWN))]
+        samples = [
+            {"source": source, "reference": reference, "hypothesis": hypothesis}
+            for source, reference, hypothesis in zip(texts, wanted, hypotheses, strict=False)
+        ]
+        return Translated(float(sacrebleu.corpus_bleu(hypotheses, [wanted]).score), samples)

@@ -72,9 +72,9 @@ class PairBatches:
         world_size: int = 1,
     ) -> None:
         self._shard, self._rank, self._world_size = shard, rank, world_size
-        longest = rounded(np.maximum(shard.source.lengths + 2, shard.target.lengths + 1))
+        lengths = rounded(np.stack([shard.target.lengths + 1, shard.source.lengths + 2], axis=1))
         where = ("seq2seq, training pairs", "seq2seq.common.batch_size")
-        self._order = Bucketed(longest, batch_size, seed=seed, stream="pair order", where=where, in_tokens=in_tokens)
+        self._order = Bucketed(lengths, batch_size, seed=seed, stream="pair order", where=where, in_tokens=in_tokens)
         self.fingerprint = f"{digest} {seed} {batch_size} {in_tokens}"
 
     def after(self, position: Position) -> Position:

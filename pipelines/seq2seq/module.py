@@ -1,6 +1,6 @@
 """Translation by maximum likelihood as a LightningModule."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,6 +11,7 @@ from pipelines.layers.consistency import symmetric_divergence
 from pipelines.layers.linear_cross_entropy import linear_cross_entropy
 from pipelines.seq2seq.bleu import ValidationBleu
 from pipelines.seq2seq.data import PairBatch
+from pipelines.seq2seq.gradients import report_source_gradients
 from pipelines.seq2seq.models.protocol import Seq2SeqModel
 from pipelines.seq2seq.params import CommonParams
 from pipelines.tokenizer.special_tokens import PAD
@@ -50,6 +51,7 @@ class Seq2SeqFinetuning(TrainingModule):
     network: Seq2SeqModel
     params: CommonParams
     objectives = ("loss",)
+    likelihood = "loss"
 
     def __init__(
         self,
@@ -63,6 +65,7 @@ class Seq2SeqFinetuning(TrainingModule):
         super().__init__(*others, **more)
         self.r_drop, self.scheduled_sampling, self.start, self.bleu = r_drop, scheduled_sampling, start, bleu
         self.rate_factors = dict.fromkeys(start.names, start.rate) if start else {}
+        self._samples: list[dict[str, str]] = []
 
     def frozen(self, update: int) -> Collection[str]:
         """See `TrainingModule.frozen`."""
@@ -74,7 +77,15 @@ class Seq2SeqFinetuning(TrainingModule):
 
     def validate(self) -> dict[str, float]:
         """See `TrainingModule.validate`; with BLEU where it is asked for."""
-        return {**super().validate(), **(self.bleu.measure(self.network, self.device) if self.bleu else {})}
+        measured = super().validate()
+        if self.bleu:
+            translated = self.bleu.measure(self.network, self.device)
+            measured["valid_bleu"], self._samples = translated.bleu, translated.samples
+        return measured
+
+    def samples(self) -> Sequence[Mapping[str, str]]:
+        """See `TrainingModule.samples`."""
+        return self._samples
 
     def validation_loss(self, measured: Mapping[str, float]) -> float:
         """See `TrainingModule.validation_loss`."""
@@ -88,9 +99,13 @@ class Seq2SeqFinetuning(TrainingModule):
         real_BT = batch.labels_BT != PAD
         labels_N = batch.labels_BT[real_BT]
         twice = self.network.training and self.r_drop > 0
+        watched = self.network.source_embeddings
+        handle = report_source_gradients(watched, batch.source_lengths_B, self.meter.add) if self.detailed else None
         passes = [
             self.network.hidden(batch.source_BS, batch.source_lengths_B, inputs_BT)[real_BT] for _ in range(1 + twice)
         ]
+        if handle:
+            handle.remove()
         weight, bias = self.network.output.weight, self.network.output_bias
         smoothed, likelihood, correct = linear_cross_entropy(
             torch.cat(passes), weight, bias, labels_N.repeat(len(passes)), label_smoothing=self.params.label_smoothing

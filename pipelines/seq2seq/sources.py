@@ -14,7 +14,7 @@ from torch import Tensor
 from pipelines.tokenizer.special_tokens import CLS, PAD, SEP
 
 Length = TypeVar("Length", int, npt.NDArray[np.int64])
-_LENGTH_STEP = 4  # lengths are padded to a multiple: few shapes, so matrix kernels are set up once
+_LENGTH_STEP = 1  # lengths are padded to a multiple: few shapes, so matrix kernels are set up once
 
 
 def sources(rows: Sequence[npt.NDArray[np.uint16]]) -> tuple[Tensor, Tensor]:

@@ -10,14 +10,17 @@ from pipelines.randomness import generator
 from pipelines.training.positions import Position
 
 Ints = npt.NDArray[np.int64]
-_POOL = 20  # batches sorted by length together: enough for little padding, few enough to stay random
 
 
 class Bucketed:
     """Which rows make the batch of a position.
 
+    An epoch's rows are sorted by length, equal ones in random order, and cut into batches, which come in random
+    order.
+
     Args:
-        lengths: of all rows, as they are padded to.
+        lengths: of all rows, as they are padded to; or [rows, 2], both sides of pairs, of which the first is sorted by
+            before the second.
         batch_size: rows per update, all ranks together; or tokens, padding included.
         seed: of the project.
         stream: name of the random stream.
@@ -39,12 +42,14 @@ class Bucketed:
         where: tuple[str, str],
         in_tokens: bool = False,
     ) -> None:
-        self._lengths, self._batch_size, self._in_tokens = lengths, batch_size, in_tokens
+        self._sides = lengths.reshape(len(lengths), -1)
+        self._longest = self._sides.max(axis=1, initial=0)
+        self._batch_size, self._in_tokens = batch_size, in_tokens
         self._seed, self._stream = seed, stream
         self._plan = lru_cache(maxsize=2)(self._plan_of_epoch)
-        if in_tokens and int(lengths.max(initial=1)) > batch_size:
+        if in_tokens and int(self._longest.max(initial=1)) > batch_size:
             rule = f"not exceed the tokens of a batch ({batch_size})"
-            raise DataError(broken_rule(where[0], "longest", int(lengths.max()), rule, f"raise {where[1]}"))
+            raise DataError(broken_rule(where[0], "longest", int(self._longest.max()), rule, f"raise {where[1]}"))
         if len(lengths) < (1 if in_tokens else batch_size):
             rule, remedy = f"be at least one batch ({batch_size})", f"lower {where[1]} or add some"
             raise DataError(broken_rule(where[0], "number", len(lengths), rule, remedy))
@@ -65,18 +70,17 @@ class Bucketed:
     def _plan_of_epoch(self, epoch: int) -> tuple[Ints, Ints]:
         """Row numbers, batch after batch, and where each batch begins."""
         rng = generator(self._seed, self._stream, epoch)
-        order = rng.permutation(len(self._lengths))
-        pool = _POOL * self._batch_size
-        if self._in_tokens:
-            pool = max(1, pool // max(1, int(self._lengths.mean())))
-        else:
+        order = rng.permutation(len(self._sides))
+        if not self._in_tokens:
             order = order[: len(order) // self._batch_size * self._batch_size]
-        batches = []
-        for first in range(0, len(order), pool):
-            rows = order[first : first + pool]
-            batches += self._cut(rows[np.argsort(self._lengths[rows], kind="stable")])
+        batches = self._cut(self._by_length(order))
         batches = [batches[number] for number in rng.permutation(len(batches))]
         return np.concatenate(batches), np.cumsum([0, *map(len, batches)])
+
+    def _by_length(self, rows: Ints) -> Ints:
+        """Sorted by the first side, then by the last: rising under even lengths, falling under odd ones."""
+        first, last = self._sides[rows, 0], self._sides[rows, -1]
+        return rows[np.lexsort((np.where(first % 2, -last, last), first))]
 
     def _cut(self, rows: Ints) -> list[Ints]:
         """Rows in order of length into batches."""
@@ -84,8 +88,8 @@ class Bucketed:
             return [rows[first : first + self._batch_size] for first in range(0, len(rows), self._batch_size)]
         found, first = [], 0
         while first < len(rows):
-            most = rows[first : first + self._batch_size // int(self._lengths[rows[first]])]
-            cost = self._lengths[most] * np.arange(1, len(most) + 1)
+            most = rows[first : first + self._batch_size // int(self._longest[rows[first]])]
+            cost = np.maximum.accumulate(self._longest[most]) * np.arange(1, len(most) + 1)
             end = first + int(np.searchsorted(cost, self._batch_size, "right"))
             found.append(rows[first:end])
             first = end

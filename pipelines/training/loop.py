@@ -134,6 +134,8 @@ class TrainingLoop(lightning.Callback):
         needed = module.params.select == "best" or left < module.params.average * module.params.validate_every
         if trainer.is_global_zero:
             self._run.log(trainer.global_step, averages)
+            if samples := module.samples():
+                self._run.log_samples(trainer.global_step, samples)
             self._show(trainer.global_step, module.updates, averages)
             for warning in module.warnings(trainer.global_step, averages):
                 tqdm.write(f"warning: {warning}", file=sys.stderr)

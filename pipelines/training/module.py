@@ -1,9 +1,10 @@
 """The LightningModule all training stages share: a network, its losses, one optimizer."""
 
 import contextlib
+import math
 import re
 from abc import abstractmethod
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -79,7 +80,9 @@ class TrainingModule(lightning.LightningModule):
         self.register_buffer("not_finite_since", torch.tensor(-1), persistent=False)
 
     not_finite_since: Tensor
+    detailed = False  # a point of the curves is due after this update
     objectives: tuple[str, ...]  # names of the sums that are minimised
+    likelihood = ""  # the measurement whose exponential is a perplexity
     rate_factors: Mapping[str, float] = {}
 
     def frozen(self, update: int) -> Collection[str]:
@@ -102,6 +105,10 @@ class TrainingModule(lightning.LightningModule):
         """What decides which validation was the best: the objectives' plain means."""
         return sum(measured[f"valid_{name}"] for name in self.objectives)
 
+    def samples(self) -> Sequence[Mapping[str, str]]:
+        """A few answers of the last validation, for eyes."""
+        return ()
+
     def warnings(self, update: int, measured: Mapping[str, float]) -> Iterable[str]:
         """What a validation gives cause to say."""
         return ()
@@ -113,6 +120,7 @@ class TrainingModule(lightning.LightningModule):
             AssertionError: the loader and the optimizer disagree about where the run stands.
         """
         update = self.global_step
+        self.detailed = (update + 1) % self.params.log_every == 0
         assert batch.position.update == update, (batch.position, update)
         optimizer: Any = self.optimizers()
         schedule: Any = self.lr_schedulers()
@@ -121,7 +129,7 @@ class TrainingModule(lightning.LightningModule):
         if frozen := set(self.frozen(update)):
             for name, parameter in self.network.named_parameters():
                 parameter.grad = None if name in frozen else parameter.grad
-        norm = self._clip(log_layers=(update + 1) % self.params.log_every == 0)
+        norm = self._clip()
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
         schedule.step()
@@ -159,7 +167,7 @@ class TrainingModule(lightning.LightningModule):
     def _autocast(self) -> torch.autocast:
         return torch.autocast(self.device.type, torch.bfloat16, enabled=self.params.precision == "bf16-mixed")
 
-    def _clip(self, *, log_layers: bool) -> Tensor:
+    def _clip(self) -> Tensor:
         """Clip the global norm, and keep it for the curves; layer by layer where a point is due."""
         named = [(name, parameter) for name, parameter in self.network.named_parameters() if parameter.grad is not None]
         norms = torch._foreach_norm([parameter.grad for _, parameter in named if parameter.grad is not None])
@@ -167,7 +175,7 @@ class TrainingModule(lightning.LightningModule):
         if self.params.gradient_clip != "none":
             torch.nn.utils.clip_grads_with_norm_((p for _, p in named), self.params.gradient_clip, whole)
         self.meter.add({"gradient_norm": (whole, 1)})
-        if log_layers:
+        if self.detailed:
             layers: dict[str, list[Tensor]] = {}
             for (name, _), norm in zip(named, norms, strict=True):
                 layers.setdefault(layer_of(name), []).append(norm)
@@ -184,7 +192,11 @@ class TrainingModule(lightning.LightningModule):
                 for part in self._parts(batch):
                     meter.add(self.losses(move_data_to_device(part, self.device)).measured)
         self.network.train(training)
-        return {f"valid_{name}": value for name, value in meter.read(over_ranks=False).items()}
+        averages = meter.read(over_ranks=False)
+        if self.likelihood:
+            name = self.likelihood.replace("loss", "perplexity")
+            averages[name] = math.exp(min(averages[self.likelihood], 700.0))  # e^709 is the largest float
+        return {f"valid_{name}": value for name, value in averages.items()}
 
     def configure_optimizers(self) -> Any:
         """The optimizer and its schedule, stepped at every update."""

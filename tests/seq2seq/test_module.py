@@ -97,4 +97,10 @@ def test_validation_bleu_is_sacrebleus_of_the_greedy_translations():
     model.eval()
     hypotheses = [Words().decode(greedy(model, *sources([shard.source[row]]), 9)[0]) for row in range(20)]
     references = [Words().decode(shard.target[row].tolist()) for row in range(20)]
-    assert measured["valid_bleu"] == pytest.approx(sacrebleu.corpus_bleu(hypotheses, [references]).score)
+    assert measured.samples[0] == {
+        "source": Words().decode(shard.source[0].tolist()),
+        "reference": references[0],
+        "hypothesis": hypotheses[0],
+    }
+    assert len(measured.samples) == 5
+    assert measured.bleu == pytest.approx(sacrebleu.corpus_bleu(hypotheses, [references]).score)

@@ -40,6 +40,24 @@ def test_bucketed_in_tokens_takes_in_every_row_within_the_budget():
     assert lengths.sum() / slots.sum() > 0.92
 
 
+def test_bucketed_pairs_pad_little_on_either_side():
+    rng = np.random.default_rng(0)
+    source = np.clip(rng.normal(15, 5, 20000), 4, 60).astype(np.int64)
+    target = np.clip(source + rng.normal(0, 2.5, 20000), 4, 60).astype(np.int64)
+    sides = np.stack([target, source], axis=1)
+    order = Bucketed(sides, 4096, seed=1, stream="test", where=("test", "batch_size"), in_tokens=True)
+    position, slots, longer = Position(0, 0, 0), np.zeros(2), []
+    while position.epoch == 0:
+        rows = order.rows(position)
+        slots += len(rows) * sides[rows].max(axis=0)
+        longer.append(len(rows) * int(sides[rows].max()))
+        position = order.after(position)
+    assert max(longer) <= 4096
+    filled = sides.sum(axis=0) / slots
+    assert filled[0] > 0.98
+    assert filled[1] > 0.9
+
+
 def test_bucketed_in_tokens_row_over_the_budget_is_refused():
     with pytest.raises(DataError, match=r"longest \(9\) must not exceed the tokens of a batch \(8\); raise batch_size"):
         Bucketed(np.array([3, 9]), 8, seed=1, stream="test", where=("test", "batch_size"), in_tokens=True)

@@ -112,7 +112,8 @@ def _explicit(
     if mask is not None:
         far = torch.finfo(scores_BHTS.dtype).min / 2
         scores_BHTS += torch.zeros_like(mask, dtype=scores_BHTS.dtype).masked_fill_(~mask, far)  # one pass, no backward
-    return dropout(scores_BHTS.softmax(dim=-1), rate) @ value_BHSK
+    exact = torch.float32 if scores_BHTS.dtype == torch.bfloat16 else None  # bf16's is slow for fewer than 32 keys
+    return dropout(scores_BHTS.softmax(dim=-1, dtype=exact).to(value_BHSK.dtype), rate) @ value_BHSK
 
 
 def padding_mask(lengths_B: Tensor, length: int) -> Tensor:

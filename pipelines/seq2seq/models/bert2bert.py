@@ -80,6 +80,11 @@ class Model(Seq2SeqModel):
         initialize_like_bert(self, params.initializer_range)
         self.params = params
 
+    @property
+    def source_embeddings(self) -> nn.Module:
+        """See `Seq2SeqModel.source_embeddings`."""
+        return self.encoder.embeddings
+
     def hidden(self, source_BS: Tensor, lengths_B: Tensor, inputs_BT: Tensor) -> Tensor:
         """See `Seq2SeqModel.hidden`."""
         return self.mlm_transform(self.decoder(inputs_BT, *self.encoder(source_BS, lengths_B)))

@@ -32,6 +32,11 @@ class Seq2SeqModel(nn.Module, ABC):
     output: nn.Embedding
     output_bias: nn.Parameter
 
+    @property
+    @abstractmethod
+    def source_embeddings(self) -> nn.Module:
+        """The module whose first output in a pass is the embedded source [B, S, D]."""
+
     @abstractmethod
     def hidden(self, source_BS: Tensor, lengths_B: Tensor, inputs_BT: Tensor) -> Tensor:
         """Teacher forcing: what the output layer sees at each target position, [B, T, D].

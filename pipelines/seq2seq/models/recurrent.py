@@ -103,6 +103,11 @@ class Model(Seq2SeqModel):
         first = torch.tanh(self.bridge(summary_BD)).chunk(len(last), dim=-1)
         return memory_BSD, summary_BD, tuple(part.view(last[0].shape) for part in first)
 
+    @property
+    def source_embeddings(self) -> nn.Module:
+        """See `Seq2SeqModel.source_embeddings`."""
+        return self.embedding
+
     def hidden(self, source_BS: Tensor, lengths_B: Tensor, inputs_BT: Tensor) -> Tensor:
         """See `Seq2SeqModel.hidden`."""
         memory_BSD, summary_BD, state = self._encode(source_BS, lengths_B)

@@ -65,6 +65,11 @@ class Model(Seq2SeqModel):
             if isinstance(part, nn.Embedding):
                 nn.init.normal_(part.weight, std=params.width**-0.5)
 
+    @property
+    def source_embeddings(self) -> nn.Module:
+        """See `Seq2SeqModel.source_embeddings`."""
+        return self.encoder.embeddings
+
     def hidden(self, source_BS: Tensor, lengths_B: Tensor, inputs_BT: Tensor) -> Tensor:
         """See `Seq2SeqModel.hidden`."""
         return self.decoder(inputs_BT, *self.encoder(source_BS, lengths_B))

@@ -1,0 +1,265 @@
+"""Fine-tuning against Hugging Face's Seq2SeqTrainer and torch.nn modules: target tokens per second, on this machine.
+
+    python -m benchmarks.seq2seq                        all cases (half an hour on two cores)
+    python -m benchmarks.seq2seq --cases transformer_128
+
+Both sides are given the same batches: token budgets, bucketed by length as our trainings do it, of random tokens with
+the lengths of image captions. Label smoothing 0.1, dropout 0.1, fused AdamW, clipping at 1. The Trainer runs in fp32
+and bf16, with eager and SDPA attention, compiled and not, and its best is quoted; ours in the same two precisions,
+eager. A few steps of theirs alternate with as many of ours. Only real target tokens count.
+"""
+
+import argparse
+import logging
+import statistics
+import warnings
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+
+from benchmarks.results import Row, write
+from benchmarks.seq2seq_peers import LstmOfModules, as_they_take_it, bert2bert, marian
+from benchmarks.trainer import WARM, Clock, Setting, allocator_as_it_comes, trainer_steps
+from pipelines.seq2seq.data import PairBatch, PairBatches
+from pipelines.seq2seq.models import build_model, schema_of
+from pipelines.seq2seq.module import Seq2SeqFinetuning
+from pipelines.seq2seq.params import CommonParams
+from pipelines.shards.format import PairShard, Ragged
+from pipelines.training.memory import keep_freed_memory
+from pipelines.training.positions import Batches, Position
+
+VOCAB, _STEPS, START = 8000, 6, Position(0, 0, 0)
+
+
+@dataclass(frozen=True)
+class Case:
+    """One network on both sides.
+
+    Attributes:
+        block: of ``seq2seq.architectures``.
+        peer: of `benchmarks.seq2seq_peers`.
+        sizes: what the peer is built with.
+        tokens: budget of a batch.
+        goal: ratio to reach.
+    """
+
+    block: dict[str, Any]
+    peer: Any
+    sizes: dict[str, int]
+    tokens: int
+    goal: float
+
+
+def _transformer(layers: int, width: int, feed_forward_width: int, heads: int) -> dict[str, Any]:
+    return {
+        "family": "transformer",
+        "layers": "transformer",
+        "norm": "post",
+        "activation": "relu",
+        "positions": "sinusoidal",
+        "tied": "all",
+        "num_encoder_layers": layers,
+        "num_decoder_layers": layers,
+        "width": width,
+        "num_heads": heads,
+        "feed_forward_width": feed_forward_width,
+        "max_positions": 128,
+    }
+
+
+_BERT = {
+    "family": "bert2bert",
+    "layers": "transformer",
+    "encoder": "random",
+    "decoder": "random",
+    "pretrained_parts": "all",
+    "shared": False,
+    "pretrained_rate": 1.0,
+    "frozen_updates": 0,
+    "num_layers": 4,
+    "width": 256,
+    "num_heads": 4,
+    "feed_forward_width": 1024,
+    "max_positions": 128,
+    "initializer_range": 0.02,
+}
+_LSTM = {
+    "family": "recurrent",
+    "layers": "recurrent",
+    "cell": {"name": "lstm"},
+    "bidirectional": True,
+    "attention": "general",
+    "bridge": "linear",
+    "width": 512,
+    "num_layers": 2,
+}
+CASES = {
+    "transformer_128": Case(
+        _transformer(4, 128, 256, 4),
+        marian,
+        {"layers": 4, "width": 128, "feed_forward_width": 256, "heads": 4},
+        4096,
+        2.0,
+    ),
+    "transformer_512": Case(
+        _transformer(6, 512, 2048, 8),
+        marian,
+        {"layers": 6, "width": 512, "feed_forward_width": 2048, "heads": 8},
+        2048,
+        1.4,
+    ),
+    "bert2bert_256": Case(
+        _BERT, bert2bert, {"layers": 4, "width": 256, "feed_forward_width": 1024, "heads": 4}, 4096, 0.0
+    ),
+    "lstm_512": Case(_LSTM, LstmOfModules, {"layers": 2, "width": 512}, 4096, 1.3),
+}
+
+
+def captions(pairs: int = 20000, seed: int = 0) -> PairShard:
+    """Random tokens in the lengths of Multi30k: sources of 15 ± 5 tokens, targets near them."""
+    rng = np.random.default_rng(seed)
+    source = np.clip(rng.normal(15, 5, pairs), 4, 60).astype(np.int64)
+    target = np.clip(source * 0.95 + rng.normal(0, 2.5, pairs), 4, 60).astype(np.int64)
+    sides = [
+        Ragged(rng.integers(5, VOCAB, sizes.sum()).astype(np.uint16), np.concatenate([[0], np.cumsum(sizes)]))
+        for sizes in (source, target)
+    ]
+    return PairShard(*sides)
+
+
+def common(tokens: int, precision: str) -> CommonParams:
+    """The ``seq2seq.common`` section of a case."""
+    adamw = {"name": "adamw", "beta1": 0.9, "beta2": 0.98, "epsilon": 1e-8, "bias_correction": True}
+    return CommonParams.model_validate(
+        {
+            "updates": 10**6,
+            "batch_size": tokens,
+            "batch_unit": "tokens",
+            "label_smoothing": 0.1,
+            "bleu_pairs": 0,
+            "bleu_max_length": 1,
+            "select_by": "loss",
+            "optimizer": {**adamw, "weight_decay": 0.01},
+            "schedule": {"name": "linear", "warmup_updates": 100, "final_factor": 0.0},
+            "gradient_clip": 1.0,
+            "precision": precision,
+            "select": "last",
+            "average": 1,
+            "patience": "none",
+            "validate_every": 10**6,
+            "log_every": 10**6,
+        }
+    )
+
+
+def our_steps(case: Case, batches: PairBatches, precision: str) -> list[float]:
+    """Seconds of each step of our module in Lightning's Trainer."""
+    import lightning.pytorch as lightning
+
+    extra = {"starts_from": "data/shards", "dropout": 0.1, "learning_rate": 1e-4, "r_drop": 0.0}
+    params = schema_of(case.block["family"]).model_validate({**case.block, **extra, "scheduled_sampling": 0.0})
+    clock = Clock()
+    module = Seq2SeqFinetuning(
+        build_model(params, VOCAB),
+        common(case.tokens, precision),
+        learning_rate=1e-4,
+        updates=10**6,
+        validation_batches=[],
+    )
+    trainer = lightning.Trainer(
+        max_steps=WARM + _STEPS,
+        accelerator="cpu",
+        callbacks=[clock.callback(lightning)],
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+    )
+    loader: Any = torch.utils.data.DataLoader(
+        Batches(batches, START, WARM + _STEPS), batch_size=None, collate_fn=_as_it_is
+    )
+    trainer.fit(module, loader)
+    return clock.steps()
+
+
+def _as_it_is(batch: Any) -> Any:
+    return batch
+
+
+def their_steps(case: Case, batches: list[PairBatch], setting: Setting) -> list[float]:
+    """Seconds of each step of the peer in Hugging Face's Trainer, which is given whole batches."""
+    modules = case.peer is LstmOfModules
+    model = case.peer(VOCAB, **case.sizes, **({} if modules else {"attention": setting.attention}))
+    examples = [as_they_take_it(batch, bert=case.peer is bert2bert) for batch in batches]
+    smoothing = {} if modules else {"label_smoothing_factor": 0.1}
+    return trainer_steps(model, examples, _first, setting, rows=1, steps=_STEPS, **smoothing)
+
+
+def _first(examples: list[Any]) -> Any:
+    return examples[0]
+
+
+def rows_of(name: str, *, same_allocator: bool) -> Iterator[Row]:
+    """Target tokens per second of one case, in both precisions; the peer's best setting in each."""
+    case = CASES[name]
+    batches = PairBatches(captions(), case.tokens, seed=1, in_tokens=True)
+    given, position = [], START
+    for _ in range(WARM + _STEPS):
+        given.append(batches(position))
+        position = batches.after(position)
+    tokens = statistics.mean(batch.num_tokens for batch in given[WARM:])
+    attentions = ("eager",) if case.peer is LstmOfModules else ("eager", "sdpa")
+    best: dict[str, float] = {}
+    for precision in ("32-true", "bf16-mixed"):
+        ours: list[float] = []
+        theirs: dict[Setting, float] = {}
+        for compiled in (False, True):
+            for attention in attentions:
+                setting = Setting(precision == "bf16-mixed", compiled, attention)
+                if not same_allocator:
+                    allocator_as_it_comes()
+                theirs[setting] = statistics.mean(their_steps(case, given, setting))
+                keep_freed_memory()
+                ours += our_steps(case, batches, precision)
+        mine, setting = tokens / statistics.mean(ours), min(theirs, key=lambda one: theirs[one])
+        its = tokens / theirs[setting]
+        best = {"ours": max(mine, best.get("ours", 0.0)), "theirs": max(its, best.get("theirs", 0.0))}
+        yield Row(f"{name}, {precision}", "tok/s", mine, f"Trainer, {setting}", its, mine / its, 0.0)
+    ratio = best["ours"] / best["theirs"]
+    yield Row(f"{name}, best precision", "tok/s", best["ours"], "Trainer's best", best["theirs"], ratio, case.goal)
+
+
+def padding_row() -> Row:
+    """Share of slots, source and target, that hold a real token in an epoch of batches of 4,096 tokens."""
+    batches, position, real, slots = PairBatches(captions(), 4096, seed=1, in_tokens=True), START, 0, 0
+    while position.epoch == 0:
+        batch = batches(position)
+        real += batch.num_tokens + int(batch.source_lengths_B.sum())
+        slots += batch.labels_BT.numel() + batch.source_BS.numel()
+        position = batches.after(position)
+    return Row("batches of 4,096 tokens, filled", "share", real / slots, "goal", 0.97, real / slots / 0.97, 1.0)
+
+
+def main() -> None:
+    """The command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--cases", nargs="*", choices=CASES, default=list(CASES))
+    parser.add_argument("--same-allocator", action="store_true", help="freed memory is kept for Hugging Face too")
+    arguments = parser.parse_args()
+    logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
+    warnings.filterwarnings("ignore")
+    keep_freed_memory()
+    rows = [padding_row()]
+    print(rows[0], flush=True)
+    for name in arguments.cases:
+        for row in rows_of(name, same_allocator=arguments.same_allocator):
+            rows.append(row)
+            print(row, flush=True)
+    write("seq2seq", rows)
+
+
+if __name__ == "__main__":
+    main()
