@@ -3,13 +3,16 @@
     python -m benchmarks.seq2seq                        all cases (half an hour on two cores)
     python -m benchmarks.seq2seq --cases transformer_128
 
-Both sides are given the same batches: token budgets, bucketed by length as our trainings do it, of random tokens with
-the lengths of image captions. Label smoothing 0.1, dropout 0.1, fused AdamW, clipping at 1. The Trainer runs in fp32
-and bf16, with eager and SDPA attention, compiled and not, and its best is quoted; ours in the same two precisions,
-eager. A few steps of theirs alternate with as many of ours. Only real target tokens count.
+Random tokens in the lengths of image captions. Ours takes token budgets, bucketed by length as our trainings do it; the
+Trainer as many pairs as fit into one on average, grouped by its LengthGroupedSampler (or ours too, with
+``--same-batches``). Label smoothing 0.1, dropout 0.1, fused AdamW, clipping at 1. The Trainer runs in fp32 and bf16,
+with eager and SDPA attention (compiled too with ``--compile``: lengths change from batch to batch, and each is compiled
+anew), and its best is quoted; ours in the same two precisions. A few steps of theirs alternate with as many of ours.
+Only real target tokens count.
 """
 
 import argparse
+import itertools
 import logging
 import statistics
 import warnings
@@ -23,7 +26,7 @@ import torch
 from benchmarks.results import Row, write
 from benchmarks.seq2seq_peers import LstmOfModules, as_they_take_it, bert2bert, marian
 from benchmarks.trainer import WARM, Clock, Setting, allocator_as_it_comes, trainer_steps
-from pipelines.seq2seq.data import PairBatch, PairBatches
+from pipelines.seq2seq.data import PairBatch, PairBatches, collate
 from pipelines.seq2seq.models import build_model, schema_of
 from pipelines.seq2seq.module import Seq2SeqFinetuning
 from pipelines.seq2seq.params import CommonParams
@@ -202,32 +205,44 @@ def _first(examples: list[Any]) -> Any:
     return examples[0]
 
 
-def rows_of(name: str, *, same_allocator: bool) -> Iterator[Row]:
+def their_batches(shard: PairShard, rows: int) -> list[PairBatch]:
+    """Batches of so many pairs as Hugging Face's Trainer groups them by length, from all over its epoch."""
+    from transformers.trainer_pt_utils import LengthGroupedSampler
+
+    lengths = (shard.source.lengths + 2).tolist()
+    order = np.array(list(LengthGroupedSampler(rows, lengths=lengths, generator=torch.Generator().manual_seed(1))))
+    numbers = np.linspace(0, len(order) // rows - 1, WARM + _STEPS).astype(int)
+    numbers = np.random.default_rng(0).permutation(numbers)  # it sorts by length over long stretches
+    return [collate(shard, order[number * rows : (number + 1) * rows], START) for number in numbers]
+
+
+def rows_of(name: str, *, same_batches: bool, same_allocator: bool, compiled: bool) -> Iterator[Row]:
     """Target tokens per second of one case, in both precisions; the peer's best setting in each."""
-    case = CASES[name]
-    batches = PairBatches(captions(), case.tokens, seed=1, in_tokens=True)
-    given, position = [], START
+    case, shard = CASES[name], captions()
+    batches = PairBatches(shard, case.tokens, seed=1, in_tokens=True)
+    mine, position = [], START
     for _ in range(WARM + _STEPS):
-        given.append(batches(position))
+        mine.append(batches(position))
         position = batches.after(position)
-    tokens = statistics.mean(batch.num_tokens for batch in given[WARM:])
+    rows = round(statistics.mean(len(batch.source_BS) for batch in mine))
+    given = mine if same_batches else their_batches(shard, rows)
+    our_tokens, their_tokens = (statistics.mean(b.num_tokens for b in found[WARM:]) for found in (mine, given))
     attentions = ("eager",) if case.peer is LstmOfModules else ("eager", "sdpa")
     best: dict[str, float] = {}
     for precision in ("32-true", "bf16-mixed"):
         ours: list[float] = []
         theirs: dict[Setting, float] = {}
-        for compiled in (False, True):
-            for attention in attentions:
-                setting = Setting(precision == "bf16-mixed", compiled, attention)
-                if not same_allocator:
-                    allocator_as_it_comes()
-                theirs[setting] = statistics.mean(their_steps(case, given, setting))
-                keep_freed_memory()
-                ours += our_steps(case, batches, precision)
-        mine, setting = tokens / statistics.mean(ours), min(theirs, key=lambda one: theirs[one])
-        its = tokens / theirs[setting]
-        best = {"ours": max(mine, best.get("ours", 0.0)), "theirs": max(its, best.get("theirs", 0.0))}
-        yield Row(f"{name}, {precision}", "tok/s", mine, f"Trainer, {setting}", its, mine / its, 0.0)
+        for with_compiler, attention in itertools.product((False, True) if compiled else (False,), attentions):
+            setting = Setting(precision == "bf16-mixed", with_compiler, attention)
+            if not same_allocator:
+                allocator_as_it_comes()
+            theirs[setting] = statistics.mean(their_steps(case, given, setting))
+            keep_freed_memory()
+            ours += our_steps(case, batches, precision)
+        speed, setting = our_tokens / statistics.mean(ours), min(theirs, key=lambda one: theirs[one])
+        its = their_tokens / theirs[setting]
+        best = {"ours": max(speed, best.get("ours", 0.0)), "theirs": max(its, best.get("theirs", 0.0))}
+        yield Row(f"{name}, {precision}", "tok/s", speed, f"Trainer, {setting}", its, speed / its, 0.0)
     ratio = best["ours"] / best["theirs"]
     yield Row(f"{name}, best precision", "tok/s", best["ours"], "Trainer's best", best["theirs"], ratio, case.goal)
 
@@ -247,6 +262,8 @@ def main() -> None:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--cases", nargs="*", choices=CASES, default=list(CASES))
+    parser.add_argument("--same-batches", action="store_true", help="the Trainer is given our batches")
+    parser.add_argument("--compile", action="store_true", help="the Trainer compiled too")
     parser.add_argument("--same-allocator", action="store_true", help="freed memory is kept for Hugging Face too")
     arguments = parser.parse_args()
     logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
@@ -255,7 +272,12 @@ def main() -> None:
     rows = [padding_row()]
     print(rows[0], flush=True)
     for name in arguments.cases:
-        for row in rows_of(name, same_allocator=arguments.same_allocator):
+        for row in rows_of(
+            name,
+            same_batches=arguments.same_batches,
+            same_allocator=arguments.same_allocator,
+            compiled=arguments.compile,
+        ):
             rows.append(row)
             print(row, flush=True)
     write("seq2seq", rows)

@@ -9,7 +9,7 @@ Stages never import this module: a decoding knob must not re-run BERT.
 import io
 import os
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
@@ -127,8 +127,10 @@ def _problem(document: Document, key: str, rule: str, remedy: str) -> str:
     return f"{document.path}:{document.line(key.split('.'))}: {key} ({document.get(key)!r}) must {rule}; {remedy}"
 
 
-def apply_recipe(recipe: Path, target: Path = PARAMS_FILE) -> list[str]:
-    """Write an overlay into params.yaml, comments kept: mappings merge, lists and scalars replace, null deletes.
+def apply_recipes(recipes: Sequence[Path], target: Path = PARAMS_FILE) -> list[str]:
+    """Write overlays into params.yaml, one over the other; only the last result has to be valid.
+
+    Comments are kept; mappings merge, lists and scalars replace, null deletes.
 
     Returns:
         One line per changed key, ``key: old → new``.
@@ -138,11 +140,15 @@ def apply_recipe(recipe: Path, target: Path = PARAMS_FILE) -> list[str]:
     """
     document = read_document(target)
     before = plain(document.root)
-    _merge(document.root, read_document(recipe).root)
+    for recipe in recipes:
+        _merge(document.root, read_document(recipe).root)
+    names = ", ".join(map(str, recipes))
     stream = io.StringIO()
     _writer().dump(document.root, stream)
-    if problems := problems_of(Document(Path(f"{target}+{recipe.name}"), document.root)):
-        raise ParamsError("\n".join([f"{recipe}: applied to {target} it breaks rules; nothing was written", *problems]))
+    if problems := problems_of(
+        Document(Path("+".join([str(target), *(path.name for path in recipes)])), document.root)
+    ):
+        raise ParamsError("\n".join([f"{names}: applied to {target} it breaks rules; nothing was written", *problems]))
     temporary = target.with_suffix(".tmp")
     temporary.write_text(stream.getvalue(), encoding="utf-8")
     os.replace(temporary, target)
@@ -184,11 +190,11 @@ def main(arguments: list[str]) -> int:
             if problems := problems_of(read_document()):
                 raise ParamsError("\n".join(problems))
             print(f"{PARAMS_FILE}: all keys are right")
-        elif len(arguments) == 2 and arguments[0] == "apply":
-            changes = apply_recipe(Path(arguments[1]))
-            print("\n".join(changes) or f"{PARAMS_FILE}: {arguments[1]} is already applied")
+        elif len(arguments) > 1 and arguments[0] == "apply":
+            changes = apply_recipes([Path(name) for name in arguments[1:]])
+            print("\n".join(changes) or f"{PARAMS_FILE}: {', '.join(arguments[1:])} is already applied")
         else:
-            raise ParamsError(f"arguments ({arguments}) must be 'check' or 'apply RECIPE'; correct them")
+            raise ParamsError(f"arguments ({arguments}) must be 'check' or 'apply RECIPE …'; correct them")
     except MasklineError as error:
         print(f"error: {error}", file=sys.stderr)
         return error.exit_code

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from pipelines.errors import ParamsError
-from pipelines.params import apply_recipe, problems_of
+from pipelines.params import apply_recipes, problems_of
 from pipelines.sections import plain, read_document
 from tests.conftest import ROOT
 
@@ -23,9 +23,9 @@ def test_problems_of_shipped_params_none():
 
 @pytest.mark.parametrize("recipe", sorted((ROOT / "recipes").glob("*.yaml")), ids=lambda path: path.stem)
 def test_apply_recipe_shipped_gives_valid_params_and_is_idempotent(params, recipe):
-    assert apply_recipe(recipe, params)
+    assert apply_recipes([recipe], params)
     assert problems_of(read_document(params)) == []
-    assert apply_recipe(recipe, params) == []
+    assert apply_recipes([recipe], params) == []
 
 
 def test_apply_recipe_keeps_comments_merges_replaces_and_deletes(params, tmp_path):
@@ -35,7 +35,7 @@ def test_apply_recipe_keeps_comments_merges_replaces_and_deletes(params, tmp_pat
         "seq2seq: {architectures: {gru: null, bert2bert: {num_layers: 3}}}\n"
         "evaluation: {comparisons: []}\n"
     )
-    changes = apply_recipe(recipe, params)
+    changes = apply_recipes([recipe], params)
     after = plain(read_document(params).root)
     assert after["bert"]["model"]["num_layers"] == 3
     assert after["bert"]["model"]["width"] == 128
@@ -45,12 +45,20 @@ def test_apply_recipe_keeps_comments_merges_replaces_and_deletes(params, tmp_pat
     assert "# every random choice follows from it" in params.read_text()
 
 
+def test_apply_recipes_one_over_the_other_only_the_result_must_be_valid(params, tmp_path):
+    half, other = tmp_path / "half.yaml", tmp_path / "other.yaml"
+    half.write_text("decoding: {num_best: 9}\n")
+    other.write_text("decoding: {beam_size: 10}\n")
+    changes = apply_recipes([half, other], params)
+    assert changes == ["decoding.beam_size: 5 → 10", "decoding.num_best: 5 → 9"]
+
+
 def test_apply_recipe_that_breaks_a_rule_writes_nothing(params, tmp_path):
     recipe = tmp_path / "recipe.yaml"
     recipe.write_text("bert: {model: {num_heads: 3}}\n")
     before = params.read_bytes()
     with pytest.raises(ParamsError, match=r"num_heads \(3\) must divide width \(128\)"):
-        apply_recipe(recipe, params)
+        apply_recipes([recipe], params)
     assert params.read_bytes() == before
 
 
