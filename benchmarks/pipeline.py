@@ -8,31 +8,21 @@ Runs in a throw-away copy of the checkout, so nothing of yours is touched and no
 
 import argparse
 import json
-import shutil
 import subprocess
 import sys
 import tempfile
 import time
 from pathlib import Path
 
+from benchmarks.checkout import copy_checkout
 from benchmarks.results import Row, write
 
-ROOT = Path(__file__).parent.parent
 _WHOLE_RUN_S, _PREPARATION_S, _PREPARATION_MIB = 360.0, 90.0, 1536.0
-_COPIED = ("pipelines", "data/raw", "params.yaml", "dvc.yaml", "recipes", ".gitignore", ".dvcignore")
 
 
 def measure(recipe: str | None, folder: Path) -> list[Row]:
     """Run in ``folder`` and compare with the budgets."""
-    for name in _COPIED:
-        source, target = ROOT / name, folder / name
-        target.parent.mkdir(parents=True, exist_ok=True)
-        if source.is_dir():
-            shutil.copytree(source, target, ignore=shutil.ignore_patterns("__pycache__"))
-        else:
-            shutil.copy(source, target)
-    for command in (["git", "init", "-q"], ["dvc", "init", "-q"]):
-        subprocess.run(command, cwd=folder, check=True)
+    copy_checkout(folder)
     stages = ["shards"] if recipe else []
     if recipe:
         apply = [sys.executable, "-m", "pipelines.params", "apply", f"recipes/{recipe}.yaml"]

@@ -139,6 +139,7 @@ def common(tokens: int, precision: str) -> CommonParams:
     return CommonParams.model_validate(
         {
             "updates": 10**6,
+            "training_pairs": "all",
             "batch_size": tokens,
             "batch_unit": "tokens",
             "label_smoothing": 0.1,

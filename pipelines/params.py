@@ -172,7 +172,7 @@ def _merge(base: CommentedMap, overlay: Mapping[str, Any]) -> None:
         elif isinstance(value, Mapping) and isinstance(base.get(key), Mapping):
             _merge(base[key], value)
         else:
-            base[key] = value
+            base[key] = CommentedMap(plain(value)) if getattr(value, "merge", None) else value  # `<<` written out
 
 
 def _differences(before: Any, after: Any, path: str = "") -> Iterator[str]:

@@ -52,6 +52,8 @@ class Document:
         line = 1
         for part in path:
             if isinstance(node, CommentedMap) and part in node:
+                if part not in (node.lc.data or ()):
+                    break  # a recipe brought it
                 line = node.lc.key(part)[0] + 1
             elif isinstance(node, CommentedSeq) and isinstance(part, int) and part < len(node):
                 line = node.lc.item(part)[0] + 1

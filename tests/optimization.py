@@ -20,4 +20,10 @@ OPTIMIZATION: dict[str, Any] = {
     "validate_every": 1,
     "log_every": 1,
 }
-PAIRS: dict[str, Any] = {"batch_unit": "pairs", "bleu_pairs": 0, "bleu_max_length": 10, "select_by": "loss"}
+PAIRS: dict[str, Any] = {
+    "training_pairs": "all",
+    "batch_unit": "pairs",
+    "bleu_pairs": 0,
+    "bleu_max_length": 10,
+    "select_by": "loss",
+}

@@ -1,5 +1,6 @@
 """The shipped params and recipes, the rules that span sections, and applying overlays."""
 
+import json
 import re
 import shutil
 from pathlib import Path
@@ -51,6 +52,25 @@ def test_apply_recipes_one_over_the_other_only_the_result_must_be_valid(params, 
     other.write_text("decoding: {beam_size: 10}\n")
     changes = apply_recipes([half, other], params)
     assert changes == ["decoding.beam_size: 5 → 10", "decoding.num_best: 5 → 9"]
+
+
+def test_apply_recipe_merge_keys_are_written_out(params, tmp_path):
+    recipe = tmp_path / "recipe.yaml"
+    block = read_document(ROOT / "recipes/all_architectures.yaml").root["seq2seq"]["architectures"]["lstm"]
+    lines = "".join(f"      {key}: {json.dumps(plain(value))}\n" for key, value in block.items())
+    recipe.write_text(f"seq2seq:\n  architectures:\n    one: &one\n{lines}    two: {{<<: *one, width: 20}}\n")
+    apply_recipes([recipe], params)
+    blocks = plain(read_document(params).root)["seq2seq"]["architectures"]
+    assert blocks["two"] == blocks["one"] | {"width": 20}
+    assert "<<" not in params.read_text()
+
+
+def test_problem_of_a_key_that_a_recipe_brought_is_told_without_its_line(params, tmp_path):
+    recipe = tmp_path / "recipe.yaml"
+    block = plain(read_document(ROOT / "params.yaml").root)["seq2seq"]["architectures"]["bert2bert"] | {"width": 64}
+    recipe.write_text(json.dumps({"seq2seq": {"architectures": {"brought": block}}}))
+    with pytest.raises(ParamsError, match=r"architectures.brought.width \(64\) must equal bert.model.width \(128\)"):
+        apply_recipes([recipe], params)
 
 
 def test_apply_recipe_that_breaks_a_rule_writes_nothing(params, tmp_path):

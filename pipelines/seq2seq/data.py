@@ -5,15 +5,17 @@ Shapes: B batch, S source length, T target length.
 """
 
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from pipelines.errors import DataError, broken_rule
+from pipelines.randomness import generator
 from pipelines.seq2seq.sources import rounded, sources
-from pipelines.shards.format import PairShard
+from pipelines.shards.format import PairShard, Ragged
 from pipelines.tokenizer.special_tokens import END, PAD, START
 from pipelines.training.bucketing import Bucketed
 from pipelines.training.positions import Position
@@ -84,6 +86,27 @@ class PairBatches:
     def __call__(self, position: Position) -> PairBatch:
         """This rank's part of the batch of one update."""
         return collate(self._shard, self._order.rows(position)[self._rank :: self._world_size], position)
+
+
+def draw_pairs(shard: PairShard, count: int | Literal["all"], seed: int) -> PairShard:
+    """``count`` of the pairs, drawn at random: more of them hold those of a smaller number.
+
+    Raises:
+        DataError: there are fewer.
+    """
+    if count == "all":
+        return shard
+    if count > len(shard):
+        rule = f"not exceed the training pairs there are ({len(shard)})"
+        raise DataError(
+            broken_rule("params.yaml", "seq2seq.common.training_pairs", count, rule, "lower it, or set all")
+        )
+    rows = np.sort(generator(seed, "drawn pairs").permutation(len(shard))[:count])
+    sides = []
+    for side in (shard.source, shard.target):
+        offsets = np.concatenate([[0], np.cumsum(side.lengths[rows])])
+        sides.append(Ragged(np.concatenate([side[row] for row in rows]), offsets))
+    return PairShard(*sides)
 
 
 def validation_batches(shard: PairShard, batch_size: int = 64) -> list[PairBatch]:

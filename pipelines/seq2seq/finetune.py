@@ -38,7 +38,7 @@ def finetune(run: StageRun) -> Metrics:
     import lightning.pytorch as lightning
 
     from pipelines.seq2seq.bleu import ValidationBleu
-    from pipelines.seq2seq.data import PairBatches, validation_batches
+    from pipelines.seq2seq.data import PairBatches, draw_pairs, validation_batches
     from pipelines.seq2seq.models import build_model
     from pipelines.seq2seq.module import PretrainedStart, Seq2SeqFinetuning
     from pipelines.seq2seq.saving import save
@@ -56,7 +56,7 @@ def finetune(run: StageRun) -> Metrics:
     model = build_model(params, vocab_size)
     bert = Path(params.starts_from)
     pretrained = start_from_bert(model, bert, TOKENIZER) if bert != SHARDS else 0
-    shard = PairShard.open(SHARDS, "train")
+    shard = draw_pairs(PairShard.open(SHARDS, "train"), common.training_pairs, run.seed)
     batches = PairBatches(
         shard,
         common.batch_size,

@@ -1,6 +1,6 @@
 """The ``seq2seq`` section: what all architectures share. Each family's own knobs stand in its file."""
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
@@ -12,12 +12,14 @@ class CommonParams(OptimizationParams):
     """Training of every architecture.
 
     Attributes:
+        training_pairs: as many of the training pairs, drawn at random; a larger number holds the smaller's. Or ``all``.
         batch_unit: what ``batch_size`` counts: pairs, or tokens of the longer side of each pair, padding included.
         bleu_pairs: validation pairs that are decoded greedily for BLEU; 0 for none.
         select_by: what makes a validation better: the loss, or this BLEU.
     """
 
     updates: int = Field(ge=1)
+    training_pairs: Annotated[int, Field(ge=1)] | Literal["all"]
     batch_size: int = Field(ge=1)
     batch_unit: Literal["pairs", "tokens"]
     bleu_pairs: int = Field(ge=0)

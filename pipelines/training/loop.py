@@ -12,6 +12,7 @@ from pipelines.errors import CheckFailed
 from pipelines.optim.params import OptimizationParams
 from pipelines.stage import StageRun
 from pipelines.training.checkpoints import Checkpoint, Checkpoints
+from pipelines.training.memory import release_freed_memory
 from pipelines.training.module import TrainingModule
 from pipelines.training.positions import BatchSource, Position, save_position
 from pipelines.training.speed import Speed, TimedLoader, matmul_rate
@@ -128,6 +129,7 @@ class TrainingLoop(lightning.Callback):
     def _validate(self, trainer: lightning.Trainer, module: TrainingModule) -> bool:
         """Measure; whether these weights are wanted, as far as is known by now."""
         averages = self.measured = module.validate()
+        release_freed_memory()
         mine = {"update": trainer.global_step, "value": module.validation_loss(averages)}
         self.kept = wanted([*self.kept, mine], module.params)
         left = module.updates - trainer.global_step

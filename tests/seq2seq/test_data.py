@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from pipelines.errors import DataError
-from pipelines.seq2seq.data import PairBatches, validation_batches
+from pipelines.seq2seq.data import PairBatches, draw_pairs, validation_batches
 from pipelines.shards.format import PairShard, Ragged
 from pipelines.tokenizer.special_tokens import CLS, END, PAD, SEP, START
 from pipelines.training.positions import Batches, Position
@@ -59,6 +59,24 @@ def test_pair_batches_are_the_same_for_any_number_of_ranks(shard, world_size):
     for rank in range(world_size):
         part = PairBatches(shard, 10, seed=1, rank=rank, world_size=world_size)(Position(13, 1, 30))
         assert part.source_BS[:, 1].tolist() == whole.source_BS[rank::world_size, 1].tolist()
+
+
+def test_draw_pairs_keeps_pairs_together_and_more_hold_fewer(shard):
+    few, more = draw_pairs(shard, 7, 1), draw_pairs(shard, 30, 1)
+    chosen = [{int(row[0]) for row in (part.source[i] for i in range(len(part)))} for part in (few, more)]
+    assert (len(few), len(more)) == (7, 30)
+    assert chosen[0] < chosen[1]
+    for row in range(30):
+        pair = int(more.source[row][0]) - 5
+        assert more.source[row].tolist() == shard.source[pair].tolist()
+        assert more.target[row].tolist() == shard.target[pair].tolist()
+    assert draw_pairs(shard, "all", 1) is shard
+    assert {int(draw_pairs(shard, 7, 2).source[row][0]) for row in range(7)} != chosen[0]
+
+
+def test_draw_pairs_more_than_there_are_is_refused(shard):
+    with pytest.raises(DataError, match=r"seq2seq.common.training_pairs \(101\) must not exceed .* \(100\)"):
+        draw_pairs(shard, 101, 1)
 
 
 def test_pair_batches_too_few_pairs_are_refused(shard):
