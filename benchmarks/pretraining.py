@@ -24,7 +24,7 @@ import numpy as np
 import torch
 
 from benchmarks.results import Row, write
-from benchmarks.trainer import WARM, Clock, Setting, allocator_as_it_comes, bert_steps
+from benchmarks.trainer import WARM, Setting, allocator_as_it_comes, as_it_is, bert_steps, lightning_steps
 from pipelines.bert.data import PretrainingBatches, Split
 from pipelines.bert.model import Bert
 from pipelines.bert.module import Baselines, BertPretraining
@@ -100,27 +100,14 @@ def our_steps(
     compiled: bool = False,
 ) -> list[float]:
     """Seconds of each step of our module in Lightning's Trainer."""
-    import lightning.pytorch as lightning
-
-    clock = Clock()
     bert = Bert(params.model, batches.vocab_size)
     if compiled:
         compile_blocks(bert)
     module = BertPretraining(bert, params, [], Baselines(0.0, 1.0, 1.0, 0.5))
-    trainer = lightning.Trainer(
-        max_steps=WARM + steps,
-        accelerator=accelerator,
-        callbacks=[clock.callback(lightning)],
-        logger=False,
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-    )
     loader: Any = torch.utils.data.DataLoader(
-        Batches(batches, START, WARM + steps), batch_size=None, collate_fn=_as_it_is, num_workers=workers
+        Batches(batches, START, WARM + steps), batch_size=None, collate_fn=as_it_is, num_workers=workers
     )
-    trainer.fit(module, loader)
-    return clock.steps()
+    return lightning_steps(module, loader, steps, accelerator)
 
 
 def mean_cost(params: BertParams, batches: PretrainingBatches, steps: int) -> tuple[float, float, float]:
@@ -134,10 +121,6 @@ def mean_cost(params: BertParams, batches: PretrainingBatches, steps: int) -> tu
         position = batches.after(position)
     mean = statistics.mean
     return mean(cost.tokens for cost in found), mean(cost.flops for cost in found), mean(cost.slots for cost in found)
-
-
-def _as_it_is(batch: Any) -> Any:
-    return batch
 
 
 def examples_of(batches: PretrainingBatches, count: int) -> list[dict[str, Any]]:

@@ -1,4 +1,4 @@
-"""Fine-tuning against Hugging Face's Seq2SeqTrainer and torch.nn modules: target tokens per second, on this machine.
+"""Fine-tuning against Hugging Face's Trainer and torch.nn modules: target tokens per second, on this machine.
 
     python -m benchmarks.seq2seq                        all cases (half an hour on two cores)
     python -m benchmarks.seq2seq --cases transformer_128
@@ -17,7 +17,7 @@ import logging
 import statistics
 import warnings
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -25,7 +25,7 @@ import torch
 
 from benchmarks.results import Row, write
 from benchmarks.seq2seq_peers import LstmOfModules, as_they_take_it, bert2bert, marian
-from benchmarks.trainer import WARM, Clock, Setting, allocator_as_it_comes, trainer_steps
+from benchmarks.trainer import WARM, Setting, allocator_as_it_comes, as_it_is, lightning_steps, trainer_steps
 from pipelines.seq2seq.data import PairBatch, PairBatches, collate
 from pipelines.seq2seq.models import build_model, schema_of
 from pipelines.seq2seq.module import Seq2SeqFinetuning
@@ -47,6 +47,8 @@ class Case:
         sizes: what the peer is built with.
         tokens: budget of a batch.
         goal: ratio to reach.
+        attentions: what the peer can be set to.
+        arguments: for `transformers.TrainingArguments`.
     """
 
     block: dict[str, Any]
@@ -54,6 +56,8 @@ class Case:
     sizes: dict[str, int]
     tokens: int
     goal: float
+    attentions: tuple[str, ...] = ("eager", "sdpa")
+    arguments: dict[str, float] = field(default_factory=lambda: {"label_smoothing_factor": 0.1})
 
 
 def _transformer(layers: int, width: int, feed_forward_width: int, heads: int) -> dict[str, Any]:
@@ -117,7 +121,7 @@ CASES = {
     "bert2bert_256": Case(
         _BERT, bert2bert, {"layers": 4, "width": 256, "feed_forward_width": 1024, "heads": 4}, 4096, 0.0
     ),
-    "lstm_512": Case(_LSTM, LstmOfModules, {"layers": 2, "width": 512}, 4096, 1.3),
+    "lstm_512": Case(_LSTM, LstmOfModules, {"layers": 2, "width": 512}, 4096, 1.3, ("eager",), {}),
 }
 
 
@@ -161,11 +165,8 @@ def common(tokens: int, precision: str) -> CommonParams:
 
 def our_steps(case: Case, batches: PairBatches, precision: str) -> list[float]:
     """Seconds of each step of our module in Lightning's Trainer."""
-    import lightning.pytorch as lightning
-
     extra = {"starts_from": "data/shards", "dropout": 0.1, "learning_rate": 1e-4, "r_drop": 0.0}
     params = schema_of(case.block["family"]).model_validate({**case.block, **extra, "scheduled_sampling": 0.0})
-    clock = Clock()
     module = Seq2SeqFinetuning(
         build_model(params, VOCAB),
         common(case.tokens, precision),
@@ -173,33 +174,17 @@ def our_steps(case: Case, batches: PairBatches, precision: str) -> list[float]:
         updates=10**6,
         validation_batches=[],
     )
-    trainer = lightning.Trainer(
-        max_steps=WARM + _STEPS,
-        accelerator="cpu",
-        callbacks=[clock.callback(lightning)],
-        logger=False,
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-    )
     loader: Any = torch.utils.data.DataLoader(
-        Batches(batches, START, WARM + _STEPS), batch_size=None, collate_fn=_as_it_is
+        Batches(batches, START, WARM + _STEPS), batch_size=None, collate_fn=as_it_is
     )
-    trainer.fit(module, loader)
-    return clock.steps()
-
-
-def _as_it_is(batch: Any) -> Any:
-    return batch
+    return lightning_steps(module, loader, _STEPS)
 
 
 def their_steps(case: Case, batches: list[PairBatch], setting: Setting) -> list[float]:
     """Seconds of each step of the peer in Hugging Face's Trainer, which is given whole batches."""
-    modules = case.peer is LstmOfModules
-    model = case.peer(VOCAB, **case.sizes, **({} if modules else {"attention": setting.attention}))
-    examples = [as_they_take_it(batch, bert=case.peer is bert2bert) for batch in batches]
-    smoothing = {} if modules else {"label_smoothing_factor": 0.1}
-    return trainer_steps(model, examples, _first, setting, rows=1, steps=_STEPS, **smoothing)
+    model = case.peer(VOCAB, attention=setting.attention, **case.sizes)
+    examples = [as_they_take_it(batch) for batch in batches]
+    return trainer_steps(model, examples, _first, setting, rows=1, steps=_STEPS, **case.arguments)
 
 
 def _first(examples: list[Any]) -> Any:
@@ -228,12 +213,11 @@ def rows_of(name: str, *, same_batches: bool, same_allocator: bool, compiled: bo
     rows = round(statistics.mean(len(batch.source_BS) for batch in mine))
     given = mine if same_batches else their_batches(shard, rows)
     our_tokens, their_tokens = (statistics.mean(b.num_tokens for b in found[WARM:]) for found in (mine, given))
-    attentions = ("eager",) if case.peer is LstmOfModules else ("eager", "sdpa")
     best: dict[str, float] = {}
     for precision in ("32-true", "bf16-mixed"):
         ours: list[float] = []
         theirs: dict[Setting, float] = {}
-        for with_compiler, attention in itertools.product((False, True) if compiled else (False,), attentions):
+        for with_compiler, attention in itertools.product((False, True) if compiled else (False,), case.attentions):
             setting = Setting(precision == "bf16-mixed", with_compiler, attention)
             if not same_allocator:
                 allocator_as_it_comes()

@@ -65,8 +65,9 @@ def bert2bert(vocab_size: int, *, layers: int, width: int, feed_forward_width: i
 class LstmOfModules(nn.Module):
     """Our ``recurrent`` family with LSTM cells and ``general`` attention, written with torch.nn's modules."""
 
-    def __init__(self, vocab_size: int, *, layers: int, width: int, dropout: float = 0.1) -> None:
+    def __init__(self, vocab_size: int, *, layers: int, width: int, attention: str, dropout: float = 0.1) -> None:
         super().__init__()
+        assert attention == "eager"  # its own
         self.embedding = nn.Embedding(vocab_size, width, padding_idx=PAD)
         self.encoder = nn.LSTM(
             width, width // 2, layers, batch_first=True, bidirectional=True, dropout=dropout
@@ -103,13 +104,12 @@ class LstmOfModules(nn.Module):
         return {"loss": loss}
 
 
-def as_they_take_it(batch: PairBatch, *, bert: bool = False) -> dict[str, Tensor]:
+def as_they_take_it(batch: PairBatch) -> dict[str, Tensor]:
     """One of our batches under Hugging Face's names."""
     S = batch.source_BS.shape[1]
-    named = {
+    return {
         "input_ids": batch.source_BS,
         "attention_mask": (torch.arange(S) < batch.source_lengths_B[:, None]).long(),
         "decoder_input_ids": batch.inputs_BT,
         "labels": batch.labels_BT.masked_fill(batch.labels_BT == PAD, -100),
     }
-    return named | ({"decoder_attention_mask": (batch.inputs_BT != PAD).long()} if bert else {})

@@ -1,4 +1,4 @@
-"""Hugging Face's Trainer as a peer, and the clock both sides are timed by."""
+"""Lightning's Trainer with ours, Hugging Face's with a peer's, and the clock both are timed by."""
 
 import ctypes
 import tempfile
@@ -72,6 +72,29 @@ def bert_steps(
     if setting.masked_head:
         _cut_head(model)
     return trainer_steps(model, examples, default_data_collator, setting, rows=rows, steps=steps)
+
+
+def as_it_is(batch: Any) -> Any:
+    """A batch comes whole from its source."""
+    return batch
+
+
+def lightning_steps(module: Any, loader: Any, steps: int, accelerator: str = "cpu") -> list[float]:
+    """Seconds of each step of one of our modules in Lightning's Trainer, after `WARM` others."""
+    import lightning.pytorch as lightning
+
+    clock = Clock()
+    trainer = lightning.Trainer(
+        max_steps=WARM + steps,
+        accelerator=accelerator,
+        callbacks=[clock.callback(lightning)],
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+    )
+    trainer.fit(module, loader)
+    return clock.steps()
 
 
 def trainer_steps(

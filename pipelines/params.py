@@ -6,6 +6,7 @@
 Stages never import this module: a decoding knob must not re-run BERT.
 """
 
+import copy
 import io
 import os
 import sys
@@ -114,9 +115,9 @@ def _spanning_problems(document: Document, values: dict[str, Any], blocks: Mappi
 
 def _position_problems(document: Document, key: str, values: dict[str, Any]) -> Iterator[str]:
     """A table of positions has to hold the longest source and the longest hypothesis."""
-    positions, longest = document.get(key), -(-(values["shards"].max_sentence_tokens + 2) // 4) * 4
+    positions, longest = document.get(key), values["shards"].max_sentence_tokens + 2
     if positions < longest:
-        rule = f"be at least shards.max_sentence_tokens + 2, as a multiple of 4 ({longest})"
+        rule = f"be at least shards.max_sentence_tokens + 2 ({longest})"
         yield _problem(document, key, rule, "raise it or lower shards.max_sentence_tokens")
     if positions < values["decoding"].max_length:
         rule = f"be at least decoding.max_length ({values['decoding'].max_length})"
@@ -172,7 +173,19 @@ def _merge(base: CommentedMap, overlay: Mapping[str, Any]) -> None:
         elif isinstance(value, Mapping) and isinstance(base.get(key), Mapping):
             _merge(base[key], value)
         else:
-            base[key] = CommentedMap(plain(value)) if getattr(value, "merge", None) else value  # `<<` written out
+            base[key] = _own(value)
+
+
+def _own(value: Any) -> Any:
+    """A copy that shares nothing with other blocks: merge keys and aliases are written out."""
+    if not isinstance(value, Mapping):
+        return value
+    if getattr(value, "merge", None):
+        return CommentedMap(plain(value))
+    copied: Any = copy.copy(value)
+    for key, inner in value.items():
+        copied[key] = _own(inner)
+    return copied
 
 
 def _differences(before: Any, after: Any, path: str = "") -> Iterator[str]:

@@ -1,7 +1,7 @@
 """Append-only JSON lines: what a stage measured, as it goes.
 
-Two files per run folder. ``metrics.jsonl`` holds only what params, data and code determine;
-``timings.jsonl`` holds seconds, speeds and bytes. The first ends up in an out, the second never.
+``metrics.jsonl`` and ``samples.jsonl`` of a run folder hold only what params, data and code determine;
+``timings.jsonl`` holds seconds, speeds and bytes. The first two end up in an out, the last never.
 """
 
 import json

@@ -181,6 +181,11 @@ def test_every_computing_stage_is_an_offline_wandb_run(reproduced):
             if name != "step":
                 assert logged[point["step"], name] == pytest.approx(value)
     assert bert["summary"]["state"] == "finished"
+    tables = [point["samples"] for point in names["seq2seq@gru"]["history"] if "samples" in point]
+    samples = json.loads((reproduced / "data/seq2seq/gru/samples.json").read_text())
+    assert [point["step"] for point in samples] == [3, 6]
+    assert [(table["_type"], table["nrows"]) for table in tables] == [("table-file", 5)] * 2
+    assert list(samples[0]["samples"][0]) == ["source", "reference", "hypothesis"]
 
 
 def test_results_table_lists_baselines_architectures_and_speeds(reproduced):

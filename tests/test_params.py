@@ -65,6 +65,18 @@ def test_apply_recipe_merge_keys_are_written_out(params, tmp_path):
     assert "<<" not in params.read_text()
 
 
+def test_apply_recipe_aliased_blocks_are_blocks_of_their_own(params, tmp_path):
+    recipe, later = tmp_path / "recipe.yaml", tmp_path / "later.yaml"
+    block = plain(read_document(ROOT / "params.yaml").root)["seq2seq"]["architectures"]["gru"]
+    recipe.write_text(f"seq2seq: {{architectures: {{one: &one {json.dumps(block)}, two: *one}}}}\n")
+    later.write_text("seq2seq: {architectures: {two: {width: 20, cell: {reset_after: false}}}}\n")
+    apply_recipes([recipe], params)
+    apply_recipes([later], params)
+    blocks = plain(read_document(params).root)["seq2seq"]["architectures"]
+    assert blocks["one"] == block
+    assert blocks["two"] == block | {"width": 20, "cell": {"name": "gru", "reset_after": False}}
+
+
 def test_problem_of_a_key_that_a_recipe_brought_is_told_without_its_line(params, tmp_path):
     recipe = tmp_path / "recipe.yaml"
     block = plain(read_document(ROOT / "params.yaml").root)["seq2seq"]["architectures"]["bert2bert"] | {"width": 64}
@@ -89,7 +101,7 @@ def test_apply_recipe_that_breaks_a_rule_writes_nothing(params, tmp_path):
         (
             "max_sentence_tokens: 64",
             "max_sentence_tokens: 200",
-            "must be at least shards.max_sentence_tokens + 2, as a multiple of 4 (204)",
+            "must be at least shards.max_sentence_tokens + 2 (202)",
         ),
         ("max_length: 48", "max_length: 500", "must be at least decoding.max_length (500)"),
         ("baseline: rnd2rnd", "baseline: rnd3rnd", "('rnd3rnd') must name one of gru"),

@@ -42,7 +42,7 @@ class BertPretraining(TrainingModule):
     """
 
     network: Bert
-    likelihood = "mlm_loss"
+    perplexity = "mlm_perplexity", "mlm_loss"
 
     def __init__(
         self,

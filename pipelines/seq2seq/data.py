@@ -14,7 +14,7 @@ from torch import Tensor
 
 from pipelines.errors import DataError, broken_rule
 from pipelines.randomness import generator
-from pipelines.seq2seq.sources import rounded, sources
+from pipelines.seq2seq.sources import sources
 from pipelines.shards.format import PairShard, Ragged
 from pipelines.tokenizer.special_tokens import END, PAD, START
 from pipelines.training.bucketing import Bucketed
@@ -74,7 +74,7 @@ class PairBatches:
         world_size: int = 1,
     ) -> None:
         self._shard, self._rank, self._world_size = shard, rank, world_size
-        lengths = rounded(np.stack([shard.target.lengths + 1, shard.source.lengths + 2], axis=1))
+        lengths = np.stack([shard.target.lengths + 1, shard.source.lengths + 2], axis=1)
         where = ("seq2seq, training pairs", "seq2seq.common.batch_size")
         self._order = Bucketed(lengths, batch_size, seed=seed, stream="pair order", where=where, in_tokens=in_tokens)
         self.fingerprint = f"{digest} {seed} {batch_size} {in_tokens}"
@@ -120,7 +120,7 @@ def collate(shard: PairShard, rows: npt.NDArray[np.int64], position: Position) -
     """Pad some pairs into a batch."""
     source_BS, source_lengths_B = sources([shard.source[row] for row in rows])
     targets = [shard.target[row].astype(np.int64) for row in rows]
-    T = rounded(max(map(len, targets)) + 1)
+    T = max(map(len, targets)) + 1
     inputs_BT, labels_BT = np.full((2, len(rows), T), PAD, np.int64)
     for row, target in enumerate(targets):
         inputs_BT[row, 0] = START

@@ -15,14 +15,15 @@ DISTANCES = (0, 1, 2, 4, 8, 16, 32)  # tokens from the end whose gradient is tol
 Report = Callable[[Mapping[str, tuple[Tensor, Tensor | int]]], None]
 
 
-def report_source_gradients(embedding: nn.Module, lengths_B: Tensor, report: Report) -> Any:
+def report_source_gradients(embedding: nn.Module, lengths_B: Tensor, report: Report, *, scale: float = 1.0) -> Any:
     """Tell the gradient norms at the source once the coming backward pass is through.
 
     Args:
         embedding: its next output is the embedded source [B, S, D].
         lengths_B: real source tokens.
-        report: is given ``source_gradient/DISTANCE`` → (sum of norms over sentences, sentences), for those of
-            `DISTANCES` some sentence is long enough for.
+        report: is given ``source_gradient/DISTANCE`` → (sum of norms, how many), over the sentences that are long
+            enough, for all of `DISTANCES`; distance 0 is the end token [SEP].
+        scale: factor of the norms.
 
     Returns:
         A handle; ``remove()`` it after the forward pass.
@@ -30,14 +31,13 @@ def report_source_gradients(embedding: nn.Module, lengths_B: Tensor, report: Rep
     seen = False
 
     def measure(gradient_BSD: Tensor) -> None:
-        norm_BS = gradient_BSD.detach().float().norm(dim=-1)
+        norm_BS = gradient_BSD.detach().float().norm(dim=-1) * scale
         found = {}
         for distance in DISTANCES:
             place_B = lengths_B - 1 - distance
             real_B = place_B >= 0
-            if bool(real_B.any()):
-                norm_B = norm_BS.gather(1, place_B.clamp(min=0)[:, None]).squeeze(1)
-                found[f"source_gradient/{distance:02}"] = (norm_B[real_B].sum(), real_B.sum())
+            norm_B = norm_BS.gather(1, place_B.clamp(min=0)[:, None]).squeeze(1)
+            found[f"source_gradient/{distance:02}"] = (norm_B[real_B].sum(), real_B.sum())
         report(found)
 
     def watch(_: nn.Module, __: Any, output: Tensor) -> None:

@@ -51,7 +51,7 @@ class Seq2SeqFinetuning(TrainingModule):
     network: Seq2SeqModel
     params: CommonParams
     objectives = ("loss",)
-    likelihood = "loss"
+    perplexity = "perplexity", "loss"
 
     def __init__(
         self,
@@ -99,8 +99,7 @@ class Seq2SeqFinetuning(TrainingModule):
         real_BT = batch.labels_BT != PAD
         labels_N = batch.labels_BT[real_BT]
         twice = self.network.training and self.r_drop > 0
-        watched = self.network.source_embeddings
-        handle = report_source_gradients(watched, batch.source_lengths_B, self.meter.add) if self.detailed else None
+        handle = self._watch_source(batch.source_lengths_B) if self.network.training and self.detailed else None
         passes = [
             self.network.hidden(batch.source_BS, batch.source_lengths_B, inputs_BT)[real_BT] for _ in range(1 + twice)
         ]
@@ -118,6 +117,11 @@ class Seq2SeqFinetuning(TrainingModule):
             objective = objective + 0.5 * self.r_drop * divergence  # half the paper's sum of two passes
             measured["divergence"] = (divergence.detach(), num_tokens)
         return Losses({"loss": objective}, measured)
+
+    def _watch_source(self, lengths_B: Tensor) -> Any:
+        """See `report_source_gradients`; of the first pass. A rank's loss is scaled up, for DDP takes means."""
+        scale = 1.0 / self.trainer.world_size
+        return report_source_gradients(self.network.source_embeddings, lengths_B, self.meter.add, scale=scale)
 
     @torch.no_grad()
     def _own_predictions(self, batch: PairBatch) -> Tensor:

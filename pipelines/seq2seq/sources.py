@@ -4,7 +4,6 @@ Shapes: B batch, S source length.
 """
 
 from collections.abc import Sequence
-from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -13,21 +12,13 @@ from torch import Tensor
 
 from pipelines.tokenizer.special_tokens import CLS, PAD, SEP
 
-Length = TypeVar("Length", int, npt.NDArray[np.int64])
-_LENGTH_STEP = 1  # lengths are padded to a multiple: few shapes, so matrix kernels are set up once
-
 
 def sources(rows: Sequence[npt.NDArray[np.uint16]]) -> tuple[Tensor, Tensor]:
     """[CLS] x [SEP] of each sentence, padded: ids [B, S] and lengths [B]."""
     lengths = [len(row) + 2 for row in rows]
-    source_BS = np.full((len(rows), rounded(max(lengths))), PAD, np.int64)
+    source_BS = np.full((len(rows), max(lengths)), PAD, np.int64)
     for number, row in enumerate(rows):
         source_BS[number, 0] = CLS
         source_BS[number, 1 : len(row) + 1] = row
         source_BS[number, len(row) + 1] = SEP
     return torch.from_numpy(source_BS), torch.tensor(lengths)
-
-
-def rounded(length: Length) -> Length:
-    """The padded length."""
-    return -(-length // _LENGTH_STEP) * _LENGTH_STEP

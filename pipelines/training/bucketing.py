@@ -42,7 +42,7 @@ class Bucketed:
         where: tuple[str, str],
         in_tokens: bool = False,
     ) -> None:
-        self._sides = lengths.reshape(len(lengths), -1)
+        self._sides = lengths[:, None] if lengths.ndim == 1 else lengths
         self._longest = self._sides.max(axis=1, initial=0)
         self._batch_size, self._in_tokens = batch_size, in_tokens
         self._seed, self._stream = seed, stream

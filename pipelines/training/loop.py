@@ -78,6 +78,7 @@ class TrainingLoop(lightning.Callback):
         if stop or self.finished or due or improved:
             self._check_finite(pl_module)
             self._run.metrics.sync()
+            self._run.samples.sync()
             position = save_position(self._source, self._source.after(batch.position))
             self._checkpoints.save(trainer, {"position": position, "kept": self.kept, "finished": self.finished})
             self._saved_at = time.monotonic()

@@ -20,12 +20,16 @@ class Meter:
             self._sums[name] = pair if before is None else before.to(pair.device) + pair
 
     def read(self, *, over_ranks: bool = True) -> dict[str, float]:
-        """The averages so far, over all ranks unless told otherwise; the meter is empty afterwards."""
+        """The averages so far, over all ranks unless told otherwise; the meter is empty afterwards.
+
+        All ranks must have been given the same names; one without any weight is left out.
+        """
         averages = {}
         for name, pair in self._sums.items():
             if over_ranks and torch.distributed.is_available() and torch.distributed.is_initialized():
                 torch.distributed.all_reduce(pair)
-            averages[name] = float(pair[0] / pair[1])
+            if pair[1]:
+                averages[name] = float(pair[0] / pair[1])
         self._sums = {}
         return averages
 

@@ -82,7 +82,7 @@ class TrainingModule(lightning.LightningModule):
     not_finite_since: Tensor
     detailed = False  # a point of the curves is due after this update
     objectives: tuple[str, ...]  # names of the sums that are minimised
-    likelihood = ""  # the measurement whose exponential is a perplexity
+    perplexity: tuple[str, str] | None = None  # its name, and the measurement it is the exponential of
     rate_factors: Mapping[str, float] = {}
 
     def frozen(self, update: int) -> Collection[str]:
@@ -120,7 +120,7 @@ class TrainingModule(lightning.LightningModule):
             AssertionError: the loader and the optimizer disagree about where the run stands.
         """
         update = self.global_step
-        self.detailed = (update + 1) % self.params.log_every == 0
+        self.detailed = (update + 1) % self.params.log_every == 0 or update + 1 == self.updates
         assert batch.position.update == update, (batch.position, update)
         optimizer: Any = self.optimizers()
         schedule: Any = self.lr_schedulers()
@@ -193,9 +193,9 @@ class TrainingModule(lightning.LightningModule):
                     meter.add(self.losses(move_data_to_device(part, self.device)).measured)
         self.network.train(training)
         averages = meter.read(over_ranks=False)
-        if self.likelihood:
-            name = self.likelihood.replace("loss", "perplexity")
-            averages[name] = math.exp(min(averages[self.likelihood], 700.0))  # e^709 is the largest float
+        if self.perplexity:
+            name, likelihood = self.perplexity
+            averages[name] = math.exp(min(averages[likelihood], 700.0))  # e^709 is the largest float
         return {f"valid_{name}": value for name, value in averages.items()}
 
     def configure_optimizers(self) -> Any:

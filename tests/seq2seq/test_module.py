@@ -1,8 +1,12 @@
 """The losses of fine-tuning: R-Drop, scheduled sampling, BLEU of a greedy decode."""
 
+import math
+
+import lightning.pytorch as lightning
 import pytest
 import torch
 from torch.nn import functional as F
+from torch.utils.data import DataLoader
 
 from pipelines.decoding.beam_search import SearchOptions, beam_search
 from pipelines.seq2seq.bleu import ValidationBleu
@@ -12,7 +16,7 @@ from pipelines.seq2seq.module import Seq2SeqFinetuning
 from pipelines.seq2seq.params import CommonParams
 from pipelines.seq2seq.sources import sources
 from pipelines.tokenizer.special_tokens import END, PAD, START
-from pipelines.training.positions import Position
+from pipelines.training.positions import Batches, Position
 from tests.optimization import OPTIMIZATION, PAIRS
 from tests.seq2seq.families import BLOCKS, build
 from tests.seq2seq.test_learning import pairs
@@ -73,6 +77,34 @@ def test_scheduled_sampling_replaces_a_rising_share_by_the_models_own_words(monk
         replaced += int(((mixed[:, 1:] != inputs[:, 1:]) & differ).sum())
         places += int(differ.sum())
     assert replaced / places == pytest.approx(share, abs=0.03)
+
+
+def _measured_in_training(micro_batch_size):
+    torch.manual_seed(0)
+    module = _module("lstm_general", micro_batch_size=micro_batch_size)
+    batches = Batches(PairBatches(pairs(50, 0), 8, seed=1), Position(0, 0, 0), 3)
+    trainer = lightning.Trainer(
+        max_steps=3, accelerator="cpu", logger=False, enable_checkpointing=False, enable_progress_bar=False,
+        enable_model_summary=False,
+    )  # fmt: skip
+    trainer.fit(module, DataLoader(batches, batch_size=None, collate_fn=lambda batch: batch))
+    return module.meter.read()
+
+
+def test_curves_hold_gradients_of_layers_and_of_source_tokens_whatever_the_micro_batch():
+    whole, parts = _measured_in_training(0), _measured_in_training(3)
+    assert {"loss", "token_accuracy", "gradient_norm", "gradient_norm/encoder.layers.0"} <= whole.keys()
+    distances = [name for name in whole if name.startswith("source_gradient/")]
+    assert distances == [f"source_gradient/{distance}" for distance in ("00", "01", "02", "04")]  # at most 8 tokens
+    assert all(whole[name] > 0 for name in distances)
+    assert parts == pytest.approx(whole, rel=1e-4)
+
+
+def test_validation_perplexity_is_the_exponential_of_the_loss():
+    module = _module()
+    module.validation_batches = [BATCH]
+    measured = module.validate()
+    assert measured["valid_perplexity"] == pytest.approx(math.exp(measured["valid_loss"]))
 
 
 @pytest.mark.parametrize("name", BLOCKS)

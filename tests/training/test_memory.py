@@ -27,3 +27,23 @@ def _faults(mode: str) -> int:
 
 def test_a_large_tensor_uses_the_memory_of_those_before_it():
     assert _faults("kept") < 100 < _faults("as_it_is")
+
+
+_RELEASE = """
+import torch
+from pipelines.training.memory import keep_freed_memory, release_freed_memory
+def resident_mib():
+    with open("/proc/self/statm") as file:
+        return int(file.read().split()[1]) * 4096 / 2**20
+keep_freed_memory()
+tensors = [torch.ones(1 << 20) for _ in range(100)]  # 400 MiB
+del tensors
+before = resident_mib()
+release_freed_memory()
+print(before - resident_mib())
+"""
+
+
+def test_released_memory_leaves_the_process():
+    run = subprocess.run([sys.executable, "-c", _RELEASE], capture_output=True, text=True, check=True)
+    assert float(run.stdout) > 300
