@@ -34,8 +34,8 @@ def die_with_parent(signal_number: int = signal.SIGTERM) -> None:
 
 
 def process_rank() -> int:
-    """Number of this process among those Lightning or torchrun started for one training; 0 launches."""
-    return max(int(os.environ.get(name, "0")) for name in ("LOCAL_RANK", "NODE_RANK", "RANK"))
+    """Number of this process among those Lightning, torchrun or SLURM started for one training; 0 launches."""
+    return max(int(os.environ.get(name, "0")) for name in ("LOCAL_RANK", "NODE_RANK", "RANK", "SLURM_PROCID"))
 
 
 class PoliteStop:

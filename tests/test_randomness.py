@@ -19,6 +19,15 @@ def test_bits_block_streams_of_other_seed_epoch_or_purpose_differ():
     assert len({block.tobytes() for block in blocks}) == 4
 
 
+def test_streams_of_neighbouring_seeds_are_not_shifted_copies():
+    """Megatron's bert_dataset takes seed + index, so sample i + 1 of one seed is drawn like sample i of the next."""
+    one, next_one = (bits_block(seed, "masks", epoch=0, first=0, count=50, width=8) for seed in (1, 2))
+    rows = [{row.tobytes() for row in block} for block in (one, next_one)]
+    assert not rows[0] & rows[1]
+    draws = [{generator(seed, "x", position).integers(2**63) for position in range(50)} for seed in (1, 2)]
+    assert not draws[0] & draws[1]
+
+
 def test_bits_block_is_uniform():
     block = bits_block(3, "masks", epoch=0, first=0, count=1000, width=100)
     counts = np.histogram(block, bins=20, range=(0, 2**32))[0]

@@ -5,7 +5,7 @@ import shutil
 import sys
 
 import pytest
-from transformers import BertForPreTraining
+from transformers import BertConfig, BertForPreTraining
 
 from tests.conftest import ROOT, copy_project, run_in
 
@@ -23,8 +23,8 @@ LITTLE = (
 @pytest.mark.parametrize(
     ("recipes", "parameters"),
     [
-        (["bert_tiny"], 4_433_468),
         (["bert_tiny", "bert_modern"], 4_433_468),
+        pytest.param(["bert_tiny"], 4_433_468, marks=pytest.mark.learning),
         pytest.param(["bert_mini"], 11_267_900, marks=pytest.mark.learning),
         pytest.param(["bert_base"], 110_106_428, marks=pytest.mark.learning),
         pytest.param(["bert_large", "bert_modern"], 336_226_108, marks=pytest.mark.learning),
@@ -45,3 +45,23 @@ def test_recipe_of_a_bert_trains_and_loads_in_transformers(tmp_path, recipes, pa
     short = 30522 - rows
     assert measured["parameters"] == parameters - short * (config["hidden_size"] + 1)
     BertForPreTraining.from_pretrained(project / "data/bert")
+
+
+def test_bert_goes_on_from_one_that_transformers_saved_with_its_vocabulary(tmp_path):
+    project = copy_project(tmp_path / "project")
+    run_in(project, "dvc", "repro", "tokenizer", WANDB_MODE="disabled")
+    given, vocabulary = project / "data/raw/bert", (project / "data/tokenizer/vocab.txt").read_text().splitlines()
+    sizes = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 32}
+    theirs = BertForPreTraining(BertConfig(vocab_size=len(vocabulary), max_position_embeddings=128, **sizes))
+    theirs.save_pretrained(given)
+    (given / "vocab.txt").write_text("".join(f"{token}\n" for token in vocabulary[:5] + vocabulary[:4:-1]))
+    (project / "continued.yaml").write_text(
+        "tokenizer: {vocabulary_from: data/raw/bert}\nbert: {starts_from: data/raw/bert}\n"
+        "seq2seq: {architectures: {bert2bert: null}}\nevaluation: {comparisons: []}\n"
+    )
+    run_in(project, sys.executable, "-m", "pipelines.params", "apply", "continued.yaml")
+    run_in(project, "dvc", "repro", "bert", WANDB_MODE="disabled")
+    measured = json.loads((project / "data/bert/metrics.json").read_text())["bert"]
+    assert measured["pretrained_parameters"] == measured["parameters"] == theirs.num_parameters()
+    ours = (project / "data/tokenizer/vocab.txt").read_text().splitlines()
+    assert sorted(ours) == sorted(vocabulary)

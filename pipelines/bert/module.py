@@ -1,5 +1,6 @@
 """BERT's two losses as a LightningModule."""
 
+import math
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
@@ -21,6 +22,7 @@ class Baselines:
         mlm_accuracy_unigram: always answering the commonest training token.
         unigram_entropy: MLM loss, in nats, of answering with the training tokens' frequencies.
         uniform_loss: ln V.
+        nsp_uniform_loss: ln 2.
         nsp_accuracy_majority: always answering the commoner label.
     """
 
@@ -28,6 +30,7 @@ class Baselines:
     unigram_entropy: float
     uniform_loss: float
     nsp_accuracy_majority: float
+    nsp_uniform_loss: float = math.log(2)
 
 
 class BertPretraining(TrainingModule):

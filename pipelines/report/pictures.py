@@ -25,7 +25,10 @@ def _bert_curves(results: Results, folder: Path) -> None:
     figure, axes = pyplot.subplots(figsize=(6, 3.5))
     for name in ("mlm_loss", "valid_mlm_loss", "nsp_loss", "valid_nsp_loss"):
         axes.plot(*_series(points, name), marker="o" if name.startswith("valid") else None, markersize=4, label=name)
-    axes.set(xlabel="update", ylabel="loss (nats)", title="BERT: loss")
+    baselines = (("ln V", "uniform_loss"), ("unigram entropy", "unigram_entropy"), ("ln 2", "nsp_uniform_loss"))
+    for style, (label, name) in zip(("--", ":", "-."), baselines, strict=True):
+        axes.axhline(results.bert[name], color="grey", linestyle=style, linewidth=1, label=label)
+    axes.set(xlabel="update", ylabel="loss (nats)", title="BERT: loss beside that of guessing")
     _save(figure, folder / "bert_loss.png")
     figure, axes = pyplot.subplots(figsize=(6, 3.5))
     for name, baseline, colour in (("mlm", "unigram", "tab:blue"), ("nsp", "majority", "tab:orange")):

@@ -26,7 +26,7 @@ class Checkpoint:
     Attributes:
         update: updates done.
         path: Lightning's file.
-        seal: ``position`` in the data; ``kept``, {update, value} of the validations whose weights are wanted so far;
+        seal: ``position`` in the data; ``kept``, {update, value} of the validations whose weights stay so far;
             ``finished``, whether the training had ended.
     """
 

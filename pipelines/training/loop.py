@@ -89,8 +89,7 @@ class TrainingLoop(lightning.Callback):
         """Whether enough validations have passed without a better one. Judged at validations only."""
         if params.patience == "none" or update % params.validate_every or not self.kept:
             return False
-        best = min(self.kept, key=lambda one: one["value"])
-        return update - best["update"] >= params.patience * params.validate_every
+        return update - best(self.kept)["update"] >= params.patience * params.validate_every
 
     def _checkpoint_due(self, update: int) -> bool:
         hardware = self._run.hardware
@@ -132,9 +131,10 @@ class TrainingLoop(lightning.Callback):
         averages = self.measured = module.validate()
         release_freed_memory()
         mine = {"update": trainer.global_step, "value": module.validation_loss(averages)}
-        self.kept = wanted([*self.kept, mine], module.params)
+        self.kept = kept([*self.kept, mine], module.params)
         left = module.updates - trainer.global_step
-        needed = module.params.select == "best" or left < module.params.average * module.params.validate_every
+        needed = mine == best(self.kept) or left < module.params.average * module.params.validate_every
+        needed = needed or module.params.select == "best"
         if trainer.is_global_zero:
             self._run.log(trainer.global_step, averages)
             if samples := module.samples():
@@ -152,9 +152,20 @@ class TrainingLoop(lightning.Callback):
         sys.stdout.flush()
 
 
+def best(validations: list[dict[str, Any]]) -> dict[str, Any]:
+    """The first of the lowest value."""
+    return min(validations, key=lambda one: (one["value"], one["update"]))
+
+
+def kept(validations: list[dict[str, Any]], params: OptimizationParams) -> list[dict[str, Any]]:
+    """Those whose checkpoints stay: the `wanted` ones, and the best to go back to."""
+    stay = wanted(validations, params)
+    return sorted(stay + [one for one in [best(validations)] if one not in stay], key=lambda one: one["update"])
+
+
 def wanted(validations: list[dict[str, Any]], params: OptimizationParams) -> list[dict[str, Any]]:
     """Those of some validations, {update, value}, whose weights a section selects, in the order of their updates."""
     if params.select == "best":
-        best = sorted(validations, key=lambda one: (one["value"], one["update"]))[: params.average]
-        return sorted(best, key=lambda one: one["update"])
+        chosen = sorted(validations, key=lambda one: (one["value"], one["update"]))[: params.average]
+        return sorted(chosen, key=lambda one: one["update"])
     return validations[-params.average :]

@@ -15,7 +15,7 @@ from pipelines.errors import Preempted
 from pipelines.hardware import Hardware
 from pipelines.stage import StageRun
 from pipelines.training.checkpoints import Checkpoint, Checkpoints, RandomStates
-from pipelines.training.loop import TrainingLoop
+from pipelines.training.loop import TrainingLoop, wanted
 from pipelines.training.memory import keep_freed_memory
 from pipelines.training.module import TrainingModule
 from pipelines.training.positions import Batches, BatchSource, Position, load_position
@@ -66,7 +66,7 @@ def train(module: TrainingModule, source: BatchSource, run: StageRun) -> dict[st
     run.stop.install()
     if not loop.finished:
         raise Preempted(f"checkpoint saved after update {done}; start again to go on")
-    updates = [one["update"] for one in loop.kept]
+    updates = [one["update"] for one in wanted(loop.kept, module.params)]
     if updates == [done] and loop.measured:
         return loop.measured
     return _evaluated(module, [checkpoints.at(update) for update in updates])

@@ -54,6 +54,16 @@ def test_mask_kinds_are_80_10_10():
     assert ((observed - expected) ** 2 / expected).sum() < 13.8  # 0.999 quantile of chi-square, 2 degrees
 
 
+def test_mask_random_tokens_come_from_the_whole_vocabulary():
+    """ModernBERT's packer draws no id above the batch's largest; google-research/bert draws special ones too."""
+    tokens = np.random.default_rng(0).integers(5, 100, (20_000, 24))
+    found = mask(tokens.ravel(), np.full(20_000, 24), _bits(20_000, RULES), RULES)
+    drawn = found.shown[(found.shown != MASK) & (found.shown != found.labels)]
+    counts = np.histogram(drawn, bins=20, range=(0, 1000))[0]
+    assert counts.min() > 0.8 * counts.max()
+    assert (drawn < 5).any()
+
+
 def test_mask_places_and_random_tokens_are_uniform():
     _, found = _masked(20_000)
     counts = np.delete(np.bincount(found.where % 24, minlength=24), [0, 9, 23])

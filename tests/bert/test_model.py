@@ -1,5 +1,7 @@
 """Our BERT against transformers' (the oracle) and published parameter counts."""
 
+import math
+
 import numpy as np
 import pytest
 import torch
@@ -7,7 +9,7 @@ from transformers import BertConfig, BertForPreTraining
 
 from pipelines.bert.data import PretrainingBatch, PretrainingBatches, Split
 from pipelines.bert.model import Bert, attention_mask
-from pipelines.bert.module import Baselines, BertPretraining
+from pipelines.bert.module import Baselines, BertPretraining, measure_baselines
 from pipelines.bert.params import BertModelParams
 from pipelines.bert.saving import save_pretrained
 from pipelines.layers.hugging_face import hugging_face_name, to_hugging_face
@@ -233,3 +235,20 @@ def test_save_pretrained_loads_in_transformers_with_our_logits(tmp_path, pair, b
         hidden, _ = _encode(ours, tokens, types, lengths)
         difference = (ours.mlm_logits(hidden) - expected.prediction_logits)[mask].abs().max()
     assert difference < 1e-5
+
+
+def test_baselines_are_those_of_answering_without_reading():
+    from types import SimpleNamespace
+
+    batches = [
+        SimpleNamespace(labels_M=torch.tensor([7, 7, 8]), nsp_S=torch.tensor([0, 1])),
+        SimpleNamespace(labels_M=torch.tensor([9]), nsp_S=torch.tensor([1])),
+    ]
+    counts = torch.zeros(20)
+    counts[7], counts[8] = 6, 2
+    found = measure_baselines(batches, counts, 20)
+    assert found.mlm_accuracy_unigram == pytest.approx(0.5)
+    assert found.unigram_entropy == pytest.approx(-(0.75 * math.log(0.75) + 0.25 * math.log(0.25)))
+    assert found.uniform_loss == pytest.approx(math.log(20))
+    assert found.nsp_uniform_loss == pytest.approx(math.log(2))
+    assert found.nsp_accuracy_majority == pytest.approx(2 / 3)

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from pipelines.layers.transformer.attention import MultiHeadAttention, padding_mask
+from pipelines.layers.transformer.attention import MultiHeadAttention, _explicit, padding_mask
 from pipelines.layers.transformer.blocks import BlockShape, DecoderBlock, EncoderBlock
 from pipelines.layers.transformer.embeddings import sinusoids
 
@@ -51,6 +51,27 @@ def test_attention_equals_pytorch(causal):
     torch.testing.assert_close(
         torch.autograd.grad(actual.sum(), x)[0], torch.autograd.grad(expected.sum(), x)[0], atol=1e-10, rtol=0
     )
+
+
+@pytest.mark.parametrize("masked", ["nothing", "causal", "padding"])
+def test_explicit_product_equals_pytorchs_kernel(masked):
+    """What trains on a CPU with dropout or in bf16 is what evaluates."""
+    query, key, value = (torch.randn(2, 3, 5, 4, dtype=torch.float64, requires_grad=True) for _ in range(3))
+    mask = torch.tensor([[1, 1, 1, 1, 1], [1, 1, 0, 0, 0]]).bool()[:, None, None] if masked == "padding" else None
+    causal = masked == "causal"
+    ours = _explicit(query, key, value, mask, causal=causal, rate=0.0)
+    theirs = nn.functional.scaled_dot_product_attention(query, key, value, attn_mask=mask, is_causal=causal)
+    torch.testing.assert_close(ours, theirs, atol=1e-12, rtol=0)
+    inputs = (query, key, value)
+    for mine, its in zip(
+        torch.autograd.grad(ours.square().sum(), inputs),
+        torch.autograd.grad(theirs.square().sum(), inputs),
+        strict=True,
+    ):
+        torch.testing.assert_close(mine, its, atol=1e-12, rtol=0)
+    low = _explicit(*(part.bfloat16() for part in inputs), mask, causal=causal, rate=0.0)
+    assert low.dtype == torch.bfloat16
+    torch.testing.assert_close(low.double(), theirs, atol=0.03, rtol=0)
 
 
 def test_attention_for_beams_equals_memory_copied_per_hypothesis():

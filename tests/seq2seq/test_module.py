@@ -100,6 +100,21 @@ def test_curves_hold_gradients_of_layers_and_of_source_tokens_whatever_the_micro
     assert parts == pytest.approx(whole, rel=1e-4)
 
 
+@pytest.mark.parametrize("limit", ["none", 0.1, 1e6])
+def test_clip_is_pytorchs_by_the_global_norm(limit):
+    module = _module()
+    module.params = PARAMS.model_copy(update={"gradient_clip": limit})
+    module.losses(BATCH).objective["loss"].backward()
+    parameters = [p for p in module.network.parameters() if p.grad is not None]
+    expected = [torch.nn.Parameter(p.detach().clone()) for p in parameters]
+    for mine, its in zip(parameters, expected, strict=True):
+        its.grad = mine.grad.clone()
+    norm = torch.nn.utils.clip_grad_norm_(expected, float("inf") if limit == "none" else limit)
+    torch.testing.assert_close(module._clip(), norm)
+    for mine, its in zip(parameters, expected, strict=True):
+        torch.testing.assert_close(mine.grad, its.grad)
+
+
 def test_validation_perplexity_is_the_exponential_of_the_loss():
     module = _module()
     module.validation_batches = [BATCH]
