@@ -181,10 +181,10 @@ def test_every_computing_stage_is_an_offline_wandb_run(reproduced):
             if name != "step":
                 assert logged[point["step"], name] == pytest.approx(value)
     assert bert["summary"]["state"] == "finished"
-    tables = [point["samples"] for point in names["seq2seq@gru"]["history"] if "samples" in point]
+    tables = [point for point in names["seq2seq@gru"]["history"] if "samples.nrows" in point]
     samples = json.loads((reproduced / "data/seq2seq/gru/samples.json").read_text())
     assert [point["step"] for point in samples] == [3, 6]
-    assert [(table["_type"], table["nrows"]) for table in tables] == [("table-file", 5)] * 2
+    assert [(table["step"], table["samples.nrows"]) for table in tables] == [(3, 5), (6, 5)]
     assert list(samples[0]["samples"][0]) == ["source", "reference", "hypothesis"]
 
 
