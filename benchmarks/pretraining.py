@@ -24,7 +24,7 @@ import numpy as np
 import torch
 
 from benchmarks.results import Row, write
-from benchmarks.trainer import WARM, Setting, allocator_as_it_comes, as_it_is, bert_steps, lightning_steps
+from benchmarks.trainer import WARM, Setting, allocator_as_it_comes, as_it_is, bert_steps, lightning_steps, optimization
 from pipelines.bert.data import PretrainingBatches, Split
 from pipelines.bert.model import Bert
 from pipelines.bert.module import Baselines, BertPretraining
@@ -49,7 +49,6 @@ def section(size: str, precision: str, **changes: Any) -> BertParams:
     layers, width = SIZES[size]
     phase = {"updates": 10**6, "batch_size": ROWS, "ramp": "none", "max_length": LENGTH, "max_predictions": 20}
     segments = {"nsp": "random", "short_rate": 0.0, "packed": False}
-    adamw = {"name": "adamw", "beta1": 0.9, "beta2": 0.999, "epsilon": 1e-8, "bias_correction": True}
     return BertParams.model_validate(
         {
             "starts_from": "data/shards",
@@ -66,18 +65,7 @@ def section(size: str, precision: str, **changes: Any) -> BertParams:
             "segments": {key: changes.get(key, value) for key, value in segments.items()},
             "masking": {"rate": 0.15, "evaluation_rate": 0.15, "whole_words": False},
             "phases": [{key: changes.get(key, value) for key, value in phase.items()}],
-            "training": {
-                "learning_rate": 1e-4,
-                "optimizer": {**adamw, "weight_decay": 0.01},
-                "schedule": {"name": "linear", "warmup_updates": 100, "final_factor": 0.0},
-                "gradient_clip": 1.0,
-                "precision": precision,
-                "select": "last",
-                "average": 1,
-                "patience": "none",
-                "validate_every": 10**6,
-                "log_every": 10**6,
-            },
+            "training": {"learning_rate": 1e-4, **optimization(precision)},
         }
     )
 

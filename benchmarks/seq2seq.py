@@ -25,7 +25,15 @@ import torch
 
 from benchmarks.results import Row, write
 from benchmarks.seq2seq_peers import LstmOfModules, as_they_take_it, bert2bert, marian
-from benchmarks.trainer import WARM, Setting, allocator_as_it_comes, as_it_is, lightning_steps, trainer_steps
+from benchmarks.trainer import (
+    WARM,
+    Setting,
+    allocator_as_it_comes,
+    as_it_is,
+    lightning_steps,
+    optimization,
+    trainer_steps,
+)
 from pipelines.seq2seq.data import PairBatch, PairBatches, collate
 from pipelines.seq2seq.models import build_model, schema_of
 from pipelines.seq2seq.module import Seq2SeqFinetuning
@@ -139,7 +147,6 @@ def captions(pairs: int = 20000, seed: int = 0) -> PairShard:
 
 def common(tokens: int, precision: str) -> CommonParams:
     """The ``seq2seq.common`` section of a case."""
-    adamw = {"name": "adamw", "beta1": 0.9, "beta2": 0.98, "epsilon": 1e-8, "bias_correction": True}
     return CommonParams.model_validate(
         {
             "updates": 10**6,
@@ -150,15 +157,7 @@ def common(tokens: int, precision: str) -> CommonParams:
             "bleu_pairs": 0,
             "bleu_max_length": 1,
             "select_by": "loss",
-            "optimizer": {**adamw, "weight_decay": 0.01},
-            "schedule": {"name": "linear", "warmup_updates": 100, "final_factor": 0.0},
-            "gradient_clip": 1.0,
-            "precision": precision,
-            "select": "last",
-            "average": 1,
-            "patience": "none",
-            "validate_every": 10**6,
-            "log_every": 10**6,
+            **optimization(precision),
         }
     )
 

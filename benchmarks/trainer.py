@@ -74,6 +74,22 @@ def bert_steps(
     return trainer_steps(model, examples, default_data_collator, setting, rows=rows, steps=steps)
 
 
+def optimization(precision: str) -> dict[str, Any]:
+    """What both of our trainings share; nothing is validated, saved or logged."""
+    adamw = {"name": "adamw", "beta1": 0.9, "beta2": 0.999, "epsilon": 1e-8, "bias_correction": True}
+    return {
+        "optimizer": {**adamw, "weight_decay": 0.01},
+        "schedule": {"name": "linear", "warmup_updates": 100, "final_factor": 0.0},
+        "gradient_clip": 1.0,
+        "precision": precision,
+        "select": "last",
+        "average": 1,
+        "patience": "none",
+        "validate_every": 10**6,
+        "log_every": 10**6,
+    }
+
+
 def as_it_is(batch: Any) -> Any:
     """A batch comes whole from its source."""
     return batch
