@@ -58,6 +58,7 @@ def section(size: str, precision: str, **changes: Any) -> BertParams:
                 "num_heads": width // 64,
                 "feed_forward_width": 4 * width,
                 "dropout": changes.get("dropout", 0.1),
+                "attention_dropout": changes.get("dropout", 0.1),
                 "max_positions": 512,
                 "initializer_range": 0.02,
                 "vocab_pad_multiple": 1,

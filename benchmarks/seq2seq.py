@@ -81,6 +81,7 @@ def _transformer(layers: int, width: int, feed_forward_width: int, heads: int) -
         "width": width,
         "num_heads": heads,
         "feed_forward_width": feed_forward_width,
+        "attention_dropout": 0.1,
         "max_positions": 128,
     }
 
@@ -98,6 +99,7 @@ _BERT = {
     "width": 256,
     "num_heads": 4,
     "feed_forward_width": 1024,
+    "attention_dropout": 0.1,
     "max_positions": 128,
     "initializer_range": 0.02,
 }

@@ -22,7 +22,7 @@ from ruamel.yaml.comments import CommentedMap
 from pipelines.bert.classification.params import ClassificationParams
 from pipelines.bert.params import BertParams
 from pipelines.corpus.params import CorpusParams
-from pipelines.decoding.params import DecodingParams
+from pipelines.decoding.params import DecodingParams, EnsembleParams
 from pipelines.errors import MasklineError, ParamsError
 from pipelines.evaluation.params import EvaluationParams
 from pipelines.hardware import Hardware
@@ -51,6 +51,7 @@ SECTIONS: dict[str, Any] = {
     "classification": ClassificationParams,
     "seq2seq": Seq2SeqParams,
     "decoding": DecodingParams,
+    "ensembles": dict[str, EnsembleParams],
     "evaluation": EvaluationParams,
     "report": ReportParams,
     "hardware": Hardware,
@@ -104,13 +105,31 @@ def _spanning_problems(document: Document, values: dict[str, Any], blocks: Mappi
     if longest > positions:
         rule = f"not exceed bert.model.max_positions ({positions})"
         yield _problem(document, "classification.common.max_length", rule, "lower it")
+    yield from _evaluation_problems(document, values, list(blocks))
+
+
+def _evaluation_problems(document: Document, values: dict[str, Any], architectures: list[str]) -> Iterator[str]:
+    """What is searched together and compared has to be there, and be comparable."""
+    for name, ensemble in values["ensembles"].items():
+        if name in architectures:
+            yield _problem(document, f"ensembles.{name}", "not be named like an architecture", "rename it")
+        for number, member in enumerate(ensemble.members):
+            if member not in architectures:
+                yield _unknown_name(document, ["ensembles", name, "members", number], member, architectures)
+    names = [*architectures, *values["ensembles"]]
+    if values["tokenizer"].lowercase and not values["evaluation"].lowercase:
+        rule = "be true where tokenizer.lowercase is"
+        yield _problem(document, "evaluation.lowercase", rule, "the translations are lower-cased, the references not")
     for number, pair in enumerate(values["evaluation"].comparisons):
-        for name in {pair.system, pair.baseline} - set(blocks):
-            line = document.line(["evaluation", "comparisons", number])
-            yield (
-                f"{document.path}:{line}: evaluation.comparisons.{number} ({name!r}) must name one of "
-                f"{', '.join(blocks)}; correct it"
-            )
+        for name in {pair.system, pair.baseline} - set(names):
+            yield _unknown_name(document, ["evaluation", "comparisons", number], name, names)
+
+
+def _unknown_name(document: Document, path: list[str | int], name: str, names: list[str]) -> str:
+    near = get_close_matches(name, names, n=1)
+    remedy = f"did you mean {near[0]!r}?" if near else "correct it"
+    key = ".".join(map(str, path))
+    return f"{document.path}:{document.line(path)}: {key} ({name!r}) must name one of {', '.join(names)}; {remedy}"
 
 
 def _position_problems(document: Document, key: str, values: dict[str, Any]) -> Iterator[str]:

@@ -42,12 +42,13 @@ class Stage:
     """What one stage instance reads and where its result goes.
 
     Attributes:
-        name: name of the stage, its section, its package and its data folder.
+        name: name of the stage.
         entry: the verb module, ``pipelines.bert.pretrain``.
         sections: dotted path in params.yaml → schema. Exactly the stage's DVC params.
         inputs: data files and folders it reads. Exactly the stage's data dependencies.
         item: the architecture, for stages that exist once per architecture.
         modules: modules the entry imports by a name that params decide.
+        folder: the data folder, where it is not the stage's name.
     """
 
     name: str
@@ -56,6 +57,7 @@ class Stage:
     inputs: tuple[Path, ...]
     item: str | None = None
     modules: tuple[str, ...] = ()
+    folder: str = ""
 
     @property
     def instance(self) -> str:
@@ -65,7 +67,7 @@ class Stage:
     @property
     def out(self) -> Path:
         """The folder the stage commits."""
-        return Path("data", self.name, self.item or "")
+        return Path("data", self.folder or self.name, self.item or "")
 
     def code(self) -> list[Path]:
         """The project files that decide the result."""

@@ -1,6 +1,7 @@
 """The whole pipeline on a tiny corpus: real ``dvc repro``, real offline W&B, real transformers."""
 
 import json
+import re
 import shutil
 import sys
 from pathlib import Path
@@ -49,7 +50,7 @@ def _changed(folder: Path) -> set[str]:
 @pytest.mark.parametrize(
     ("old", "new", "expected"),
     [
-        ("  lowercase: false", "  lowercase: true", {"tokenizer"}),
+        ("  lowercase: false\n  strip", "  lowercase: true\n  strip", {"tokenizer"}),
         ("    rate: 0.25 ", "    rate: 0.2 ", {"bert"}),
         ("      attention: none ", "      attention: additive ", {"seq2seq@gru", "evaluation", "report"}),
         (
@@ -87,6 +88,48 @@ def test_code_edit_of_one_family_changes_that_family_only(reproduced_copy):
     with (reproduced_copy / "pipelines/bert/model.py").open("a") as file:
         file.write("# edited\n")
     assert _changed(reproduced_copy) == names | {"bert"}
+
+
+def test_ensemble_is_searched_scored_and_reported_and_nothing_else_runs(reproduced_copy):
+    recipe = (
+        "ensembles: {both: {members: [gru, bert2bert]}}\nevaluation: {comparisons: [{system: both, baseline: gru}]}\n"
+    )
+    (reproduced_copy / "recipe.yaml").write_text(recipe)
+    run_in(reproduced_copy, sys.executable, "-m", "pipelines.params", "apply", "recipe.yaml")
+    printed = run_in(reproduced_copy, "dvc", "repro").stdout
+    ran = {line.split("'")[1] for line in printed.splitlines() if line.startswith("Running stage")}
+    assert ran == {"ensemble@both", "evaluation", "report"}
+    assert len((reproduced_copy / "data/decoding/both/beam.txt").read_text().splitlines()) == 12
+    scored = json.loads((reproduced_copy / "data/evaluation/metrics.json").read_text())["evaluation"]
+    assert scored["architectures"]["both"]["beam"]["bleu"] >= 0
+    assert scored["comparisons"][0]["system"] == "both"
+    sizes = {
+        name: json.loads((reproduced_copy / "data/decoding" / name / "metrics.json").read_text())["decoding"][
+            "parameters"
+        ]
+        for name in ("gru", "bert2bert", "both")
+    }
+    assert sizes["both"] == sizes["gru"] + sizes["bert2bert"]
+    table = run_in(reproduced_copy, sys.executable, "-m", "pipelines.report.table").stdout
+    row = next(line for line in table.splitlines() if line.startswith("both"))
+    assert f"{sizes['both']:,}" in row
+    assert "–" not in row  # its speed is known
+
+
+def test_sentence_above_the_limit_can_be_refused(reproduced_copy):
+    (reproduced_copy / "recipe.yaml").write_text("shards: {max_sentence_tokens: 8, too_long: refuse}\n")
+    run_in(reproduced_copy, sys.executable, "-m", "pipelines.params", "apply", "recipe.yaml")
+    refused = run_in(reproduced_copy, "dvc", "repro", "shards", check=False)
+    assert refused.returncode != 0
+    assert re.search(r"data/corpus/documents\.train\.en\.txt: tokens of '.+' \(\d+\) must not exceed", refused.stderr)
+    assert "set shards.too_long: cut" in refused.stderr
+    (reproduced_copy / "recipe.yaml").write_text("shards: {too_long: cut}\n")
+    run_in(reproduced_copy, sys.executable, "-m", "pipelines.params", "apply", "recipe.yaml")
+    run_in(reproduced_copy, "dvc", "repro", "shards")
+    index = json.loads((reproduced_copy / "data/shards/index.json").read_text())
+    train = index["pairs"]["train"]["source"]
+    assert train["longest"] == 8
+    assert 0 < train["cut"] <= train["sentences"]
 
 
 def test_exp_run_with_an_override_runs_and_is_listed(reproduced_copy):

@@ -52,7 +52,8 @@ def classify(run: StageRun) -> Metrics:
 
     common = run.section("classification.common", ClassificationCommon)
     task = run.section(f"classification.tasks.{run.stage.item}", TaskParams)
-    shape = run.section("bert.model", BertModelParams).model_copy(update={"dropout": common.dropout})
+    rates = {"dropout": common.dropout, "attention_dropout": common.dropout}
+    shape = run.section("bert.model", BertModelParams).model_copy(update=rates)
     languages = run.section("corpus.source_language", str), run.section("corpus.target_language", str)
     data = Path(task.data)
     examples = read_tables(data) if task.kind == "tsv" else word_order(data, languages, run.seed)

@@ -22,9 +22,7 @@ class BertEncoder(nn.Module):
 
     def __init__(self, params: BertModelParams, vocab_size: int) -> None:
         super().__init__()
-        shape = BlockShape(
-            params.width, params.num_heads, params.feed_forward_width, params.dropout, norm="post", activation="gelu"
-        )
+        shape = BlockShape.of(params)
         self.vocab_size = vocab_size
         self.padded_vocab_size = -(-vocab_size // params.vocab_pad_multiple) * params.vocab_pad_multiple
         self.embeddings = Embeddings.like_bert(

@@ -55,7 +55,7 @@ def save_pretrained(
             "intermediate_size": params.feed_forward_width,
             "hidden_act": "gelu",
             "hidden_dropout_prob": params.dropout,
-            "attention_probs_dropout_prob": params.dropout,
+            "attention_probs_dropout_prob": params.attention_dropout,
             "max_position_embeddings": params.max_positions,
             "type_vocab_size": 2,
             "initializer_range": params.initializer_range,

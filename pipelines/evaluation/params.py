@@ -13,7 +13,12 @@ class Comparison(Section):
 
 
 class EvaluationParams(Section):
-    """How scores are compared."""
+    """How translations are scored and compared.
+
+    Attributes:
+        lowercase: hypotheses and references are lower-cased first, as a lower-casing tokenizer needs it.
+    """
 
     num_resamples: int = Field(ge=100)
+    lowercase: bool
     comparisons: list[Comparison]

@@ -15,14 +15,20 @@ SEARCHES = ("greedy", "beam")
 
 
 def declare(document: Document) -> Stage:
-    """Reads the hypotheses of every architecture that params.yaml names, and the references."""
-    sections = {"corpus.target_language": str, "evaluation": EvaluationParams, "seq2seq.architectures": dict[str, Any]}
-    folders = tuple(HYPOTHESES / name for name in document.get("seq2seq.architectures"))
+    """Reads the hypotheses of every architecture and ensemble that params.yaml names, and the references."""
+    sections = {
+        "corpus.target_language": str,
+        "evaluation": EvaluationParams,
+        "seq2seq.architectures": dict[str, Any],
+        "ensembles": dict[str, Any],
+    }
+    names = [*document.get("seq2seq.architectures"), *document.get("ensembles")]
+    folders = tuple(HYPOTHESES / name for name in names)
     return Stage("evaluation", "pipelines.evaluation.score", sections, (CORPUS, *folders))
 
 
 def score(run: StageRun) -> Metrics:
-    """Score every architecture and search, and compare the pairs that params name.
+    """Score every architecture, ensemble and search, and compare the pairs that params name.
 
     Raises:
         DataError: an architecture has not one hypothesis per reference.
@@ -34,10 +40,13 @@ def score(run: StageRun) -> Metrics:
     references = read_lines(pair_file(CORPUS, "test", run.section("corpus.target_language", str)))
     hypotheses = {
         name: {search: _read(HYPOTHESES / name / f"{search}.txt", len(references)) for search in SEARCHES}
-        for name in run.section("seq2seq.architectures", dict)
+        for name in (*run.section("seq2seq.architectures", dict), *run.section("ensembles", dict))
     }
     table: dict[str, Any] = {
-        name: {search: scores(lines, references, params.num_resamples) for search, lines in searches.items()}
+        name: {
+            search: scores(lines, references, params.num_resamples, lowercase=params.lowercase)
+            for search, lines in searches.items()
+        }
         for name, searches in hypotheses.items()
     }
     comparisons = []
@@ -48,7 +57,7 @@ def score(run: StageRun) -> Metrics:
                     f"params.yaml: evaluation.comparisons ({name!r}) must be one of {', '.join(hypotheses)}; correct it"
                 )
         system, baseline = hypotheses[pair.system]["beam"], hypotheses[pair.baseline]["beam"]
-        result = compare(system, baseline, references, params.num_resamples)
+        result = compare(system, baseline, references, params.num_resamples, lowercase=params.lowercase)
         comparisons.append({"system": pair.system, "baseline": pair.baseline, **result})
     return {"evaluation": {"sentences": len(references), "architectures": table, "comparisons": comparisons}}
 

@@ -1,5 +1,6 @@
 """Pictures of the report, the same bytes for the same numbers."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import matplotlib
@@ -13,10 +14,10 @@ from pipelines.report.results import Results, curves
 PICTURES = ("bert_loss.png", "bert_accuracy.png", "seq2seq_loss.png", "bleu.png")
 
 
-def draw_all(results: Results, folder: Path) -> None:
-    """Write every picture into ``folder``."""
+def draw_all(results: Results, architectures: Sequence[str], folder: Path) -> None:
+    """Write every picture into ``folder``; ensembles are not trained and have no curves."""
     _bert_curves(results, folder)
-    _seq2seq_curves(results, folder)
+    _seq2seq_curves(architectures, folder)
     _bleu(results, folder)
 
 
@@ -40,10 +41,10 @@ def _bert_curves(results: Results, folder: Path) -> None:
     _save(figure, folder / "bert_accuracy.png")
 
 
-def _seq2seq_curves(results: Results, folder: Path) -> None:
+def _seq2seq_curves(architectures: Sequence[str], folder: Path) -> None:
     figure, axes = pyplot.subplots(figsize=(6, 3.5))
-    for row in results.rows:
-        axes.plot(*_series(curves(f"seq2seq/{row.name}"), "valid_loss"), marker="o", markersize=4, label=row.name)
+    for name in architectures:
+        axes.plot(*_series(curves(f"seq2seq/{name}"), "valid_loss"), marker="o", markersize=4, label=name)
     axes.set(xlabel="update", ylabel="validation loss (nats per token)", title="Seq2seq: validation loss")
     _save(figure, folder / "seq2seq_loss.png")
 

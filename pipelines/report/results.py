@@ -1,6 +1,7 @@
 """Everything the stages measured, gathered from the metrics in their outs."""
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ DATA = Path("data")
 
 @dataclass(frozen=True)
 class Row:
-    """One architecture in the results table."""
+    """One architecture or ensemble in the results table."""
 
     name: str
     parameters: int
@@ -26,7 +27,7 @@ class Results:
 
     Attributes:
         bert: losses, accuracies and trivial baselines on held-out documents.
-        rows: architectures in the order of params.yaml.
+        rows: architectures in the order of params.yaml, then ensembles.
         comparisons: paired bootstrap results.
         corpus: sizes.
         tokenizer: vocabulary and round trip.
@@ -46,7 +47,7 @@ class Results:
         return sorted({row.beam[f"{name}_signature"] for row in self.rows for name in ("bleu", "chrf")})
 
 
-def read_results(architectures: list[str]) -> Results:
+def read_results(architectures: list[str], ensembles: Sequence[str] = ()) -> Results:
     """Gather the metrics of the last run.
 
     Raises:
@@ -55,9 +56,8 @@ def read_results(architectures: list[str]) -> Results:
     evaluation = _read("evaluation")
     trained = {name: _read(f"seq2seq/{name}") for name in architectures}
     others = {name: _read(name) for name in ("bert", "corpus", "tokenizer")}
-    rows = [
-        Row(name, metrics["seq2seq"]["parameters"], **_scores(evaluation, name)) for name, metrics in trained.items()
-    ]
+    searched = {name: _read(f"decoding/{name}")["decoding"] for name in (*architectures, *ensembles)}
+    rows = [Row(name, search["parameters"], **_scores(evaluation, name)) for name, search in searched.items()]
     origins = {**others, "evaluation": evaluation, **{f"seq2seq@{name}": metrics for name, metrics in trained.items()}}
     return Results(
         others["bert"]["bert"],

@@ -33,11 +33,12 @@ def timings_of(instance: str, out: Path) -> list[dict[str, float]]:
     return Records(folder / "timings.jsonl").read() if folder else []
 
 
-def search_speeds(architectures: list[str]) -> dict[str, str]:
-    """``architecture.search`` → sentences/s, where they were measured here."""
+def search_speeds(instances: list[str]) -> dict[str, str]:
+    """``architecture.search`` → sentences/s, where these stages were measured here."""
     speeds = {}
-    for name in architectures:
-        for record in timings_of(f"decoding@{name}", Path("data/decoding", name)):
+    for instance in instances:
+        name = instance.partition("@")[2]
+        for record in timings_of(instance, Path("data/decoding", name)):
             if "search" in record:
                 speeds[f"{name}.{record['search']}"] = f"{record['sentences_per_s']:.0f}"
     return speeds
@@ -67,12 +68,14 @@ def _pad(text: str, width: int, *, right: bool) -> str:
 def main() -> int:
     """Print everything; 0, or 2 if a stage has not run."""
     try:
-        architectures = list(read_document().get("seq2seq.architectures"))
-        results = read_results(architectures)
+        document = read_document()
+        architectures, ensembles = (list(document.get(section)) for section in ("seq2seq.architectures", "ensembles"))
+        results = read_results(architectures, ensembles)
     except MasklineError as error:
         print(f"error: {error}", file=sys.stderr)
         return error.exit_code
-    speeds = search_speeds(architectures)
+    decoded = [f"decoding@{name}" for name in architectures] + [f"ensemble@{name}" for name in ensembles]
+    speeds = search_speeds(decoded)
     RUNS.mkdir(exist_ok=True)
     (RUNS / "timings.js").write_text(f"window.timings = {json.dumps(speeds)};\n", encoding="utf-8")
     scores = scores_table(results)

@@ -23,10 +23,12 @@ def declare(document: Document) -> Stage:
         "corpus.target_language": str,
         "report": ReportParams,
         "seq2seq.architectures": dict[str, Any],
+        "ensembles": dict[str, Any],
     }
     architectures = list(document.get("seq2seq.architectures"))
     folders = [CORPUS, Path("data/tokenizer"), Path("data/bert"), Path("data/evaluation")]
-    folders += [Path("data", stage, name) for stage in ("seq2seq", "decoding") for name in architectures]
+    folders += [Path("data/seq2seq", name) for name in architectures]
+    folders += [HYPOTHESES / name for name in (*architectures, *document.get("ensembles"))]
     return Stage("report", "pipelines.report.write", sections, tuple(folders))
 
 
@@ -42,9 +44,10 @@ def write(run: StageRun) -> Metrics:
 
     languages = run.section("corpus.source_language", str), run.section("corpus.target_language", str)
     architectures = list(run.section("seq2seq.architectures", dict))
-    results = read_results(architectures)
-    draw_all(results, run.work)
-    samples = _samples(architectures, languages, run.section("report", ReportParams).num_samples)
+    ensembles = list(run.section("ensembles", dict))
+    results = read_results(architectures, ensembles)
+    draw_all(results, architectures, run.work)
+    samples = _samples([*architectures, *ensembles], languages, run.section("report", ReportParams).num_samples)
     for name, text in (
         ("tables.md", page.tables_markdown(results)),
         ("model_card.md", page.model_card(results, languages)),
@@ -54,13 +57,13 @@ def write(run: StageRun) -> Metrics:
     return {"report": {"architectures": architectures, "samples": len(samples)}}
 
 
-def _samples(architectures: list[str], languages: tuple[str, str], count: int) -> list[Sample]:
+def _samples(names: list[str], languages: tuple[str, str], count: int) -> list[Sample]:
     """The first sentences of the test set in all versions."""
     from pipelines.corpus.corpus import pair_file, read_lines
     from pipelines.report.page import Sample
 
     sources, references = (read_lines(pair_file(CORPUS, "test", language)) for language in languages)
-    translations = {name: read_lines(HYPOTHESES / name / "beam.txt") for name in architectures}
+    translations = {name: read_lines(HYPOTHESES / name / "beam.txt") for name in names}
     return [
         Sample(sources[row], references[row], {name: lines[row] for name, lines in translations.items()})
         for row in range(min(count, len(sources)))

@@ -6,7 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from pipelines.corpus.corpus import DOCUMENT_SPLITS, PAIR_SPLITS, pair_file, read_documents, read_lines
+from pipelines.corpus.corpus import DOCUMENT_SPLITS, PAIR_SPLITS, document_file, pair_file, read_documents, read_lines
+from pipelines.errors import DataError, broken_rule
 from pipelines.records import write_json
 from pipelines.runfolder import sha256_of
 from pipelines.sections import Document
@@ -25,9 +26,13 @@ def declare(document: Document) -> Stage:
 
 
 def write(run: StageRun) -> Metrics:
-    """Encode documents and pairs into ``run.work``."""
+    """Encode documents and pairs into ``run.work``.
+
+    Raises:
+        DataError: a sentence is too long, and ``too_long`` is ``refuse``.
+    """
     languages = run.section("corpus.source_language", str), run.section("corpus.target_language", str)
-    writer = ShardWriter(WordPieceTokenizer.load(TOKENIZER), run.section("shards", ShardsParams).max_sentence_tokens)
+    writer = ShardWriter(WordPieceTokenizer.load(TOKENIZER), run.section("shards", ShardsParams))
     index: dict[str, Any] = {
         "vocab_size": writer.tokenizer.vocab_size,
         "dtype": "uint16",
@@ -41,11 +46,11 @@ def write(run: StageRun) -> Metrics:
 
 
 class ShardWriter:
-    """Encodes sentences and counts what it had to cut."""
+    """Encodes sentences; cuts and counts those that are too long, or refuses them."""
 
-    def __init__(self, tokenizer: WordPieceTokenizer, max_sentence_tokens: int) -> None:
+    def __init__(self, tokenizer: WordPieceTokenizer, params: ShardsParams) -> None:
         self.tokenizer = tokenizer
-        self._max_tokens = max_sentence_tokens
+        self._params = params
 
     def write_documents(self, folder: Path, split: str, languages: tuple[str, str]) -> dict[str, Any]:
         """The document shard of a split; its entry in the index."""
@@ -55,7 +60,8 @@ class ShardWriter:
         for language in languages:
             documents = read_documents(CORPUS, split, language)
             first = len(boundaries) - 1
-            sentences += self.tokenizer.encode([sentence for document in documents for sentence in document])
+            texts = [sentence for document in documents for sentence in document]
+            sentences += self._encode(document_file(CORPUS, split, language), texts)
             boundaries += (boundaries[-1] + np.cumsum([len(document) for document in documents])).tolist()
             ranges[language] = (first, len(boundaries) - 1)
         cut, num_cut = self._cut(sentences)
@@ -68,15 +74,26 @@ class ShardWriter:
         """The pair shard of a split; its entry in the index."""
         entry: dict[str, Any] = {}
         for side, language in zip(("source", "target"), languages, strict=True):
-            rows, num_cut = self._cut(self.tokenizer.encode(read_lines(pair_file(CORPUS, split, language))))
+            path = pair_file(CORPUS, split, language)
+            rows, num_cut = self._cut(self._encode(path, read_lines(path)))
             write_ragged(folder, f"pairs.{split}.{side}", rows)
             longest = max(map(len, rows))
             entry[side] = {"sentences": len(rows), "tokens": sum(map(len, rows)), "longest": longest, "cut": num_cut}
         return entry
 
+    def _encode(self, path: Path, sentences: list[str]) -> list[list[int]]:
+        rows, limit = self.tokenizer.encode(sentences), self._params.max_sentence_tokens
+        for row, sentence in zip(rows, sentences, strict=True):
+            if len(row) > limit and self._params.too_long == "refuse":
+                rule = f"not exceed shards.max_sentence_tokens ({limit})"
+                remedy = "raise it, shorten the sentence, or set shards.too_long: cut"
+                raise DataError(broken_rule(str(path), f"tokens of {sentence[:60]!r}", len(row), rule, remedy))
+        return rows
+
     def _cut(self, rows: list[list[int]]) -> tuple[list[list[int]], int]:
         """Rows of at most the allowed length, and how many were longer."""
-        return [row[: self._max_tokens] for row in rows], sum(len(row) > self._max_tokens for row in rows)
+        limit = self._params.max_sentence_tokens
+        return [row[:limit] for row in rows], sum(len(row) > limit for row in rows)
 
 
 if __name__ == "__main__":

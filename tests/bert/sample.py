@@ -14,6 +14,7 @@ MODEL: dict[str, Any] = {
     "num_heads": 4,
     "feed_forward_width": 64,
     "dropout": 0.0,
+    "attention_dropout": 0.0,
     "max_positions": 64,
     "initializer_range": 0.1,
     "vocab_pad_multiple": 1,

@@ -141,6 +141,7 @@ def test_parameter_count_is_berts(layers, width, vocab_size, count):
         num_heads=width // 64,
         feed_forward_width=4 * width,
         dropout=0.1,
+        attention_dropout=0.1,
         max_positions=512,
         initializer_range=0.02,
         vocab_pad_multiple=1,

@@ -18,19 +18,34 @@ GOOD = [line.replace("Topf", "Löffel") for line in REFERENCES]
 POOR = [line.replace("der", "die").replace("Der", "Das").replace("ist", "sind") for line in REFERENCES]
 
 
-def test_scores_equal_sacrebleus_command_line(tmp_path):
+@pytest.mark.parametrize("lowercase", [False, True])
+def test_scores_equal_sacrebleus_command_line(tmp_path, lowercase):
     for name, lines in (("ref", REFERENCES), ("hyp", POOR)):
         (tmp_path / name).write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
-    command = [sys.executable, "-m", "sacrebleu", str(tmp_path / "ref"), "-i", str(tmp_path / "hyp")]
+    command = [
+        sys.executable,
+        "-m",
+        "sacrebleu",
+        str(tmp_path / "ref"),
+        "-i",
+        str(tmp_path / "hyp"),
+        *["-lc"] * lowercase,
+    ]
     result = run_in(
         ROOT, *command, "-m", "bleu", "chrf", "-w", "4", "--confidence", "--confidence-n", "200", "-f", "json"
     )
     expected = {item["name"]: item for item in json.loads(result.stdout)}
-    ours = scores(POOR, REFERENCES, 200)
+    ours = scores(POOR, REFERENCES, 200, lowercase=lowercase)
     assert ours["bleu"] == expected["BLEU"]["score"]
     assert ours["chrf"] == expected["chrF2"]["score"]
     assert ours["bleu_interval"] == expected["BLEU"]["confidence_var"]
     assert expected["BLEU"]["signature"].split("|version")[0] in ours["bleu_signature"]
+
+
+def test_scores_of_lower_cased_text_are_blind_to_case():
+    without_nouns = [line.capitalize() for line in REFERENCES]
+    assert scores(without_nouns, REFERENCES, 100)["exact_match"] == 0
+    assert scores(without_nouns, REFERENCES, 100, lowercase=True)["exact_match"] == 1
 
 
 def test_scores_of_the_references_themselves_are_perfect():

@@ -90,10 +90,22 @@ def test_attention_heads_that_do_not_divide_are_refused():
         MultiHeadAttention(16, 3, 0.0)
 
 
+def test_dropout_of_attention_is_a_rate_of_its_own():
+    """It falls on both attentions' weights and on nothing else."""
+    block = DecoderBlock(BlockShape(D, H, F, 0.0, 0.5, "pre", "gelu"))
+    assert {block.attention.dropout, block.cross_attention.dropout} == {0.5}
+    assert block.dropout.rate == 0.0
+    x = torch.randn(B, T, D)
+    memory, mask = torch.randn(B, 4, D), torch.ones(B, 1, 1, 4, dtype=torch.bool)
+    assert not torch.equal(block(x, memory, mask), block(x, memory, mask))
+    block.eval()
+    assert torch.equal(block(x, memory, mask), block(x, memory, mask))
+
+
 @pytest.mark.parametrize("norm", ["pre", "post"])
 @pytest.mark.parametrize("activation", ["gelu", "relu"])
 def test_encoder_block_equals_pytorch(norm, activation):
-    ours = EncoderBlock(BlockShape(D, H, F, 0.0, norm, activation))
+    ours = EncoderBlock(BlockShape(D, H, F, 0.0, 0.0, norm, activation))
     theirs = nn.TransformerEncoderLayer(
         D, H, F, 0.0, activation, layer_norm_eps=1e-12, batch_first=True, norm_first=norm == "pre"
     )
@@ -114,7 +126,7 @@ def test_encoder_block_equals_pytorch(norm, activation):
 
 @pytest.mark.parametrize("norm", ["pre", "post"])
 def test_decoder_block_equals_pytorch_and_its_own_steps(norm):
-    ours = DecoderBlock(BlockShape(D, H, F, 0.0, norm, "gelu"))
+    ours = DecoderBlock(BlockShape(D, H, F, 0.0, 0.0, norm, "gelu"))
     theirs = nn.TransformerDecoderLayer(
         D, H, F, 0.0, "gelu", layer_norm_eps=1e-12, batch_first=True, norm_first=norm == "pre"
     )

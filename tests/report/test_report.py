@@ -70,7 +70,7 @@ def test_pictures_are_the_same_bytes_twice(reproduced, tmp_path, monkeypatch):
     results = read_results(["gru", "bert2bert"])
     for name in ("one", "two"):
         (tmp_path / name).mkdir()
-        draw_all(results, tmp_path / name)
+        draw_all(results, ["gru", "bert2bert"], tmp_path / name)
     for name in PICTURES:
         assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "two" / name).read_bytes()
 

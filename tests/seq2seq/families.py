@@ -7,7 +7,7 @@ import torch
 from pipelines.seq2seq.models import build_model, schema_of
 from pipelines.seq2seq.models.protocol import Seq2SeqModel
 
-_TRANSFORMER = {"width": 16, "num_heads": 2, "feed_forward_width": 24, "max_positions": 64}
+_TRANSFORMER = {"width": 16, "num_heads": 2, "feed_forward_width": 24, "attention_dropout": 0.0, "max_positions": 64}
 _RECURRENT = {"family": "recurrent", "layers": "recurrent", "width": 16, "bidirectional": True, "bridge": "linear"}
 _CELLS: dict[str, dict[str, Any]] = {
     "rnn": {"name": "rnn"},

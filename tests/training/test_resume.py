@@ -77,7 +77,7 @@ def _randomize(project: Path, name: str) -> None:
     block = blocks[name]
     block |= {"width": 16, "dropout": 0.1, "r_drop": 1.0, "scheduled_sampling": 0.5}
     if "num_heads" in block:
-        block |= {"num_heads": 2, "feed_forward_width": 32}
+        block |= {"num_heads": 2, "feed_forward_width": 32, "attention_dropout": 0.1}
     (project / "more.yaml").write_text(json.dumps({"seq2seq": {"architectures": {name: block}}}))
     run_in(project, sys.executable, "-m", "pipelines.params", "apply", "more.yaml")
 

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from pipelines.layers.dropout import Dropout
 from pipelines.layers.transformer.attention import MultiHeadAttention
+from pipelines.layers.transformer.params import TransformerShape
 
 
 @dataclass(frozen=True)
@@ -26,8 +27,20 @@ class BlockShape:
     num_heads: int
     feed_forward_width: int
     dropout: float
+    attention_dropout: float
     norm: Literal["pre", "post"]
     activation: Literal["gelu", "relu"]
+
+    @classmethod
+    def of(
+        cls,
+        params: TransformerShape,
+        norm: Literal["pre", "post"] = "post",
+        activation: Literal["gelu", "relu"] = "gelu",
+    ) -> "BlockShape":
+        """The blocks of some params; BERT's unless told otherwise."""
+        sizes = params.width, params.num_heads, params.feed_forward_width, params.dropout, params.attention_dropout
+        return cls(*sizes, norm, activation)
 
 
 class FeedForward(nn.Module):
@@ -49,7 +62,7 @@ class EncoderBlock(nn.Module):
     def __init__(self, shape: BlockShape) -> None:
         super().__init__()
         self.pre = shape.norm == "pre"
-        self.attention = MultiHeadAttention(shape.width, shape.num_heads, shape.dropout)
+        self.attention = MultiHeadAttention(shape.width, shape.num_heads, shape.attention_dropout)
         self.attention_norm = nn.LayerNorm(shape.width, eps=1e-12)
         self.feed_forward = FeedForward(shape)
         self.feed_forward_norm = nn.LayerNorm(shape.width, eps=1e-12)
@@ -71,9 +84,9 @@ class DecoderBlock(nn.Module):
     def __init__(self, shape: BlockShape) -> None:
         super().__init__()
         self.pre = shape.norm == "pre"
-        self.attention = MultiHeadAttention(shape.width, shape.num_heads, shape.dropout)
+        self.attention = MultiHeadAttention(shape.width, shape.num_heads, shape.attention_dropout)
         self.attention_norm = nn.LayerNorm(shape.width, eps=1e-12)
-        self.cross_attention = MultiHeadAttention(shape.width, shape.num_heads, shape.dropout)
+        self.cross_attention = MultiHeadAttention(shape.width, shape.num_heads, shape.attention_dropout)
         self.cross_attention_norm = nn.LayerNorm(shape.width, eps=1e-12)
         self.feed_forward = FeedForward(shape)
         self.feed_forward_norm = nn.LayerNorm(shape.width, eps=1e-12)

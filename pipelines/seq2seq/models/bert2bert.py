@@ -61,9 +61,7 @@ class Model(Seq2SeqModel):
 
     def __init__(self, params: Params, vocab_size: int) -> None:
         super().__init__()
-        shape = BlockShape(
-            params.width, params.num_heads, params.feed_forward_width, params.dropout, norm="post", activation="gelu"
-        )
+        shape = BlockShape.of(params)
         encoder, decoder = (
             Embeddings.like_bert(vocab_size, params.width, max_positions=params.max_positions, dropout=params.dropout)
             for _ in range(2)

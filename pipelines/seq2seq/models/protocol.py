@@ -64,6 +64,10 @@ class Seq2SeqModel(nn.Module, ABC):
         hidden_ND, state = self.step_hidden(tokens_N, state)
         return self.logits(hidden_ND), state
 
+    def teacher_forced(self, source_BS: Tensor, lengths_B: Tensor, inputs_BT: Tensor) -> Tensor:
+        """Logits [B, T, V] of every target position; arguments as for `hidden`."""
+        return self.logits(self.hidden(source_BS, lengths_B, inputs_BT))
+
     def logits(self, hidden: Tensor) -> Tensor:
         """Logits [..., V], in float32 at least."""
         logits = F.linear(hidden, self.output.weight, self.output_bias)

@@ -44,14 +44,7 @@ class Model(Seq2SeqModel):
 
     def __init__(self, params: Params, vocab_size: int) -> None:
         super().__init__()
-        shape = BlockShape(
-            params.width,
-            params.num_heads,
-            params.feed_forward_width,
-            params.dropout,
-            norm=params.norm,
-            activation=params.activation,
-        )
+        shape = BlockShape.of(params, params.norm, params.activation)
         of_source = _embeddings(params, vocab_size)
         of_target = of_source if params.tied == "all" else _embeddings(params, vocab_size)
         self.encoder = Encoder(of_source, shape, params.num_encoder_layers)

@@ -1,0 +1,50 @@
+"""Stage ``ensemble``: several models and the test sentences → their common hypotheses; once per ensemble."""
+
+import sys
+from pathlib import Path
+
+from pipelines.decoding.params import DecodingParams, EnsembleParams
+from pipelines.sections import Document, validate
+from pipelines.stage import Metrics, Stage, StageRun, item_argument, run_stage
+
+SHARDS, TOKENIZER, MODELS = Path("data/shards"), Path("data/tokenizer"), Path("data/seq2seq")
+
+
+def declare(document: Document, ensemble: str) -> Stage:
+    """Reads its members' models, the tokenizer and the test pairs; writes where single models' hypotheses stand."""
+    from pipelines.seq2seq.models import family_module
+
+    block = f"ensembles.{ensemble}"
+    members = validate(document, block, EnsembleParams).members
+    families = [document.get(f"seq2seq.architectures.{name}.family") for name in members]
+    return Stage(
+        "ensemble",
+        "pipelines.decoding.decode_ensemble",
+        {"decoding": DecodingParams, block: EnsembleParams},
+        (*(MODELS / name for name in members), TOKENIZER, SHARDS),
+        item=ensemble,
+        modules=tuple(dict.fromkeys(map(family_module, families))),
+        folder="decoding",
+    )
+
+
+def decode_ensemble(run: StageRun) -> Metrics:
+    """As stage ``decoding``, with the mean of the members' probabilities.
+
+    Raises:
+        CheckpointError: a model folder is damaged.
+        CheckFailed: a hypothesis' score is not what teacher forcing gives it.
+    """
+    from pipelines.decoding.ensemble import Ensemble
+    from pipelines.decoding.hypotheses import device_for, write_hypotheses
+    from pipelines.seq2seq.saving import load
+
+    device = device_for(run.hardware)
+    members = run.section(f"ensembles.{run.stage.item}", EnsembleParams).members
+    ensemble = Ensemble([load(MODELS / name) for name in members]).to(device)
+    measured = write_hypotheses(run, ensemble, device)
+    return {"decoding": {**measured, "parameters": sum(parameter.numel() for parameter in ensemble.parameters())}}
+
+
+if __name__ == "__main__":
+    sys.exit(run_stage(lambda document: declare(document, item_argument(sys.argv[1:], "ensembles")), decode_ensemble))

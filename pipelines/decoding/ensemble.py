@@ -1,0 +1,73 @@
+"""Several models searched as one.
+
+Shapes: B sentences, W beam, N = B·W hypotheses, S source length, T target length, V vocabulary.
+"""
+
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from pipelines.seq2seq.models.protocol import Seq2SeqModel, State
+
+
+class Ensemble(nn.Module):
+    """Log of the members' mean probability, P(y_t | y_<t, x) = Σ P_m(y_t | y_<t, x) / M (Sutskever et al. 2014).
+
+    Members keep their own states; names in an ensemble's state begin with the member's number.
+
+    Args:
+        members: of one vocabulary, of whatever families.
+
+    Raises:
+        ValueError: the vocabularies differ in size.
+    """
+
+    def __init__(self, members: Sequence[Seq2SeqModel]) -> None:
+        super().__init__()
+        sizes = [len(member.output.weight) for member in members]
+        if len(set(sizes)) != 1:
+            raise ValueError(f"Ensemble: vocabularies ({sizes}) must be one; train all members on the same data/shards")
+        self.members = nn.ModuleList(members)
+        self._models = list(members)
+
+    def start(self, source_BS: Tensor, lengths_B: Tensor) -> State:
+        """See `Seq2SeqModel.start`."""
+        return _joined([member.start(source_BS, lengths_B) for member in self._models])
+
+    def step(self, tokens_N: Tensor, state: State) -> tuple[Tensor, State]:
+        """Log-probabilities [N, V] and the next state."""
+        stepped = [member.step(tokens_N, part) for member, part in zip(self._models, self._parts(state), strict=True)]
+        return _mean([logits_NV for logits_NV, _ in stepped]), _joined([after for _, after in stepped])
+
+    def teacher_forced(self, source_BS: Tensor, lengths_B: Tensor, inputs_BT: Tensor) -> Tensor:
+        """Log-probabilities [B, T, V]; see `Seq2SeqModel.teacher_forced`."""
+        return _mean([member.teacher_forced(source_BS, lengths_B, inputs_BT) for member in self._models])
+
+    def reorder(self, state: State, parents_N: Tensor) -> State:
+        """See `Seq2SeqModel.reorder`."""
+        parts = zip(self._models, self._parts(state), strict=True)
+        return _joined([member.reorder(part, parents_N) for member, part in parts])
+
+    def select(self, state: State, sentences: Tensor, beam: int) -> State:
+        """See `Seq2SeqModel.select`."""
+        parts = zip(self._models, self._parts(state), strict=True)
+        return _joined([member.select(part, sentences, beam) for member, part in parts])
+
+    def _parts(self, state: State) -> list[State]:
+        parts: list[State] = [{} for _ in self._models]
+        for name, tensor in state.items():
+            number, _, own = name.partition(".")
+            parts[int(number)][own] = tensor
+        return parts
+
+
+def _joined(states: Sequence[State]) -> State:
+    return {f"{number}.{name}": tensor for number, state in enumerate(states) for name, tensor in state.items()}
+
+
+def _mean(logits: Sequence[Tensor]) -> Tensor:
+    """Log of the mean of softmaxes."""
+    members = torch.stack([each.log_softmax(dim=-1) for each in logits])
+    return members.logsumexp(dim=0) - math.log(len(members))
