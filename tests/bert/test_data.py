@@ -2,12 +2,14 @@
 
 import hashlib
 import tracemalloc
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 
 from pipelines.bert.data import PretrainingBatches, Split
+from pipelines.bert.pretrain import open_batches
 from pipelines.errors import CheckpointError, DataError
 from pipelines.tokenizer.special_tokens import CLS, PAD, SEP
 from pipelines.training.positions import Batches, Position, load_position, save_position
@@ -196,3 +198,13 @@ def test_memory_of_a_batch_does_not_grow_with_the_corpus(tmp_path):
         peaks.append(tracemalloc.get_traced_memory()[1])
         tracemalloc.stop()
     assert peaks[1] < 1.2 * peaks[0], peaks
+
+
+def test_training_and_validation_mask_at_rates_of_their_own(reproduced, tmp_path, monkeypatch):
+    monkeypatch.chdir(reproduced)
+    rates = {"rate": 0.4, "evaluation_rate": 0.1, "whole_words": False}
+    params = bert_params(masking=rates, phases={"batch_size": "full", "max_length": 64, "max_predictions": 64})
+    run = SimpleNamespace(seed=1, origin={"data": ""}, folder=SimpleNamespace(checkpoints=tmp_path))
+    for batches, rate in zip(open_batches(run, params, rank=0, world_size=1), (0.4, 0.1), strict=True):
+        _, masked, real = batches(Position(0, 0, 0)).per_row.sum(axis=1)
+        assert abs(masked / real - rate) < 0.015

@@ -14,6 +14,7 @@ from pipelines.bert.params import BertModelParams
 from pipelines.bert.saving import save_pretrained
 from pipelines.layers.hugging_face import hugging_face_name, to_hugging_face
 from pipelines.training.positions import Position
+from pipelines.training.trainer import compile_blocks
 from tests.bert.sample import MODEL, bert_params, two_languages
 
 TINY = BertModelParams(**MODEL)
@@ -120,6 +121,26 @@ def test_losses_and_gradients_equal_transformers(pair, batch):
     gradients = {name: parameter.grad for name, parameter in theirs.named_parameters()}
     for name, parameter in ours.named_parameters():
         torch.testing.assert_close(parameter.grad, gradients[hugging_face_name(name)], atol=1e-5, rtol=1e-4)
+
+
+@pytest.mark.learning  # half a minute of compiling
+@pytest.mark.parametrize("packed", [False, True])
+def test_compiled_blocks_lose_and_learn_as_eager_ones(packed):
+    torch.manual_seed(0)
+    params = bert_params(segments={"packed": packed})
+    batch = PretrainingBatches(Split(two_languages(), 1, "t", 0.15, 300), params)(Position(0, 0, 0))
+    eager, compiled = Bert(TINY, 300), Bert(TINY, 300)
+    compiled.load_state_dict(eager.state_dict())
+    compile_blocks(compiled)
+    sums = [_module(bert, params).losses(batch).objective for bert in (eager, compiled)]
+    for name, value in sums[0].items():
+        torch.testing.assert_close(sums[1][name], value, atol=0, rtol=1e-5)
+    for objective in sums:
+        sum(objective.values()).backward()
+    for (name, ours), theirs in zip(eager.named_parameters(), compiled.parameters(), strict=True):
+        torch.testing.assert_close(
+            theirs.grad, ours.grad, atol=1e-4, rtol=1e-4, msg=lambda text, name=name: name + text
+        )
 
 
 @pytest.mark.parametrize(
