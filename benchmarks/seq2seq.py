@@ -52,7 +52,6 @@ class Case:
     Attributes:
         block: of ``seq2seq.architectures``.
         peer: of `benchmarks.seq2seq_peers`.
-        sizes: what the peer is built with.
         tokens: budget of a batch.
         goal: ratio to reach.
         attentions: what the peer can be set to.
@@ -61,11 +60,17 @@ class Case:
 
     block: dict[str, Any]
     peer: Any
-    sizes: dict[str, int]
     tokens: int
     goal: float
     attentions: tuple[str, ...] = ("eager", "sdpa")
     arguments: dict[str, float] = field(default_factory=lambda: {"label_smoothing_factor": 0.1})
+
+    @property
+    def sizes(self) -> dict[str, int]:
+        """Our block's sizes, as the peer's arguments."""
+        layers = "num_layers" if "num_layers" in self.block else "num_encoder_layers"
+        ours = {"layers": layers, "width": "width", "feed_forward_width": "feed_forward_width", "heads": "num_heads"}
+        return {theirs: self.block[own] for theirs, own in ours.items() if own in self.block}
 
 
 def _transformer(layers: int, width: int, feed_forward_width: int, heads: int) -> dict[str, Any]:
@@ -114,24 +119,10 @@ _LSTM = {
     "num_layers": 2,
 }
 CASES = {
-    "transformer_128": Case(
-        _transformer(4, 128, 256, 4),
-        marian,
-        {"layers": 4, "width": 128, "feed_forward_width": 256, "heads": 4},
-        4096,
-        2.0,
-    ),
-    "transformer_512": Case(
-        _transformer(6, 512, 2048, 8),
-        marian,
-        {"layers": 6, "width": 512, "feed_forward_width": 2048, "heads": 8},
-        2048,
-        1.4,
-    ),
-    "bert2bert_256": Case(
-        _BERT, bert2bert, {"layers": 4, "width": 256, "feed_forward_width": 1024, "heads": 4}, 4096, 0.0
-    ),
-    "lstm_512": Case(_LSTM, LstmOfModules, {"layers": 2, "width": 512}, 4096, 1.3, ("eager",), {}),
+    "transformer_128": Case(_transformer(4, 128, 256, 4), marian, 4096, 2.0),
+    "transformer_512": Case(_transformer(6, 512, 2048, 8), marian, 2048, 1.4),
+    "bert2bert_256": Case(_BERT, bert2bert, 4096, 0.0),
+    "lstm_512": Case(_LSTM, LstmOfModules, 4096, 1.3, ("eager",), {}),
 }
 
 
