@@ -10,6 +10,7 @@ built like it is held against it, by beam search on the test set. ``--picture FI
 
 import argparse
 import json
+import os
 import statistics
 import subprocess
 import sys
@@ -47,7 +48,13 @@ def scores(folder: Path, recipes: list[str], seed: int, pairs: list[int]) -> dic
         _apply(folder, *(f"recipes/{name}.yaml" for name in recipes))
     architectures = _params(folder)["seq2seq"]["architectures"]
     others = {name: None for name, block in architectures.items() if block["family"] != "bert2bert"}
-    overlay = {"seed": seed, "seq2seq": {"architectures": others}, "evaluation": {"comparisons": []}}
+    overlay = {
+        "seed": seed,
+        "seq2seq": {"architectures": others},
+        "ensembles": dict.fromkeys(_params(folder)["ensembles"]),
+        "evaluation": {"comparisons": []},
+        "hardware": {"num_threads": len(os.sched_getaffinity(0))},
+    }
     if _params(folder)["corpus"]["raw"] == _EMBEDDED:
         overlay["corpus"] = {"reader": {"num_training_pairs": max(pairs)}}
     _overlay(folder, overlay)

@@ -117,9 +117,10 @@ def _evaluation_problems(document: Document, values: dict[str, Any], architectur
             if member not in architectures:
                 yield _unknown_name(document, ["ensembles", name, "members", number], member, architectures)
     names = [*architectures, *values["ensembles"]]
-    if values["tokenizer"].lowercase and not values["evaluation"].lowercase:
-        rule = "be true where tokenizer.lowercase is"
-        yield _problem(document, "evaluation.lowercase", rule, "the translations are lower-cased, the references not")
+    for key in ("lowercase", "strip_accents"):
+        if getattr(values["tokenizer"], key) and not getattr(values["evaluation"], key):
+            rule = f"be true where tokenizer.{key} is"
+            yield _problem(document, f"evaluation.{key}", rule, "set it; translations come that way, references do not")
     for number, pair in enumerate(values["evaluation"].comparisons):
         for name in {pair.system, pair.baseline} - set(names):
             yield _unknown_name(document, ["evaluation", "comparisons", number], name, names)

@@ -46,7 +46,7 @@ class Stage:
         entry: the verb module, ``pipelines.bert.pretrain``.
         sections: dotted path in params.yaml → schema. Exactly the stage's DVC params.
         inputs: data files and folders it reads. Exactly the stage's data dependencies.
-        item: the architecture, for stages that exist once per architecture.
+        item: the architecture, task or ensemble, for stages that exist once for each.
         modules: modules the entry imports by a name that params decide.
         folder: the data folder, where it is not the stage's name.
     """

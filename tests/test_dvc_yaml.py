@@ -73,6 +73,18 @@ def test_deps_equal_imported_code_and_data_read(name):
     assert declared == {path.as_posix() for path in stage.code()} | data
 
 
+def test_an_ensemble_of_few_reads_no_more_than_dvc_yaml_says():
+    """Its deps are wider than what it reads (decision 0011), never narrower."""
+    document = _params()
+    document.root["ensembles"] = {"few": {"members": ["gru", "gru_attention"]}}
+    stage = import_module("pipelines.decoding.decode_ensemble").declare(document, "few")
+    paths = [Path(dep.def_path) for dep in STAGES["ensemble@all"].deps if not hasattr(dep, "params")]
+    declared = {part for path in paths for part in _expand(path)}
+    assert {path.as_posix() for path in stage.code()} < declared
+    assert stage.inputs[:2] == (Path("data/seq2seq/gru"), Path("data/seq2seq/gru_attention"))
+    assert stage.out == Path("data/decoding/few")
+
+
 @pytest.mark.parametrize("name", STAGES)
 def test_params_equal_sections_loaded(name):
     stage = _declared(name, STAGES[name])

@@ -121,8 +121,13 @@ def test_sentence_above_the_limit_can_be_refused(reproduced_copy):
     run_in(reproduced_copy, sys.executable, "-m", "pipelines.params", "apply", "recipe.yaml")
     refused = run_in(reproduced_copy, "dvc", "repro", "shards", check=False)
     assert refused.returncode != 0
-    assert re.search(r"data/corpus/documents\.train\.en\.txt: tokens of '.+' \(\d+\) must not exceed", refused.stderr)
+    assert re.search(
+        r"data/corpus/documents\.train\.en\.txt:\d+: tokens of '.+' \(\d+\) must not exceed", refused.stderr
+    )
     assert "set shards.too_long: cut" in refused.stderr
+    place = re.search(r"train\.en\.txt:(\d+): tokens of '(.+?)' ", refused.stderr)
+    lines = (reproduced_copy / "data/corpus/documents.train.en.txt").read_text().splitlines()
+    assert lines[int(place[1]) - 1].startswith(place[2])
     (reproduced_copy / "recipe.yaml").write_text("shards: {too_long: cut}\n")
     run_in(reproduced_copy, sys.executable, "-m", "pipelines.params", "apply", "recipe.yaml")
     run_in(reproduced_copy, "dvc", "repro", "shards")

@@ -108,6 +108,7 @@ def test_apply_recipe_that_breaks_a_rule_writes_nothing(params, tmp_path):
         ("decoding:\n", "decodign:\n", "decodign must be a known section"),
         ("family: recurrent", "family: recurent", "must be one of bert2bert, recurrent, transformer"),
         ("      starts_from: data/bert\n", "      starts_from: data/brt\n", "did you mean 'data/bert'"),
+        ("strip_accents: false", "strip_accents: true", "evaluation.strip_accents (False) must be true where"),
         ("ensembles: {}", "ensembles: {both: {members: [gru, gruu]}}", "members.1 ('gruu') must name one of gru,"),
         ("ensembles: {}", "ensembles: {both: {members: [gru, gru]}}", "members (gru, gru) must differ"),
         ("ensembles: {}", "ensembles: {both: {members: [gru]}}", "ensembles.both.members"),

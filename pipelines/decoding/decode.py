@@ -32,10 +32,10 @@ def decode(run: StageRun) -> Metrics:
         CheckpointError: the model folder is damaged.
         CheckFailed: a hypothesis' score is not what teacher forcing gives it.
     """
-    from pipelines.decoding.hypotheses import device_for, write_hypotheses
+    from pipelines.decoding.hypotheses import prepare_device, write_hypotheses
     from pipelines.seq2seq.saving import load
 
-    device = device_for(run.hardware)
+    device = prepare_device(run.hardware)
     model = load(MODELS / str(run.stage.item)).to(device)
     measured = write_hypotheses(run, model, device)
     return {"decoding": {**measured, "parameters": sum(parameter.numel() for parameter in model.parameters())}}

@@ -36,10 +36,10 @@ def decode_ensemble(run: StageRun) -> Metrics:
         CheckFailed: a hypothesis' score is not what teacher forcing gives it.
     """
     from pipelines.decoding.ensemble import Ensemble
-    from pipelines.decoding.hypotheses import device_for, write_hypotheses
+    from pipelines.decoding.hypotheses import prepare_device, write_hypotheses
     from pipelines.seq2seq.saving import load
 
-    device = device_for(run.hardware)
+    device = prepare_device(run.hardware)
     members = run.section(f"ensembles.{run.stage.item}", EnsembleParams).members
     ensemble = Ensemble([load(MODELS / name) for name in members]).to(device)
     measured = write_hypotheses(run, ensemble, device)

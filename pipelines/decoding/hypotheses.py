@@ -2,12 +2,11 @@
 
 import json
 import time
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
 
@@ -30,7 +29,7 @@ class SearchedModel(StepModel, ForcedModel, Protocol):
     """What is searched step by step and scored at once."""
 
 
-def device_for(hardware: Hardware) -> torch.device:
+def prepare_device(hardware: Hardware) -> torch.device:
     """Where to decode; sets threads, and arithmetic that scores alike both ways."""
     torch.set_num_threads(hardware.num_threads)
     torch.backends.cudnn.allow_tf32 = False  # a GRU's scores would differ from their teacher-forced ones
@@ -52,14 +51,16 @@ def write_hypotheses(run: StageRun, model: SearchedModel, device: torch.device) 
     searches = {"greedy": replace(beam, beam_size=1, num_best=1), "beam": beam}
     measured: dict[str, Any] = {"sentences": len(source)}
     for name, options in searches.items():
-        hypotheses, seconds, worst = _search(model, source, options, params.batch_size, device)
-        speed = len(source) / seconds
+        where = f"{run.stage.instance}, {name}"
+        found = _search(model, source, options, batch_size=params.batch_size, device=device, where=where)
+        speed = len(source) / found.seconds
         run.timings.append({"search": name, "sentences_per_s": speed})
         print(
-            f"{name}: {len(source)} sentences, {speed:.0f} sentences/s, rescored to {worst:.1e} nats/token", flush=True
+            f"{name}: {len(source)} sentences, {speed:.0f} sentences/s, rescored to {found.worst:.1e} nats/token",
+            flush=True,
         )
-        _write(run.work, name, hypotheses, tokenizer)
-        best = [found[0] for found in hypotheses]
+        _write(run.work, name, found.hypotheses, tokenizer)
+        best = [group[0] for group in found.hypotheses]
         measured[name] = {
             "mean_score": sum(hypothesis.score for hypothesis in best) / len(best),
             "mean_length": sum(len(hypothesis.tokens) for hypothesis in best) / len(best),
@@ -68,13 +69,25 @@ def write_hypotheses(run: StageRun, model: SearchedModel, device: torch.device) 
     return measured
 
 
-def _search(
-    model: SearchedModel, source: Ragged, options: SearchOptions, batch_size: int, device: torch.device
-) -> tuple[list[list[Hypothesis]], float, float]:
-    """Hypotheses of every sentence, in the order of the test set, though searched in order of length.
+@dataclass(frozen=True)
+class _Searched:
+    """One search of the test set.
 
-    Also the seconds of the search and the largest difference from teacher forcing, in nats per token.
+    Attributes:
+        hypotheses: of every sentence, best first.
+        seconds: of the search alone.
+        worst: largest difference between a best score and its teacher-forced one, nats per token.
     """
+
+    hypotheses: list[list[Hypothesis]]
+    seconds: float
+    worst: float
+
+
+def _search(
+    model: SearchedModel, source: Ragged, options: SearchOptions, *, batch_size: int, device: torch.device, where: str
+) -> _Searched:
+    """Search in order of length; the hypotheses are in the order of the test set."""
     order = np.argsort(source.lengths, kind="stable")
     hypotheses: list[list[Hypothesis]] = [[] for _ in range(len(source))]
     seconds, worst = 0.0, 0.0
@@ -84,23 +97,24 @@ def _search(
         started = time.perf_counter()
         found = beam_search(model, source_BS, lengths_B, options)
         seconds += time.perf_counter() - started
-        worst = max(worst, _rescored(model, source_BS, lengths_B, [group[0] for group in found], rows))
+        best = {int(row): group[0] for row, group in zip(rows, found, strict=True)}
+        worst = max(worst, _rescored(model, source_BS, lengths_B, best, where))
         for row, group in zip(rows, found, strict=True):
             hypotheses[row] = group
-    return hypotheses, seconds, worst
+    return _Searched(hypotheses, seconds, worst)
 
 
 def _rescored(
-    model: SearchedModel, source_BS: Tensor, lengths_B: Tensor, best: list[Hypothesis], rows: npt.NDArray[np.int64]
+    model: SearchedModel, source_BS: Tensor, lengths_B: Tensor, best: dict[int, Hypothesis], where: str
 ) -> float:
-    """Largest difference per token between search and teacher forcing."""
-    again = log_probabilities(model, source_BS, lengths_B, [hypothesis.tokens for hypothesis in best])
+    """Largest difference per token between search and teacher forcing; ``best`` has the numbers of the sentences."""
+    again = log_probabilities(model, source_BS, lengths_B, [hypothesis.tokens for hypothesis in best.values()])
     worst = 0.0
-    for row, hypothesis, value in zip(rows, best, again, strict=True):
+    for (row, hypothesis), value in zip(best.items(), again, strict=True):
         difference = abs(value - hypothesis.log_probability) / len(hypothesis.tokens)
         if not difference <= _TOLERANCE:
             raise CheckFailed(
-                f"decoding: log-probability of test sentence {row} ({hypothesis.log_probability:.6f}) must equal its "
+                f"{where}: log-probability of test sentence {row} ({hypothesis.log_probability:.6f}) must equal its "
                 f"teacher-forced score {value:.6f}; search and model disagree, which is a bug of this project"
             )
         worst = max(worst, difference)

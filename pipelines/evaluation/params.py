@@ -6,7 +6,7 @@ from pipelines.sections import Section
 
 
 class Comparison(Section):
-    """Two architectures to hold against each other."""
+    """Two architectures or ensembles to hold against each other."""
 
     system: str
     baseline: str
@@ -16,9 +16,10 @@ class EvaluationParams(Section):
     """How translations are scored and compared.
 
     Attributes:
-        lowercase: hypotheses and references are lower-cased first, as a lower-casing tokenizer needs it.
+        lowercase, strip_accents: done to hypotheses and references first, as a tokenizer that does so needs it.
     """
 
     num_resamples: int = Field(ge=100)
     lowercase: bool
+    strip_accents: bool
     comparisons: list[Comparison]

@@ -31,22 +31,20 @@ def score(run: StageRun) -> Metrics:
     """Score every architecture, ensemble and search, and compare the pairs that params name.
 
     Raises:
-        DataError: an architecture has not one hypothesis per reference.
-        ParamsError: a comparison names an architecture that does not exist.
+        DataError: an architecture or ensemble has not one hypothesis per reference.
+        ParamsError: a comparison names neither an architecture nor an ensemble.
     """
-    from pipelines.evaluation.metrics import compare, scores
+    from pipelines.evaluation.metrics import Folding, compare, scores
 
     params = run.section("evaluation", EvaluationParams)
+    folding = Folding(params.lowercase, params.strip_accents)
     references = read_lines(pair_file(CORPUS, "test", run.section("corpus.target_language", str)))
     hypotheses = {
         name: {search: _read(HYPOTHESES / name / f"{search}.txt", len(references)) for search in SEARCHES}
         for name in (*run.section("seq2seq.architectures", dict), *run.section("ensembles", dict))
     }
     table: dict[str, Any] = {
-        name: {
-            search: scores(lines, references, params.num_resamples, lowercase=params.lowercase)
-            for search, lines in searches.items()
-        }
+        name: {search: scores(lines, references, params.num_resamples, folding) for search, lines in searches.items()}
         for name, searches in hypotheses.items()
     }
     comparisons = []
@@ -57,7 +55,7 @@ def score(run: StageRun) -> Metrics:
                     f"params.yaml: evaluation.comparisons ({name!r}) must be one of {', '.join(hypotheses)}; correct it"
                 )
         system, baseline = hypotheses[pair.system]["beam"], hypotheses[pair.baseline]["beam"]
-        result = compare(system, baseline, references, params.num_resamples, lowercase=params.lowercase)
+        result = compare(system, baseline, references, params.num_resamples, folding)
         comparisons.append({"system": pair.system, "baseline": pair.baseline, **result})
     return {"evaluation": {"sentences": len(references), "architectures": table, "comparisons": comparisons}}
 
@@ -66,7 +64,7 @@ def _read(path: Path, expected: int) -> list[str]:
     try:
         lines = read_lines(path)
     except OSError as error:
-        raise DataError(f"{path}: cannot be read ({error}); run dvc repro decoding") from None
+        raise DataError(f"{path}: cannot be read ({error}); run dvc repro") from None
     if len(lines) != expected:
         raise DataError(f"{path}: number of lines ({len(lines)}) must be {expected}, one per reference; run dvc repro")
     return lines

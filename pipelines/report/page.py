@@ -14,7 +14,7 @@ from pipelines.report.results import Results
 
 @dataclass(frozen=True)
 class Sample:
-    """One test sentence and what each architecture made of it."""
+    """One test sentence and what each architecture and ensemble made of it."""
 
     source: str
     reference: str
@@ -40,7 +40,7 @@ def bert_table(results: Results) -> list[list[str]]:
 
 
 def scores_table(results: Results) -> list[list[str]]:
-    """BLEU and chrF of every architecture, greedy and beam."""
+    """BLEU and chrF of every architecture and ensemble, greedy and beam."""
     header = ["architecture", "parameters", "BLEU greedy", "BLEU beam", "chrF greedy", "chrF beam"]
     return [header, *[_scores(row.name, row.parameters, row.greedy, row.beam) for row in results.rows]]
 

@@ -56,9 +56,13 @@ def read_results(architectures: list[str], ensembles: Sequence[str] = ()) -> Res
     evaluation = _read("evaluation")
     trained = {name: _read(f"seq2seq/{name}") for name in architectures}
     others = {name: _read(name) for name in ("bert", "corpus", "tokenizer")}
-    searched = {name: _read(f"decoding/{name}")["decoding"] for name in (*architectures, *ensembles)}
-    rows = [Row(name, search["parameters"], **_scores(evaluation, name)) for name, search in searched.items()]
+    searched = {name: _read(f"decoding/{name}") for name in (*architectures, *ensembles)}
+    rows = [
+        Row(name, metrics["decoding"]["parameters"], **_scores(evaluation, name)) for name, metrics in searched.items()
+    ]
     origins = {**others, "evaluation": evaluation, **{f"seq2seq@{name}": metrics for name, metrics in trained.items()}}
+    for name, metrics in searched.items():
+        origins[f"{'ensemble' if name in ensembles else 'decoding'}@{name}"] = metrics
     return Results(
         others["bert"]["bert"],
         rows,

@@ -54,7 +54,7 @@ def write(run: StageRun) -> Metrics:
         ("index.html", page.html_page(results, samples)),
     ):
         (run.work / name).write_text(text, encoding="utf-8")
-    return {"report": {"architectures": architectures, "samples": len(samples)}}
+    return {"report": {"architectures": architectures, "ensembles": ensembles, "samples": len(samples)}}
 
 
 def _samples(names: list[str], languages: tuple[str, str], count: int) -> list[Sample]:

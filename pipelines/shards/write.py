@@ -1,6 +1,7 @@
 """Stage ``shards``: corpus + tokenizer → memory-mapped token arrays."""
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -61,7 +62,9 @@ class ShardWriter:
             documents = read_documents(CORPUS, split, language)
             first = len(boundaries) - 1
             texts = [sentence for document in documents for sentence in document]
-            sentences += self._encode(document_file(CORPUS, split, language), texts)
+            blanks = [number for number, document in enumerate(documents) for _ in document]  # lines between documents
+            places = [row + before + 1 for row, before in enumerate(blanks)]
+            sentences += self._encode(document_file(CORPUS, split, language), texts, places)
             boundaries += (boundaries[-1] + np.cumsum([len(document) for document in documents])).tolist()
             ranges[language] = (first, len(boundaries) - 1)
         cut, num_cut = self._cut(sentences)
@@ -75,19 +78,21 @@ class ShardWriter:
         entry: dict[str, Any] = {}
         for side, language in zip(("source", "target"), languages, strict=True):
             path = pair_file(CORPUS, split, language)
-            rows, num_cut = self._cut(self._encode(path, read_lines(path)))
+            texts = read_lines(path)
+            rows, num_cut = self._cut(self._encode(path, texts, range(1, len(texts) + 1)))
             write_ragged(folder, f"pairs.{split}.{side}", rows)
             longest = max(map(len, rows))
             entry[side] = {"sentences": len(rows), "tokens": sum(map(len, rows)), "longest": longest, "cut": num_cut}
         return entry
 
-    def _encode(self, path: Path, sentences: list[str]) -> list[list[int]]:
+    def _encode(self, path: Path, sentences: list[str], places: Sequence[int]) -> list[list[int]]:
+        """Token ids; ``places`` are the sentences' lines in the file."""
         rows, limit = self.tokenizer.encode(sentences), self._params.max_sentence_tokens
-        for row, sentence in zip(rows, sentences, strict=True):
+        for row, sentence, line in zip(rows, sentences, places, strict=True):
             if len(row) > limit and self._params.too_long == "refuse":
                 rule = f"not exceed shards.max_sentence_tokens ({limit})"
                 remedy = "raise it, shorten the sentence, or set shards.too_long: cut"
-                raise DataError(broken_rule(str(path), f"tokens of {sentence[:60]!r}", len(row), rule, remedy))
+                raise DataError(broken_rule(f"{path}:{line}", f"tokens of {sentence[:60]!r}", len(row), rule, remedy))
         return rows
 
     def _cut(self, rows: list[list[int]]) -> tuple[list[list[int]], int]:

@@ -80,8 +80,11 @@ def test_load_pretrained_reads_what_save_pretrained_wrote(tmp_path):
     assert first.embeddings.token.num_embeddings == 64
     folder = tmp_path / "saved"
     folder.mkdir()
-    save_pretrained(first, PARAMS, own, folder)
-    assert json.loads((folder / "config.json").read_text())["vocab_size"] == len(OURS)
+    rates = {"dropout": 0.1, "attention_dropout": 0.2}
+    save_pretrained(first, PARAMS.model_copy(update=rates), own, folder)
+    config = json.loads((folder / "config.json").read_text())
+    assert config["vocab_size"] == len(OURS)
+    assert (config["hidden_dropout_prob"], config["attention_probs_dropout_prob"]) == (0.1, 0.2)
     second = Bert(PARAMS, len(OURS))
     load_pretrained(second, folder, own)
     for name, parameter in second.named_parameters():

@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from pipelines.evaluation.metrics import compare, scores
+from pipelines.evaluation.metrics import Folding, compare, scores
 from tests.conftest import ROOT, run_in
 
 REFERENCES = [
@@ -20,32 +20,37 @@ POOR = [line.replace("der", "die").replace("Der", "Das").replace("ist", "sind") 
 
 @pytest.mark.parametrize("lowercase", [False, True])
 def test_scores_equal_sacrebleus_command_line(tmp_path, lowercase):
-    for name, lines in (("ref", REFERENCES), ("hyp", POOR)):
+    hypotheses = [line.capitalize() for line in POOR]
+    for name, lines in (("ref", REFERENCES), ("hyp", hypotheses)):
         (tmp_path / name).write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
-    command = [
-        sys.executable,
-        "-m",
-        "sacrebleu",
-        str(tmp_path / "ref"),
-        "-i",
-        str(tmp_path / "hyp"),
-        *["-lc"] * lowercase,
-    ]
+    command = [sys.executable, "-m", "sacrebleu", str(tmp_path / "ref"), "-i", str(tmp_path / "hyp")]
+    command += ["-lc", "--chrf-lowercase"] * lowercase
     result = run_in(
         ROOT, *command, "-m", "bleu", "chrf", "-w", "4", "--confidence", "--confidence-n", "200", "-f", "json"
     )
     expected = {item["name"]: item for item in json.loads(result.stdout)}
-    ours = scores(POOR, REFERENCES, 200, lowercase=lowercase)
-    assert ours["bleu"] == expected["BLEU"]["score"]
-    assert ours["chrf"] == expected["chrF2"]["score"]
-    assert ours["bleu_interval"] == expected["BLEU"]["confidence_var"]
-    assert expected["BLEU"]["signature"].split("|version")[0] in ours["bleu_signature"]
+    ours = scores(hypotheses, REFERENCES, 200, Folding(lowercase=lowercase))
+    for name, theirs in (("bleu", "BLEU"), ("chrf", "chrF2")):
+        assert ours[name] == expected[theirs]["score"]
+        assert ours[f"{name}_interval"] == expected[theirs]["confidence_var"]
+        assert expected[theirs]["signature"].split("|version")[0] in ours[f"{name}_signature"]
+    other = scores(hypotheses, REFERENCES, 200, Folding(lowercase=not lowercase))
+    assert min(abs(ours[name] - other[name]) for name in ("bleu", "chrf")) > 1
 
 
-def test_scores_of_lower_cased_text_are_blind_to_case():
+def test_scores_of_folded_text_are_blind_to_case_and_accents():
     without_nouns = [line.capitalize() for line in REFERENCES]
     assert scores(without_nouns, REFERENCES, 100)["exact_match"] == 0
-    assert scores(without_nouns, REFERENCES, 100, lowercase=True)["exact_match"] == 1
+    assert scores(without_nouns, REFERENCES, 100, Folding(lowercase=True))["exact_match"] == 1
+    bare = [line.lower().replace("ü", "u").replace("ö", "o") for line in REFERENCES]
+    assert scores(bare, REFERENCES, 100, Folding(lowercase=True))["exact_match"] < 1
+    folded = scores(bare, REFERENCES, 100, Folding(lowercase=True, strip_accents=True))
+    assert folded["exact_match"] == 1
+    assert folded["bleu_signature"].endswith("|accents:no")
+    assert compare(bare, REFERENCES, REFERENCES, 100, Folding(True, True))["chrf"] == {
+        "difference": 0.0,
+        "p_value": 1.0,
+    }
 
 
 def test_scores_of_the_references_themselves_are_perfect():

@@ -6,9 +6,11 @@ import pytest
 import torch
 from torch import nn
 
+from pipelines.layers.dropout import Dropout
 from pipelines.layers.transformer.attention import MultiHeadAttention, _explicit, padding_mask
 from pipelines.layers.transformer.blocks import BlockShape, DecoderBlock, EncoderBlock
 from pipelines.layers.transformer.embeddings import sinusoids
+from pipelines.layers.transformer.params import TransformerShape
 
 B, T, S, D, H, F = 3, 5, 7, 16, 4, 24
 
@@ -90,16 +92,23 @@ def test_attention_heads_that_do_not_divide_are_refused():
         MultiHeadAttention(16, 3, 0.0)
 
 
-def test_dropout_of_attention_is_a_rate_of_its_own():
-    """It falls on both attentions' weights and on nothing else."""
-    block = DecoderBlock(BlockShape(D, H, F, 0.0, 0.5, "pre", "gelu"))
-    assert {block.attention.dropout, block.cross_attention.dropout} == {0.5}
-    assert block.dropout.rate == 0.0
-    x = torch.randn(B, T, D)
-    memory, mask = torch.randn(B, 4, D), torch.ones(B, 1, 1, 4, dtype=torch.bool)
-    assert not torch.equal(block(x, memory, mask), block(x, memory, mask))
-    block.eval()
-    assert torch.equal(block(x, memory, mask), block(x, memory, mask))
+@pytest.mark.parametrize("kind", [EncoderBlock, DecoderBlock])
+def test_dropout_of_attention_is_a_rate_of_its_own(kind):
+    params = TransformerShape(
+        width=D, num_heads=H, feed_forward_width=F, dropout=0.25, attention_dropout=0.5, max_positions=8
+    )
+    block = kind(BlockShape.of(params))
+    attentions = [part.dropout for part in block.modules() if isinstance(part, MultiHeadAttention)]
+    others = [part.rate for part in block.modules() if isinstance(part, Dropout)]
+    assert set(attentions) == {0.5}
+    assert set(others) == {0.25}
+
+
+def test_dropout_of_attention_falls_on_its_weights_in_training_only():
+    attention, x = MultiHeadAttention(D, H, 0.5), torch.randn(B, T, D)
+    assert not torch.equal(attention.to_itself(x), attention.to_itself(x))
+    attention.eval()
+    assert torch.equal(attention.to_itself(x), attention.to_itself(x))
 
 
 @pytest.mark.parametrize("norm", ["pre", "post"])

@@ -39,8 +39,15 @@ class BlockShape:
         activation: Literal["gelu", "relu"] = "gelu",
     ) -> "BlockShape":
         """The blocks of some params; BERT's unless told otherwise."""
-        sizes = params.width, params.num_heads, params.feed_forward_width, params.dropout, params.attention_dropout
-        return cls(*sizes, norm, activation)
+        return cls(
+            width=params.width,
+            num_heads=params.num_heads,
+            feed_forward_width=params.feed_forward_width,
+            dropout=params.dropout,
+            attention_dropout=params.attention_dropout,
+            norm=norm,
+            activation=activation,
+        )
 
 
 class FeedForward(nn.Module):
