@@ -15,7 +15,7 @@ from tests.conftest import run_in
 
 _OVERLAY = """
 bert:
-  model: {dropout: 0.0}
+  model: {dropout: 0.0, attention_dropout: 0.0}
   segments: {packed: PACKED}
   phases: [{updates: 24, batch_size: 6, ramp: none, max_length: 96, max_predictions: 20}]
   training: {log_every: 1, validate_every: 12}
