@@ -82,8 +82,9 @@ def _resampled(
     that some resamples score exactly 0 (sacrebleu 2.6 under numpy 2).
     """
     named: list[tuple[str, Sequence[str]]] = [(str(number), list(lines)) for number, lines in enumerate(systems)]
+    lowercase = folding.lowercase  # for the signature: the lines are lower-cased already
+    metrics: dict[str, Metric] = {"bleu": BLEU(lowercase=lowercase), "chrf": CHRF(lowercase=lowercase)}
     # References go in as [reference set][sentence].
-    metrics: dict[str, Metric] = {"bleu": BLEU(lowercase=folding.lowercase), "chrf": CHRF(lowercase=folding.lowercase)}
     test = PairedTest(named, metrics, [list(references)], test_type="bs", n_samples=num_resamples)
     signatures, columns = test()
     return {
