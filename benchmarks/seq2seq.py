@@ -172,6 +172,22 @@ def our_steps(case: Case, batches: PairBatches, precision: str) -> list[float]:
     return lightning_steps(module, loader, _STEPS)
 
 
+def our_batches(case: Case, shard: PairShard) -> tuple[PairBatches, list[PairBatch]]:
+    """The source of our batches, and those that are trained on."""
+    batches, found, position = PairBatches(shard, case.tokens, seed=1, in_tokens=True), [], START
+    for _ in range(WARM + _STEPS):
+        found.append(batches(position))
+        position = batches.after(position)
+    return batches, found
+
+
+def speed_of_ours(case: Case, precision: str) -> float:
+    """Target tokens per second."""
+    batches, given = our_batches(case, captions())
+    tokens = statistics.mean(batch.num_tokens for batch in given[WARM:])
+    return tokens / statistics.mean(our_steps(case, batches, precision))
+
+
 def their_steps(case: Case, batches: list[PairBatch], setting: Setting) -> list[float]:
     """Seconds of each step of the peer in Hugging Face's Trainer, which is given whole batches."""
     model = case.peer(VOCAB, attention=setting.attention, **case.sizes)
@@ -197,11 +213,7 @@ def their_batches(shard: PairShard, rows: int) -> list[PairBatch]:
 def rows_of(name: str, *, same_batches: bool, same_allocator: bool, compiled: bool) -> Iterator[Row]:
     """Target tokens per second of one case, in both precisions; the peer's best setting in each."""
     case, shard = CASES[name], captions()
-    batches = PairBatches(shard, case.tokens, seed=1, in_tokens=True)
-    mine, position = [], START
-    for _ in range(WARM + _STEPS):
-        mine.append(batches(position))
-        position = batches.after(position)
+    batches, mine = our_batches(case, shard)
     rows = round(statistics.mean(len(batch.source_BS) for batch in mine))
     given = mine if same_batches else their_batches(shard, rows)
     our_tokens, their_tokens = (statistics.mean(b.num_tokens for b in found[WARM:]) for found in (mine, given))

@@ -1,8 +1,9 @@
-"""What pretraining gives, by number of training pairs: BLEU of pretrained starts beside the same network from scratch.
+r"""What pretraining gives, by number of training pairs: BLEU of pretrained starts beside the same network from scratch.
 
     python -m benchmarks.transfer                          embedded corpus, 3 seeds, 100 to 2,000 pairs (half an hour)
     python -m benchmarks.transfer --seeds 1 --pairs 100 600
-    python -m benchmarks.transfer --recipes multi30k multi30k_parts --seeds 1 --pairs 1000 5000 29000
+    python -m benchmarks.transfer --recipes multi30k multi30k_parts --seeds 1 \
+        --pairs 1000 5000 29000 --updates 400 800 1200
 
 Runs in a throw-away copy of the checkout. BERT is trained once per seed; every architecture but ``rnd2rnd`` that is
 built like it is held against it, by beam search on the test set. ``--picture FILE`` draws the means over seeds.
@@ -41,8 +42,8 @@ def _params(folder: Path) -> dict[str, Any]:
     return params
 
 
-def scores(folder: Path, recipes: list[str], seed: int, pairs: list[int]) -> dict[int, dict[str, float]]:
-    """BLEU (beam) of each architecture, by number of training pairs."""
+def scores(folder: Path, recipes: list[str], seed: int, pairs: dict[int, int | None]) -> dict[int, dict[str, float]]:
+    """BLEU (beam) of each architecture, by number of training pairs; ``pairs`` maps it to updates, None for params'."""
     copy_checkout(folder)
     if recipes:
         _apply(folder, *(f"recipes/{name}.yaml" for name in recipes))
@@ -59,8 +60,9 @@ def scores(folder: Path, recipes: list[str], seed: int, pairs: list[int]) -> dic
         overlay["corpus"] = {"reader": {"num_training_pairs": max(pairs)}}
     _overlay(folder, overlay)
     found = {}
-    for count in pairs:
-        _overlay(folder, {"seq2seq": {"common": {"training_pairs": count}}})
+    for count, updates in pairs.items():
+        common = {"training_pairs": count, **({"updates": updates} if updates else {})}
+        _overlay(folder, {"seq2seq": {"common": common}})
         subprocess.run(["dvc", "repro", "evaluation"], cwd=folder, check=True)
         measured = json.loads((folder / "data/evaluation/metrics.json").read_text(encoding="utf-8"))
         table = measured["evaluation"]["architectures"]
@@ -99,11 +101,14 @@ def main() -> None:
     parser.add_argument("--seeds", nargs="+", type=int, default=[1, 2, 3])
     parser.add_argument("--pairs", nargs="+", type=int, default=[100, 300, 600, 2000])
     parser.add_argument("--picture", type=Path)
+    parser.add_argument("--updates", nargs="+", type=int, help="of each number of pairs; default: of the params")
     arguments = parser.parse_args()
+    updates = arguments.updates or [None] * len(arguments.pairs)
+    pairs = dict(sorted(zip(arguments.pairs, updates, strict=True)))
     by_seed = {}
     for seed in arguments.seeds:
         with tempfile.TemporaryDirectory() as folder:
-            by_seed[seed] = scores(Path(folder), arguments.recipes, seed, sorted(arguments.pairs))
+            by_seed[seed] = scores(Path(folder), arguments.recipes, seed, pairs)
     rows = [
         Row(f"seed {seed}, {count:,} pairs", "BLEU", bleu, f"{_BASELINE} (against {name})", table[_BASELINE],
             bleu / max(table[_BASELINE], 1e-9), 1.0)

@@ -8,6 +8,7 @@ from pydantic import Field, field_validator, model_validator
 from pipelines.sections import Section
 
 Split = Literal["train", "valid", "test"]
+Language = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,19}$")]  # ends a file's name: en, de, question, answer
 
 
 class EmbeddedReader(Section):
@@ -48,8 +49,8 @@ class CorpusParams(Section):
     """What text is read, and from where."""
 
     raw: str
-    source_language: str = Field(pattern=r"^[a-z]{2,3}$")
-    target_language: str = Field(pattern=r"^[a-z]{2,3}$")
+    source_language: Language
+    target_language: Language
     reader: Annotated[EmbeddedReader | FilesReader, Field(discriminator="kind")]
 
     @property

@@ -4,6 +4,7 @@ import gzip
 from pathlib import Path
 
 import pytest
+from pydantic import ValidationError
 
 from pipelines.corpus.corpus import Corpus, read_documents
 from pipelines.corpus.params import CorpusParams, FilesReader
@@ -52,6 +53,26 @@ def test_read_corpus_documents_are_split_at_blank_lines(raw, tmp_path):
     corpus = _read(tmp_path)
     assert corpus.documents["train", "en"] == [["One a.", "One b."], ["Two a.", "Two b."]]
     assert corpus.documents["train", "de"] == [["Eins a.", "Eins b."], ["Zwei a."]]
+
+
+def test_read_corpus_of_any_pair_task(raw, tmp_path):
+    (raw / "questions.txt").write_text("Who barks?\nWhere?\n\nWhen?\n")
+    (raw / "answers.txt").write_text("The dog.\nHere.\n\nNow.\n")
+    files = {"question": "questions.txt", "answer": "answers.txt"}
+    splits = {"train": files, "valid": files}
+    reader = FilesReader(kind="files", documents=splits, pairs={**splits, "test": files}, max_words=5)
+    params = CorpusParams(raw="data/raw/mine", source_language="question", target_language="answer", reader=reader)
+    corpus = read_corpus(params, reader, tmp_path / "cache")
+    corpus.write(tmp_path)
+    assert corpus.pairs["train"] == [("Who barks?", "The dog."), ("Where?", "Here."), ("When?", "Now.")]
+    assert read_documents(tmp_path, "train", "answer") == [["The dog.", "Here."], ["Now."]]
+
+
+@pytest.mark.parametrize("name", ["", "EN", "../en", "en.de", "a" * 21])
+def test_language_that_makes_no_file_name_is_refused(raw, name):
+    params, _ = _params()
+    with pytest.raises(ValidationError, match="source_language"):
+        CorpusParams.model_validate({**params.model_dump(), "source_language": name})
 
 
 def test_read_corpus_normalises_drops_and_reports(raw, tmp_path):

@@ -3,13 +3,16 @@
 import hashlib
 import json
 import sys
+from collections import Counter
 from pathlib import Path
 
 import pytest
+from tokenizers.pre_tokenizers import BertPreTokenizer
 
 from pipelines.corpus.embedded import write_document
 from pipelines.corpus.lexicon import read_lexicon
 from pipelines.errors import DataError
+from pipelines.sections import read_document
 from pipelines.tokenizer.params import TokenizerParams
 from pipelines.tokenizer.special_tokens import SPECIAL_TOKENS
 from pipelines.tokenizer.tokenizer import WordPieceTokenizer
@@ -44,6 +47,22 @@ def test_train_vocabulary_is_byte_identical_under_any_hash_seed(folder, tmp_path
     run_in(ROOT, sys.executable, "-c", script, PYTHONHASHSEED=hash_seed)
     for name in ("tokenizer.json", "vocab.txt", "tokenizer_config.json"):
         assert (tmp_path / name).read_bytes() == (folder / name).read_bytes()
+
+
+def _recipe(name: str) -> TokenizerParams:
+    return PARAMS.model_copy(update=read_document(ROOT / f"recipes/{name}.yaml").get("tokenizer"))
+
+
+def test_recipe_of_characters_has_no_token_of_two():
+    vocabulary = train_vocabulary(_lines(), _recipe("characters"))
+    assert max(len(token.removeprefix("##")) for token in set(vocabulary) - set(SPECIAL_TOKENS)) == 1
+
+
+def test_recipe_of_words_has_every_word_that_occurs_twice():
+    lines = _lines()
+    words = Counter(word for line in lines for word, _ in BertPreTokenizer().pre_tokenize_str(line))
+    assert len(words) > 400
+    assert {word for word, count in words.items() if count > 1} <= set(train_vocabulary(lines, _recipe("words")))
 
 
 def test_train_vocabulary_default_trainer_is_not_reproducible():
