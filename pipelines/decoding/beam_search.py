@@ -1,19 +1,26 @@
 """Batched beam search over any model that can make one step.
 
-Finished hypotheses wait in a pool outside the beam, so W of them stay alive; a sentence leaves the batch
-once nothing alive can beat the worst of its n best. Score of a hypothesis: log P(y | x) / |y|^α, where |y|
-counts the end token (α = 0 none, α = 1 the average).
-Shapes: B sentences still searched, W beam, N = B·W, C = 2·W candidates, V vocabulary.
+Finished hypotheses wait in a pool outside the beam, so W of them stay alive; sentences that are done leave the batch.
+A diverse search has G beams per sentence, else there is one. Sums of log-probabilities are kept in float64.
+Shapes: B sentences, b of them still searched, W rows of a beam (1 before the first step), N = b·G·W, S source length,
+D width, V vocabulary, C candidates of a beam.
 """
 
-from dataclasses import dataclass, field
+from collections.abc import Sequence
 from typing import Protocol
 
 import torch
 from torch import Tensor
 
+from pipelines.decoding.options import Hypothesis, SearchOptions
+from pipelines.decoding.record import Candidates, Pool, Record
+from pipelines.decoding.rules import Rule, apply, empty_history, history_needed
+from pipelines.decoding.scoring import Scored, next_tokens
+from pipelines.decoding.selection import Likeliest, Selector, survivors
+
 State = dict[str, Tensor]
 _DEAD = float("-inf")
+_LEAVE = 8  # sentences leave when one in so many is done
 
 
 class StepModel(Protocol):
@@ -21,62 +28,24 @@ class StepModel(Protocol):
 
     def start(self, source_BS: Tensor, lengths_B: Tensor) -> State: ...
 
-    def step(self, tokens_N: Tensor, state: State) -> tuple[Tensor, State]: ...
+    def step_hidden(self, tokens_N: Tensor, state: State) -> tuple[Tensor, State]: ...
+
+    def logits(self, hidden: Tensor) -> Tensor: ...
 
     def reorder(self, state: State, parents_N: Tensor) -> State: ...
 
     def select(self, state: State, sentences: Tensor, beam: int) -> State: ...
 
 
-@dataclass(frozen=True)
-class SearchOptions:
-    """What to search for.
-
-    Attributes:
-        beam_size: W; 1 is greedy search, which ends at the first end token it takes.
-        length_penalty: α ≥ 0.
-        max_length: most tokens of a hypothesis, the end token included.
-        num_best: hypotheses returned per sentence, at most ``beam_size``.
-        start, end: token ids.
-    """
-
-    beam_size: int
-    length_penalty: float
-    max_length: int
-    num_best: int
-    start: int
-    end: int
-
-
-@dataclass(frozen=True)
-class Hypothesis:
-    """A finished translation.
-
-    Attributes:
-        tokens: ids without start, with end unless it ran into ``max_length``.
-        log_probability: log P(tokens | source), in nats.
-        score: the same after length normalisation.
-    """
-
-    tokens: tuple[int, ...]
-    log_probability: float
-    score: float
-
-
-@dataclass
-class _Beams:
-    """The hypotheses alive: row b·W + w is the w-th of the b-th sentence still searched."""
-
-    sentences: list[int]
-    log_probability_BW: Tensor
-    history_BWt: Tensor
-    state: State
-    pools: dict[int, list[Hypothesis]] = field(default_factory=dict)
-
-
 @torch.inference_mode()
 def beam_search(
-    model: StepModel, source_BS: Tensor, lengths_B: Tensor, options: SearchOptions
+    model: StepModel,
+    source_BS: Tensor,
+    lengths_B: Tensor,
+    options: SearchOptions,
+    *,
+    selector: Selector | None = None,
+    rules: Sequence[Rule] = (),
 ) -> list[list[Hypothesis]]:
     """The ``num_best`` best hypotheses of each sentence, best first.
 
@@ -85,132 +54,150 @@ def beam_search(
         source_BS: [CLS] x [SEP], padded.
         lengths_B: real source tokens.
         options: what to search for.
+        selector: how continuations are chosen; `Likeliest` unless given.
+        rules: what no hypothesis may say.
 
     Raises:
-        FloatingPointError: the model answers NaN.
+        FloatingPointError: the model answers NaN or infinity.
+        ValueError: attention or coverage is asked of a model without attention.
     """
-    beams = _first_step(model, source_BS, lengths_B, options)
-    for length in range(2, options.max_length + 1):
-        beams = _drop_finished(model, beams, options)
-        if not beams.sentences:
-            break
-        tokens_N = beams.history_BWt[:, :, -1].flatten()
-        log_probability_BWV, beams.state = _log_probabilities(model, tokens_N, beams.state, len(beams.sentences))
-        candidates_BWV = beams.log_probability_BW[:, :, None] + log_probability_BWV
-        _advance(model, beams, candidates_BWV, options, length)
-    _close_the_rest(beams, options)
-    return [beams.pools[sentence] for sentence in range(len(source_BS))]
+    return Search(model, source_BS, lengths_B, options, selector=selector, rules=rules).run()
 
 
-def _first_step(model: StepModel, source_BS: Tensor, lengths_B: Tensor, options: SearchOptions) -> _Beams:
-    """All hypotheses of a sentence begin alike, so the first step takes one row per sentence."""
-    B, device = len(source_BS), source_BS.device
-    state = model.start(source_BS, lengths_B)
-    log_probability_B1V, state = _log_probabilities(
-        model, torch.full((B,), options.start, dtype=torch.long, device=device), state, B
-    )
-    beams = _Beams(
-        sentences=list(range(B)),
-        log_probability_BW=log_probability_B1V.new_zeros(B, 1),
-        history_BWt=torch.empty(B, 1, 0, dtype=torch.long, device=device),
-        state=state,
-        pools={sentence: [] for sentence in range(B)},
-    )
-    _advance(model, beams, log_probability_B1V, options, length=1)
-    return beams
+class Search:
+    """One search of one batch, step after step; arguments as for `beam_search`.
 
-
-def _log_probabilities(model: StepModel, tokens_N: Tensor, state: State, B: int) -> tuple[Tensor, State]:
-    logits_NV, state = model.step(tokens_N, state)
-    log_probability_NV = logits_NV.log_softmax(dim=-1)
-    if log_probability_NV.isnan().any():
-        raise FloatingPointError("beam search: the model's logits must be numbers, some are NaN; look at its training")
-    return log_probability_NV.view(B, -1, log_probability_NV.shape[-1]), state
-
-
-def _advance(model: StepModel, beams: _Beams, candidates_BWV: Tensor, options: SearchOptions, length: int) -> None:
-    """Take the 2·W best continuations: those that end go to the pool, W others live on."""
-    B, W, V = candidates_BWV.shape
-    best_BC, index_BC = candidates_BWV.flatten(1).topk(min(2 * options.beam_size, W * V), dim=1)
-    parent_BC, token_BC = index_BC // V, index_BC % V
-    ends_BC = (token_BC == options.end) & (best_BC > _DEAD)
-    ends_BC[:, options.beam_size :] = False  # only an end among the W best is worth keeping
-    _collect(beams, best_BC, parent_BC, token_BC, ends_BC, options, length)
-
-    alive_BC = best_BC.masked_fill(token_BC == options.end, _DEAD)
-    keep = min(options.beam_size, alive_BC.shape[1])
-    kept_BW, place_BW = alive_BC.topk(keep, dim=1)
-    parent_BW, token_BW = parent_BC.gather(1, place_BW), token_BC.gather(1, place_BW)
-    row_B1 = torch.arange(B, device=parent_BW.device)[:, None]
-    beams.log_probability_BW = kept_BW
-    beams.history_BWt = torch.cat([beams.history_BWt[row_B1, parent_BW], token_BW[:, :, None]], dim=2)
-    beams.state = model.reorder(beams.state, (row_B1 * W + parent_BW).flatten())
-
-
-def _collect(
-    beams: _Beams,
-    best_BC: Tensor,
-    parent_BC: Tensor,
-    token_BC: Tensor,
-    ends_BC: Tensor,
-    options: SearchOptions,
-    length: int,
-) -> None:
-    for b, c in ends_BC.nonzero().tolist():
-        prefix = beams.history_BWt[b, parent_BC[b, c]].tolist()
-        log_probability = best_BC[b, c].item()
-        found = Hypothesis((*prefix, int(token_BC[b, c])), log_probability, _score(log_probability, length, options))
-        _keep_best(beams.pools[beams.sentences[b]], found, options)
-
-
-def _keep_best(pool: list[Hypothesis], found: Hypothesis, options: SearchOptions) -> None:
-    pool.append(found)
-    pool.sort(key=lambda hypothesis: -hypothesis.score)
-    del pool[options.num_best :]
-
-
-def _drop_finished(model: StepModel, beams: _Beams, options: SearchOptions) -> _Beams:
-    """Sentences that nothing alive can improve leave the batch.
-
-    Exact: a continuation never gains probability, and dividing by the longest length flatters it most, so
-    ``alive / max_length^α`` bounds every score it can still reach (Huang et al. 2017).
+    Attributes:
+        record: what lived at each step.
     """
-    bound_B = (beams.log_probability_BW[:, 0] / options.max_length**options.length_penalty).tolist()
-    going_on = []
-    for row, sentence in enumerate(beams.sentences):
-        pool = beams.pools[sentence]
-        improvable = len(pool) < options.num_best or pool[-1].score < bound_B[row]
-        if bound_B[row] != _DEAD and improvable and not _greedy_end(pool, options):
-            going_on.append(row)
-    if len(going_on) == len(beams.sentences):
-        return beams
-    rows = torch.tensor(going_on, dtype=torch.long, device=beams.history_BWt.device)
-    return _Beams(
-        [beams.sentences[row] for row in going_on],
-        beams.log_probability_BW[rows],
-        beams.history_BWt[rows],
-        model.select(beams.state, rows, beams.log_probability_BW.shape[1]),
-        beams.pools,
-    )
+
+    def __init__(
+        self,
+        model: StepModel,
+        source_BS: Tensor,
+        lengths_B: Tensor,
+        options: SearchOptions,
+        *,
+        selector: Selector | None = None,
+        rules: Sequence[Rule] = (),
+    ) -> None:
+        B, beams, device = len(source_BS), len(source_BS) * options.groups, source_BS.device
+        self._model, self._options, self._rules = model, options, rules
+        self._width = options.beam_size // options.groups
+        self._selector = selector or Likeliest(self._width, len(options.ends))
+        self._ends = torch.tensor(options.ends, device=device)
+        self._state = model.start(source_BS, lengths_B)
+        if options.groups > 1:
+            self._state = model.reorder(self._state, torch.arange(B, device=device).repeat_interleave(options.groups))
+        if options.needs_attention and "attention" not in self._state:
+            raise ValueError("beam search: attention and coverage must be asked of a model that has attention")
+        self._active = torch.arange(B, device=device)  # numbers of the sentences still searched
+        self._done = torch.zeros(beams, dtype=torch.bool, device=device)
+        self._tokens = torch.full((beams, 1), options.start, device=device)
+        self._log_probability = torch.zeros(beams, 1, dtype=torch.double, device=device)
+        padding_BS = torch.arange(source_BS.shape[1], device=device) >= lengths_B[:, None]
+        self._covered = padding_BS.double().repeat_interleave(options.groups, dim=0)[:, None]
+        self._length = 0
+        self._pool = Pool(beams, self._width, device)
+        self.record = Record(beams)
+
+    def run(self) -> list[list[Hypothesis]]:
+        """See `beam_search`."""
+        options = self._options
+        while self._length < options.max_length and len(self._active):
+            self._length += 1
+            hidden_ND, self._state = self._model.step_hidden(self._tokens.flatten(), self._state)
+            found = self._selector.choose(self._scored(hidden_ND), self._log_probability, self._beams)
+            covered = self._coverage() if options.needs_attention else None
+            self._finish(found, covered)
+            if self._length < options.max_length:
+                self._go_on(survivors(found, torch.isin(found.token, self._ends), self._width), covered)
+                self._leave()
+        return self._pool.hypotheses(self.record, options.groups, options.num_best)
+
+    @property
+    def _beams(self) -> Tensor:
+        """Numbers of the beams still searched."""
+        groups = torch.arange(self._options.groups, device=self._active.device)
+        return (self._active[:, None] * self._options.groups + groups).flatten()
+
+    def _scored(self, hidden_ND: Tensor) -> Scored:
+        """The next tokens of each row that the selector has to know."""
+        forbid = None
+        rows = self._tokens.shape[1] * self._options.groups  # of a sentence
+        if self._rules:
+            history = empty_history(len(self._active), rows, self._length - 1)
+            if history_needed(self._rules):
+                history = self.record.history(self._beams, self._tokens.shape[1]).view(history.shape)
+            numbers = self._active.tolist()
+
+            def forbid(logits_nV: Tensor, part: slice) -> None:
+                some = slice(part.start // rows, part.stop // rows)
+                apply(self._rules, logits_nV.view(-1, rows, logits_nV.shape[1]), numbers[some], history[some])
+
+        count = self._selector.tokens_per_row
+        scored = next_tokens(self._model.logits, hidden_ND, count, together=rows, forbid=forbid)
+        return Scored(*(part.view(*self._tokens.shape, part.shape[2]) for part in scored))
+
+    def _coverage(self) -> Tensor:
+        """Attention each source token has got from each row, this step's too, [b·G, W, S]."""
+        attention = self._state["attention"].view(*self._tokens.shape, -1)
+        if self._options.attention:
+            self.record.add_attention(self._beams, attention)
+        return self._covered + attention
+
+    def _finish(self, found: Candidates, covered: Tensor | None) -> None:
+        """What ends, or is at the limit, goes to the pool, if it is among the W best."""
+        ended = torch.isin(found.token, self._ends)
+        finishing = (ended | (self._length == self._options.max_length)) & (found.log_probability > _DEAD)
+        finishing &= ~self._done[:, None]
+        finishing[:, self._width :] = False
+        if not finishing.any():
+            return
+        seen = None
+        if covered is not None and self._options.score.coverage > 0:
+            seen = _of_rows(covered, found.parent)
+        score = self._options.score(found.log_probability, self._length, ended, seen)
+        self._pool.add(self._beams, score.masked_fill(~finishing, _DEAD), self._length, found)
+
+    def _go_on(self, alive: Candidates, covered: Tensor | None) -> None:
+        """The survivors become the rows."""
+        beams, rows = self._tokens.shape
+        self.record.add(self._beams, alive)
+        self._log_probability, self._tokens = alive.log_probability, alive.token
+        if covered is not None:
+            self._covered = _of_rows(covered, alive.parent)
+        first = torch.arange(beams, device=alive.parent.device)[:, None] * rows
+        self._state = self._model.reorder(self._state, (first + alive.parent).flatten())
+        self._done |= self._is_done(alive.log_probability[:, 0])
+
+    def _is_done(self, best: Tensor) -> Tensor:
+        """The beams no further step can change, or whose stop rule says so; ``best`` is the likeliest alive."""
+        options, score_bW = self._options, self._pool.score_BP[self._beams]
+        last = min(options.num_best, self._width) - 1
+        dead = best == _DEAD
+        if options.rule == "exact":
+            bound = options.score.bound(best, self._length, options.max_length)
+            return dead | (score_bW[:, last] >= bound)
+        if options.rule == "never":
+            return dead
+        enough = self._pool.finished_B[self._beams] >= options.stop.patience * self._width
+        if options.rule == "likely":
+            enough &= score_bW[:, -1] >= options.score(best, self._length, torch.zeros_like(dead), None)
+        return dead | enough
+
+    def _leave(self) -> None:
+        """Sentences that are done leave, once there are enough of them."""
+        b, G = len(self._active), self._options.groups
+        going_on = ~self._done.view(b, G).all(dim=1)
+        if int(going_on.sum()) > b - max(1, b // _LEAVE):
+            return
+        rows, beams = going_on.nonzero().squeeze(1), going_on.repeat_interleave(G)
+        self._state = self._model.select(self._state, rows, self._options.beam_size)
+        self._active, self._done, self._tokens = self._active[rows], self._done[beams], self._tokens[beams]
+        self._log_probability, self._covered = self._log_probability[beams], self._covered[beams]
 
 
-def _close_the_rest(beams: _Beams, options: SearchOptions) -> None:
-    """What is still alive at ``max_length`` counts as it stands, without an end token."""
-    for row, sentence in enumerate(beams.sentences):
-        if _greedy_end(beams.pools[sentence], options):
-            continue
-        for beam in range(beams.log_probability_BW.shape[1]):
-            log_probability = beams.log_probability_BW[row, beam].item()
-            if log_probability > _DEAD:
-                tokens = tuple(beams.history_BWt[row, beam].tolist())
-                found = Hypothesis(tokens, log_probability, _score(log_probability, len(tokens), options))
-                _keep_best(beams.pools[sentence], found, options)
-
-
-def _greedy_end(pool: list[Hypothesis], options: SearchOptions) -> bool:
-    """Greedy search takes the likeliest token, and ends when that is the end; it never looks for a better one."""
-    return options.beam_size == 1 and bool(pool)
-
-
-def _score(log_probability: float, length: int, options: SearchOptions) -> float:
-    return float(log_probability / length**options.length_penalty)
+def _of_rows(covered_bWS: Tensor, parent_bC: Tensor) -> Tensor:
+    """Of the rows that candidates continue, [b, C, S]."""
+    return covered_bWS.gather(1, parent_bC[:, :, None].expand(-1, -1, covered_bWS.shape[2]))

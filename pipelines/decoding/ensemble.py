@@ -36,10 +36,16 @@ class Ensemble(nn.Module):
         """See `Seq2SeqModel.start`."""
         return _joined([member.start(source_BS, lengths_B) for member in self._models])
 
-    def step(self, tokens_N: Tensor, state: State) -> tuple[Tensor, State]:
-        """Log-probabilities [N, V] and the next state."""
-        stepped = [member.step(tokens_N, part) for member, part in zip(self._models, self._parts(state), strict=True)]
-        return _mean([logits_NV for logits_NV, _ in stepped]), _joined([after for _, after in stepped])
+    def step_hidden(self, tokens_N: Tensor, state: State) -> tuple[Tensor, State]:
+        """What the members' output layers see, side by side, and the next state."""
+        parts = zip(self._models, self._parts(state), strict=True)
+        hidden, after = zip(*(member.step_hidden(tokens_N, part) for member, part in parts), strict=True)
+        return torch.cat(hidden, dim=1), _joined(after)
+
+    def logits(self, hidden: Tensor) -> Tensor:
+        """Log-probabilities [..., V]."""
+        parts = torch.split(hidden, [member.output.weight.shape[1] for member in self._models], dim=-1)
+        return _mean([member.logits(part) for member, part in zip(self._models, parts, strict=True)])
 
     def teacher_forced(self, source_BS: Tensor, lengths_B: Tensor, inputs_BT: Tensor) -> Tensor:
         """Log-probabilities [B, T, V]; see `Seq2SeqModel.teacher_forced`."""

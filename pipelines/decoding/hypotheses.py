@@ -10,7 +10,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from pipelines.decoding.beam_search import Hypothesis, SearchOptions, StepModel, beam_search
+from pipelines.decoding.beam_search import StepModel, beam_search
+from pipelines.decoding.length_scores import LengthScore
+from pipelines.decoding.options import Hypothesis, SearchOptions
 from pipelines.decoding.params import DecodingParams
 from pipelines.decoding.rescoring import ForcedModel, log_probabilities
 from pipelines.errors import CheckFailed
@@ -45,9 +47,8 @@ def write_hypotheses(run: StageRun, model: SearchedModel, device: torch.device) 
     params = run.section("decoding", DecodingParams)
     tokenizer = WordPieceTokenizer.load(TOKENIZER)
     source = PairShard.open(SHARDS, "test").source
-    beam = SearchOptions(
-        params.beam_size, params.length_penalty, params.max_length, params.num_best, start=START, end=END
-    )
+    score = LengthScore("average", params.length_penalty)
+    beam = SearchOptions(params.beam_size, params.num_best, params.max_length, START, (END,), score)
     searches = {"greedy": replace(beam, beam_size=1, num_best=1), "beam": beam}
     measured: dict[str, Any] = {"sentences": len(source)}
     for name, options in searches.items():

@@ -22,13 +22,16 @@ class TableModel:
     def start(self, source_BS: Tensor, lengths_B: Tensor) -> State:
         return {"history": torch.empty(len(source_BS), 0, dtype=torch.long), "source": source_BS[:, :1].clone()}
 
-    def step(self, tokens_N: Tensor, state: State) -> tuple[Tensor, State]:
+    def step_hidden(self, tokens_N: Tensor, state: State) -> tuple[Tensor, State]:
         history = torch.cat([state["history"], tokens_N[:, None]], dim=1)
         rows = [
             self._table(int(source), tuple(prefix[1:]))
             for source, prefix in zip(state["source"], history.tolist(), strict=True)
         ]
         return torch.stack(rows), {"history": history, "source": state["source"]}
+
+    def logits(self, hidden: Tensor) -> Tensor:
+        return hidden
 
     def reorder(self, state: State, parents_N: Tensor) -> State:
         return {name: tensor[parents_N] for name, tensor in state.items()}

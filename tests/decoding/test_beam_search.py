@@ -1,11 +1,14 @@
 """The search against brute force, a textbook example, greedy choice, and itself in other batches."""
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
 
-from pipelines.decoding.beam_search import SearchOptions, beam_search
+from pipelines.decoding.beam_search import beam_search
+from pipelines.decoding.length_scores import LengthScore
+from pipelines.decoding.options import SearchOptions, Stop
 from pipelines.decoding.rescoring import log_probabilities
 from pipelines.tokenizer.special_tokens import START
 from tests.decoding.table_model import TableModel, all_translations, random_table
@@ -15,7 +18,7 @@ END = 3
 
 
 def _options(beam: int, *, alpha: float = 1.0, max_length: int = 4, num_best: int = 1) -> SearchOptions:
-    return SearchOptions(beam, alpha, max_length, num_best, start=START, end=END)
+    return SearchOptions(beam, num_best, max_length, START, (END,), LengthScore("average", alpha))
 
 
 def _source(*ids: int) -> tuple[torch.Tensor, torch.Tensor]:
@@ -62,14 +65,11 @@ def test_beam_search_finds_what_greedy_misses():
 
 @pytest.mark.parametrize("alpha", [0.0, 1.0, 2.0])
 @pytest.mark.parametrize("seed", range(10))
-def test_beam_search_stopping_early_changes_nothing(seed, alpha, monkeypatch):
-    from pipelines.decoding import beam_search as module
-
+def test_beam_search_stopping_early_changes_nothing(seed, alpha):
     model, sources = TableModel(random_table(6, seed)), _source(0, 1, 2)
     options = _options(3, alpha=alpha, max_length=9, num_best=3)
     stopped = beam_search(model, *sources, options)
-    monkeypatch.setattr(module, "_drop_finished", lambda model, beams, options: beams)
-    assert beam_search(model, *sources, options) == stopped
+    assert beam_search(model, *sources, replace(options, stop=Stop("never"))) == stopped
 
 
 @pytest.mark.parametrize("name", BLOCKS)

@@ -5,8 +5,10 @@ import math
 import pytest
 import torch
 
-from pipelines.decoding.beam_search import SearchOptions, beam_search
+from pipelines.decoding.beam_search import beam_search
 from pipelines.decoding.ensemble import Ensemble
+from pipelines.decoding.length_scores import LengthScore
+from pipelines.decoding.options import SearchOptions
 from pipelines.decoding.rescoring import log_probabilities
 from pipelines.tokenizer.special_tokens import END, START
 from tests.decoding.table_model import all_translations
@@ -14,7 +16,7 @@ from tests.seq2seq.families import BLOCKS, build
 
 
 def _options(beam: int, *, max_length: int, num_best: int) -> SearchOptions:
-    return SearchOptions(beam, 1.0, max_length, num_best, start=START, end=END)
+    return SearchOptions(beam, num_best, max_length, START, (END,), LengthScore("average", 1.0))
 
 
 def _sources(vocab_size: int = 20) -> tuple[torch.Tensor, torch.Tensor]:

@@ -117,7 +117,7 @@ def test_attention_equals_its_equations(attention):
     W, S = 3, 4
     memory, state = torch.randn(2, S, D), torch.randn(2 * W, D)
     mask = torch.tensor([[True] * 4, [True, True, False, False]])
-    context = attention(state, attention.keys(memory), memory, mask)
+    context, _ = attention(state, attention.keys(memory), memory, mask)
     for n in range(2 * W):
         b = n // W
         scores = torch.stack([_score(attention, state[n], memory[b, s]) for s in range(int(mask[b].sum()))])

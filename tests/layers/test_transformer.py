@@ -78,13 +78,16 @@ def test_explicit_product_equals_pytorchs_kernel(masked):
 
 def test_attention_for_beams_equals_memory_copied_per_hypothesis():
     attention, W = MultiHeadAttention(D, H, 0.0), 4
-    memory, query = torch.randn(B, S, D), torch.randn(B * W, 1, D)
+    memory, query = torch.randn(B, S, D), torch.randn(B * W, D)
     mask = padding_mask(torch.tensor([7, 2, 5]), S)
     key, value = attention.keys_and_values(memory)
     copied = [tensor.repeat_interleave(W, dim=0) for tensor in (key, value, mask)]
-    torch.testing.assert_close(
-        attention.for_beams(query, key, value, mask), attention(query, *copied[:2], mask=copied[2]), atol=1e-12, rtol=0
-    )
+    far = torch.zeros(B, 1, 1, S).masked_fill(~mask, float("-inf"))
+    actual, weight = attention.for_beams(query, key, value, far)
+    expected = attention(query[:, None], *copied[:2], mask=copied[2])[:, 0]
+    torch.testing.assert_close(actual, expected, atol=1e-12, rtol=0)
+    assert torch.equal(weight > 0, mask.expand(B, H, W, S))
+    torch.testing.assert_close(weight.sum(-1), torch.ones(B, H, W), atol=1e-12, rtol=0)
 
 
 def test_attention_heads_that_do_not_divide_are_refused():
@@ -155,12 +158,12 @@ def test_decoder_block_equals_pytorch_and_its_own_steps(norm):
     expected = theirs(x, memory, tgt_mask=causal, memory_key_padding_mask=~mask[:, 0, 0])
     torch.testing.assert_close(ours(x, memory, mask), expected, atol=1e-10, rtol=0)
 
-    cache = tuple(torch.empty(B, H, 0, D // H) for _ in range(2))
-    steps = []
+    table, source = tuple(torch.empty(B, H, T, D // H) for _ in range(2)), ours.cross_attention.keys_and_values(memory)
+    far, steps = torch.zeros(B, 1, 1, S).masked_fill(~mask, float("-inf")), []
     for t in range(T):
-        y, cache = ours.step(x[:, t : t + 1], cache, ours.cross_attention.keys_and_values(memory), mask)
+        y, _ = ours.step(x[:, t], table, torch.zeros(B, 1, 1, t + 1), source, far)
         steps.append(y)
-    torch.testing.assert_close(torch.cat(steps, dim=1), expected, atol=1e-10, rtol=0)
+    torch.testing.assert_close(torch.stack(steps, dim=1), expected, atol=1e-10, rtol=0)
 
 
 def test_sinusoids_are_the_formula_of_the_paper():

@@ -20,8 +20,8 @@ class Attention(nn.Module, ABC):
     def scores(self, state_BWD: Tensor, key_BSD: Tensor) -> Tensor:
         """Of each state for each source token: [B, W, S]."""
 
-    def forward(self, state_ND: Tensor, key_BSD: Tensor, memory_BSM: Tensor, mask_BS: Tensor) -> Tensor:
-        """Contexts [N, M] of N = B·W states; the memory stands once per sentence.
+    def forward(self, state_ND: Tensor, key_BSD: Tensor, memory_BSM: Tensor, mask_BS: Tensor) -> tuple[Tensor, Tensor]:
+        """Contexts [N, M] and weights [N, S] of N = B·W states; the memory stands once per sentence.
 
         Args:
             state_ND: the decoder's top states s.
@@ -31,7 +31,7 @@ class Attention(nn.Module, ABC):
         """
         scores_BWS = self.scores(state_ND.view(len(memory_BSM), -1, state_ND.shape[-1]), key_BSD)
         weight_BWS = scores_BWS.masked_fill(~mask_BS[:, None], float("-inf")).softmax(dim=-1)
-        return (weight_BWS @ memory_BSM).flatten(0, 1)
+        return (weight_BWS @ memory_BSM).flatten(0, 1), weight_BWS.flatten(0, 1)
 
 
 class AdditiveAttention(Attention):

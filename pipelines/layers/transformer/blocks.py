@@ -1,13 +1,12 @@
 """Encoder and decoder blocks, normalised before (pre) or after (post) each sub-layer.
 
 Shapes: B batch (or batch × beam), T length, S source length, D model width, F feed-forward width,
-H heads, K head width.
+H heads, K head width, W beam.
 """
 
 from dataclasses import dataclass
 from typing import Literal
 
-import torch
 from torch import Tensor, nn
 
 from pipelines.layers.dropout import Dropout
@@ -112,29 +111,39 @@ class DecoderBlock(nn.Module):
         return _feed_forward(self, x_BTD)
 
     def step(
-        self, x_N1D: Tensor, cache: tuple[Tensor, Tensor], memory: tuple[Tensor, Tensor], mask_B11S: Tensor
-    ) -> tuple[Tensor, tuple[Tensor, Tensor]]:
-        """One target position, the earlier ones cached.
+        self,
+        x_ND: Tensor,
+        table: tuple[Tensor, Tensor],
+        itself_B1WP: Tensor,
+        memory: tuple[Tensor, Tensor],
+        source_B11S: Tensor,
+    ) -> tuple[Tensor, Tensor]:
+        """One target position of N = B·W hypotheses.
 
         Args:
-            x_N1D: N = B·W hypotheses.
-            cache: self-attention keys and values so far, [N, H, t, K] each.
-            memory: cross-attention keys and values, [B, H, S, K] each.
-            mask_B11S: True on real source tokens.
+            x_ND: inputs.
+            table: keys and values of the positions before, [B, H, C, K] each; this one's are written into the last W of
+                the P slots in use (see `pipelines.layers.transformer.cache`).
+            itself_B1WP: 0 where a hypothesis has its ancestors and itself, else -∞.
+            memory: cross-attention's keys and values, [B, H, S, K] each.
+            source_B11S: 0 on real source tokens, else -∞.
 
         Returns:
-            [N, 1, D] and the cache with one position more.
+            [N, D] and cross-attention's weights [B, H, W, S].
         """
-        y_N1D = self.attention_norm(x_N1D) if self.pre else x_N1D
-        new_key, new_value = self.attention.keys_and_values(y_N1D)
-        key, value = torch.cat([cache[0], new_key], dim=2), torch.cat([cache[1], new_value], dim=2)
-        x_N1D = x_N1D + self.attention(y_N1D, key, value)
-        y_N1D = self.cross_attention_norm(x_N1D) if self.pre else self.attention_norm(x_N1D)
-        x_N1D = x_N1D if self.pre else y_N1D
-        x_N1D = x_N1D + self.cross_attention.for_beams(y_N1D, *memory, mask_B11S)
+        B, _, W, P = itself_B1WP.shape
+        y_ND = self.attention_norm(x_ND) if self.pre else x_ND
+        key, value = (slots[:, :, :P] for slots in table)
+        for slots, new in zip((key, value), self.attention.one_each(y_ND, B), strict=True):
+            slots[:, :, P - W :] = new
+        x_ND = x_ND + self.attention.for_beams(y_ND, key, value, itself_B1WP)[0]
+        y_ND = self.cross_attention_norm(x_ND) if self.pre else self.attention_norm(x_ND)
+        x_ND = x_ND if self.pre else y_ND
+        attended_ND, weight_BHWS = self.cross_attention.for_beams(y_ND, *memory, source_B11S)
+        x_ND = x_ND + attended_ND
         if not self.pre:
-            x_N1D = self.cross_attention_norm(x_N1D)
-        return _feed_forward(self, x_N1D), (key, value)
+            x_ND = self.cross_attention_norm(x_ND)
+        return _feed_forward(self, x_ND), weight_BHWS
 
 
 def _feed_forward(block: EncoderBlock | DecoderBlock, x_BTD: Tensor) -> Tensor:

@@ -5,13 +5,15 @@ Shapes: B sentences, N hypotheses, S source length, T target length, D width, H 
 
 from collections.abc import Iterator
 
+import torch
 from torch import Tensor, nn
 
 from pipelines.layers.transformer.attention import padding_mask
 from pipelines.layers.transformer.blocks import BlockShape, DecoderBlock, EncoderBlock
+from pipelines.layers.transformer.cache import take_slots
 from pipelines.layers.transformer.embeddings import Embeddings
 
-Cache = dict[str, Tensor]
+State = dict[str, Tensor]
 
 
 class Encoder(nn.Module):
@@ -33,7 +35,15 @@ class Encoder(nn.Module):
 
 
 class Decoder(nn.Module):
-    """Target tokens and memory to hidden states, all at once or one at a time."""
+    """Target tokens and memory to hidden states, all at once or one at a time.
+
+    Attributes:
+        OF_BEAM, OF_SENTENCE, OF_STEP: prefixes of the state's names, by what the rows of a tensor belong to.
+    """
+
+    OF_BEAM = ("ancestors", "attention")
+    OF_SENTENCE = ("memory_key", "memory_value", "mask", "key", "value")
+    OF_STEP = ("position",)
 
     def __init__(self, embeddings: Embeddings, shape: BlockShape, num_layers: int) -> None:
         super().__init__()
@@ -48,28 +58,39 @@ class Decoder(nn.Module):
             x_BTD = block(x_BTD, memory_BSD, mask_B11S)
         return self.norm(x_BTD)
 
-    def start(self, memory_BSD: Tensor, mask_B11S: Tensor) -> Cache:
-        """Empty self-attention caches, and the memory's keys and values, made once."""
-        state: Cache = {"mask": mask_B11S}
+    def start(self, memory_BSD: Tensor, mask_B11S: Tensor) -> State:
+        """Empty tables for self-attention (see `cache`), and the memory's keys and values, made once."""
+        state = {"mask": mask_B11S, "ancestors": mask_B11S[:, 0, 0, :0], "position": torch.tensor(0)}
         for number, block in enumerate(self._decoder_blocks()):
-            state[f"memory_key.{number}"], state[f"memory_value.{number}"] = block.cross_attention.keys_and_values(
-                memory_BSD
-            )
-            empty_BH0K = state[f"memory_key.{number}"][:, :, :0]
-            state[f"key.{number}"] = state[f"value.{number}"] = empty_BH0K
-        return state
+            memory = block.cross_attention.keys_and_values(memory_BSD)
+            state[f"memory_key.{number}"], state[f"memory_value.{number}"] = memory
+            state[f"key.{number}"] = state[f"value.{number}"] = memory[0][:, :, :0]
+        return {**state, "attention": memory_BSD.new_zeros(memory_BSD.shape[:2])}
 
-    def step(self, tokens_N: Tensor, state: Cache) -> tuple[Tensor, Cache]:
-        """One position after those in the caches: [N, D] and the longer caches."""
-        state = dict(state)
-        x_N1D = self.embeddings(tokens_N[:, None], first_position=state["key.0"].shape[2])
+    def step(self, tokens_N: Tensor, state: State) -> tuple[Tensor, State]:
+        """One position more: [N, D] and the next state, whose tables may be those of this one, written on.
+
+        ``attention`` [N, S] is the last layer's to the source, the mean of its heads.
+        """
+        tables = {name: tensor for name, tensor in state.items() if name.startswith(("key.", "value."))}
+        tables, ancestors_NP = take_slots(tables, state["ancestors"])
+        B, position = len(state["mask"]), int(state["position"])
+        x_ND = self.embeddings(tokens_N[:, None], first_position=position)[:, 0]
+        itself_B1WP = _far(ancestors_NP.view(B, 1, -1, ancestors_NP.shape[1]), x_ND.dtype)
+        source_B11S = _far(state["mask"], x_ND.dtype)
         for number, block in enumerate(self._decoder_blocks()):
-            cache = state[f"key.{number}"], state[f"value.{number}"]
+            table = tables[f"key.{number}"], tables[f"value.{number}"]
             memory = state[f"memory_key.{number}"], state[f"memory_value.{number}"]
-            x_N1D, (state[f"key.{number}"], state[f"value.{number}"]) = block.step(x_N1D, cache, memory, state["mask"])
-        return self.norm(x_N1D)[:, 0], state
+            x_ND, weight_BHWS = block.step(x_ND, table, itself_B1WP, memory, source_B11S)
+        after = {"ancestors": ancestors_NP, "position": state["position"] + 1}
+        return self.norm(x_ND), {**state, **tables, **after, "attention": weight_BHWS.mean(dim=1).flatten(0, 1)}
 
     def _decoder_blocks(self) -> Iterator[DecoderBlock]:
         for block in self.blocks:
             assert isinstance(block, DecoderBlock)
             yield block
+
+
+def _far(mask: Tensor, dtype: torch.dtype) -> Tensor:
+    """What is added to scores: -∞ where the mask is False."""
+    return torch.zeros(mask.shape, dtype=dtype, device=mask.device).masked_fill_(~mask, float("-inf"))

@@ -4,7 +4,7 @@ Shapes: B sentences, W beam, N = B·W hypotheses, S source length, T target leng
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from enum import Enum
 
 import torch
@@ -20,6 +20,12 @@ class Belongs(Enum):
     BEAM = "a hypothesis: gathered when hypotheses change places"
     SENTENCE = "a source sentence: never copied per hypothesis, kept while the sentence is searched"
     STEP = "the step: the same for all"
+
+
+def belongs(*, beam: Iterable[str] = (), sentence: Iterable[str] = (), step: Iterable[str] = ()) -> dict[str, Belongs]:
+    """The mapping `Seq2SeqModel.belongs` returns."""
+    kinds = ((beam, Belongs.BEAM), (sentence, Belongs.SENTENCE), (step, Belongs.STEP))
+    return {name: kind for names, kind in kinds for name in names}
 
 
 class Seq2SeqModel(nn.Module, ABC):

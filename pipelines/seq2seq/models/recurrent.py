@@ -20,7 +20,7 @@ from pipelines.layers.recurrent.cells import Cell, GruCell, LstmCell, RnnCell, T
 from pipelines.layers.recurrent.cells import State as CellState
 from pipelines.layers.recurrent.stack import Recurrent
 from pipelines.sections import Section
-from pipelines.seq2seq.models.protocol import Belongs, Seq2SeqModel, State
+from pipelines.seq2seq.models.protocol import Belongs, Seq2SeqModel, State, belongs
 from pipelines.seq2seq.params import ArchitectureParams
 
 
@@ -64,6 +64,22 @@ class _Seen(NamedTuple):
     memory: Tensor
     key: Tensor
     mask: Tensor
+
+
+class _Stepped(NamedTuple):
+    """One position with attention.
+
+    Attributes:
+        made: with input feeding the attentional vector [N, D], else decoder output and context [N, 2·D].
+        fed: the attentional vector, where it is fed.
+        state: of the decoder.
+        attention: weights [N, S].
+    """
+
+    made: Tensor
+    fed: Tensor
+    state: CellState
+    attention: Tensor
 
 
 class Model(Seq2SeqModel):
@@ -119,7 +135,7 @@ class Model(Seq2SeqModel):
         seen = self._seen(memory_BSD, lengths_B)
         made, fed_BD = [], torch.zeros_like(summary_BD)
         for projected_BG in self._project(embedded_BTD).unbind(dim=1):
-            made_BX, fed_BD, state = self._step(projected_BG, fed_BD, seen, state)
+            made_BX, fed_BD, state, _ = self._step(projected_BG, fed_BD, seen, state)
             made.append(made_BX)
         made_BTX = torch.stack(made, dim=1)
         return made_BTX if self.feeds else self._read(made_BTX, embedded_BTD)
@@ -131,7 +147,8 @@ class Model(Seq2SeqModel):
         if self.attention is None:
             return {**state, "context": summary_BD}
         fed = {"fed": torch.zeros_like(summary_BD)} if self.feeds else {}
-        return {**state, **fed, **self._seen(memory_BSD, lengths_B)._asdict()}
+        nowhere = {"attention": memory_BSD.new_zeros(memory_BSD.shape[:2])}
+        return {**state, **fed, **nowhere, **self._seen(memory_BSD, lengths_B)._asdict()}
 
     def step_hidden(self, tokens_N: Tensor, state: State) -> tuple[Tensor, State]:
         """See `Seq2SeqModel.step_hidden`."""
@@ -142,18 +159,15 @@ class Model(Seq2SeqModel):
             beam = len(tokens_N) // len(state["context"])
             context_ND = state["context"].repeat_interleave(beam, dim=0)
             top_ND, after = self.decoder.step(projected_NG + self._project_context(context_ND), before)
-            hidden_ND, fed = self._read(top_ND, context_ND, embedded_ND), {}
+            hidden_ND, more = self._read(top_ND, context_ND, embedded_ND), {}
         else:
             seen = _Seen(state["memory"], state["key"], state["mask"])
-            fed_ND = state.get("fed", embedded_ND)
-            hidden_ND, fed_ND, after = self._step(projected_NG, fed_ND, seen, before)
-            fed = {"fed": fed_ND} if self.feeds else {}
+            hidden_ND, fed_ND, after, weight_NS = self._step(projected_NG, state.get("fed", embedded_ND), seen, before)
+            more = {"attention": weight_NS, **({"fed": fed_ND} if self.feeds else {})}
             hidden_ND = hidden_ND if self.feeds else self._read(hidden_ND, embedded_ND)
-        return hidden_ND, {**state, **fed, **{f"state.{number}": part for number, part in enumerate(after)}}
+        return hidden_ND, {**state, **more, **{f"state.{number}": part for number, part in enumerate(after)}}
 
-    def _step(
-        self, projected_NG: Tensor, fed_ND: Tensor, seen: _Seen, state: CellState
-    ) -> tuple[Tensor, Tensor, CellState]:
+    def _step(self, projected_NG: Tensor, fed_ND: Tensor, seen: _Seen, state: CellState) -> _Stepped:
         """One position with attention.
 
         Args:
@@ -161,20 +175,16 @@ class Model(Seq2SeqModel):
             fed_ND: the attentional vector before, where it is fed.
             seen: see `_Seen`.
             state: of the decoder.
-
-        Returns:
-            With input feeding twice the attentional vector [N, D]; else decoder output and context [N, 2·D], and
-            ``fed_ND`` as it was. Then the next state.
         """
         assert self.attention is not None
         if self.feeds:
             top_ND, state = self.decoder.step(projected_NG + self._project_context(fed_ND), state)
-            context_ND = self.attention(top_ND, seen.key, seen.memory, seen.mask)
+            context_ND, weight_NS = self.attention(top_ND, seen.key, seen.memory, seen.mask)
             vector_ND = self._read(top_ND, context_ND)
-            return vector_ND, vector_ND, state
-        context_ND = self.attention(state[0][:, -1], seen.key, seen.memory, seen.mask)
+            return _Stepped(vector_ND, vector_ND, state, weight_NS)
+        context_ND, weight_NS = self.attention(state[0][:, -1], seen.key, seen.memory, seen.mask)
         top_ND, state = self.decoder.step(projected_NG + self._project_context(context_ND), state)
-        return torch.cat([top_ND, context_ND], dim=-1), fed_ND, state
+        return _Stepped(torch.cat([top_ND, context_ND], dim=-1), fed_ND, state, weight_NS)
 
     def _project(self, embedded: Tensor) -> Tensor:
         """The embeddings' part of the first layer's gates: no step changes it, so one product makes all."""
@@ -199,8 +209,7 @@ class Model(Seq2SeqModel):
 
     def belongs(self) -> Mapping[str, Belongs]:
         """See `Seq2SeqModel.belongs`."""
-        of_beam = dict.fromkeys(("state", "fed"), Belongs.BEAM)
-        return of_beam | dict.fromkeys(("context", "memory", "key", "mask"), Belongs.SENTENCE)
+        return belongs(beam=("state", "fed", "attention"), sentence=("context", "memory", "key", "mask"))
 
 
 def _cell(params: PlainCell | Gru) -> type[Cell]:

@@ -14,7 +14,7 @@ from pipelines.layers.transformer.blocks import BlockShape
 from pipelines.layers.transformer.embeddings import Embeddings
 from pipelines.layers.transformer.params import TransformerShape
 from pipelines.layers.transformer.stacks import Decoder, Encoder
-from pipelines.seq2seq.models.protocol import Belongs, Seq2SeqModel, State
+from pipelines.seq2seq.models.protocol import Belongs, Seq2SeqModel, State, belongs
 from pipelines.seq2seq.params import ArchitectureParams
 
 
@@ -77,8 +77,7 @@ class Model(Seq2SeqModel):
 
     def belongs(self) -> Mapping[str, Belongs]:
         """See `Seq2SeqModel.belongs`."""
-        memory = dict.fromkeys(("memory_key", "memory_value", "mask"), Belongs.SENTENCE)
-        return {"key": Belongs.BEAM, "value": Belongs.BEAM, **memory}
+        return belongs(beam=Decoder.OF_BEAM, sentence=Decoder.OF_SENTENCE, step=Decoder.OF_STEP)
 
 
 def _embeddings(params: Params, vocab_size: int) -> Embeddings:
