@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from pipelines.seq2seq.data import PairBatch
+from pipelines.seq2seq.models.protocol import Seq2SeqModel
 from pipelines.tokenizer.special_tokens import END, PAD, START
 
 
@@ -33,10 +34,44 @@ def marian(vocab_size: int, *, layers: int, width: int, feed_forward_width: int,
         pad_token_id=PAD,
         decoder_start_token_id=START,
         eos_token_id=END,
+        forced_eos_token_id=None,
         attn_implementation=attention,
         **sides,
     )
     return MarianMTModel(config)
+
+
+_MARIAN = {
+    "attention.query": "self_attn.q_proj",
+    "attention.key": "self_attn.k_proj",
+    "attention.value": "self_attn.v_proj",
+    "attention.output": "self_attn.out_proj",
+    "attention_norm": "self_attn_layer_norm",
+    "feed_forward.inner": "fc1",
+    "feed_forward.outer": "fc2",
+    "feed_forward_norm": "final_layer_norm",
+}
+
+
+@torch.no_grad()
+def give_weights(ours: Seq2SeqModel, theirs: Any) -> None:
+    """Make a `marian` our post-norm ``transformer`` of one table of embeddings: weights, positions, LayerNorm's ε."""
+    cross = {
+        name.replace("attention", "cross_attention"): its.replace("self_attn", "encoder_attn")
+        for name, its in _MARIAN.items()
+        if name.startswith("attention")
+    }
+    for side in ("encoder", "decoder"):
+        own, its = ours.get_submodule(side), theirs.model.get_submodule(side)
+        for block, layer in zip(own.blocks, its.layers, strict=True):
+            for name, other in {**_MARIAN, **(cross if side == "decoder" else {})}.items():
+                layer.get_submodule(other).load_state_dict(block.get_submodule(name).state_dict())
+        its.embed_positions.weight[: len(own.embeddings.table_PD)] = own.embeddings.table_PD
+    theirs.model.shared.weight.copy_(ours.output.weight)
+    theirs.final_logits_bias.copy_(ours.output_bias[None])
+    for part in theirs.modules():
+        if isinstance(part, nn.LayerNorm):
+            part.eps = 1e-12
 
 
 def bert2bert(vocab_size: int, *, layers: int, width: int, feed_forward_width: int, heads: int, attention: str) -> Any:

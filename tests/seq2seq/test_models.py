@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from benchmarks.seq2seq_peers import give_weights, marian
 from pipelines.errors import CheckpointError, ParamsError
 from pipelines.seq2seq.models import family_module
 from pipelines.seq2seq.models.protocol import Belongs
@@ -134,40 +135,10 @@ def test_family_module_unknown_family_is_refused():
 
 
 def test_transformer_equals_marian():
-    """`transformers.MarianMTModel`: post-norm, its own order of sinusoids, a fixed LayerNorm ε."""
-    from transformers import MarianConfig, MarianMTModel
-
-    torch.manual_seed(0)
-    sizes = {f"{side}_{name}": n for side in ("encoder", "decoder") for name, n in (("layers", 2), ("ffn_dim", 24))}
-    heads = {"encoder_attention_heads": 2, "decoder_attention_heads": 2}
-    config = MarianConfig(
-        vocab_size=20, d_model=16, **sizes, **heads, max_position_embeddings=64, activation_function="relu",
-        scale_embedding=True, pad_token_id=0, decoder_start_token_id=2, eos_token_id=3,
-    )  # fmt: skip
-    theirs = MarianMTModel(config).eval().double()
-    for parameter in theirs.parameters():
-        torch.nn.init.normal_(parameter, std=0.3)
+    """`transformers.MarianMTModel`, post-norm, with our weights, positions and LayerNorm ε."""
     ours = build("transformer_post", tied="all", num_decoder_layers=2)
-    names = {
-        "attention.query": "self_attn.q_proj", "attention.key": "self_attn.k_proj",
-        "attention.value": "self_attn.v_proj", "attention.output": "self_attn.out_proj",
-        "attention_norm": "self_attn_layer_norm", "feed_forward.inner": "fc1", "feed_forward.outer": "fc2",
-        "feed_forward_norm": "final_layer_norm",
-    }  # fmt: skip
-    cross = {name.replace("attention", "cross_attention"): its.replace("self_attn", "encoder_attn")
-             for name, its in names.items() if name.startswith("attention")}  # fmt: skip
-    with torch.no_grad():
-        for side in ("encoder", "decoder"):
-            for own, its in {**names, **(cross if side == "decoder" else {})}.items():
-                for block, layer in zip(getattr(ours, side).blocks, getattr(theirs.model, side).layers, strict=True):
-                    block.get_submodule(own).load_state_dict(layer.get_submodule(its).state_dict())
-        ours.output.weight.copy_(theirs.model.shared.weight)
-        ours.output_bias.copy_(theirs.final_logits_bias[0])
-        theirs.model.decoder.embed_positions.weight.copy_(theirs.model.encoder.embed_positions.weight)
-        ours.encoder.embeddings.table_PD.copy_(theirs.model.encoder.embed_positions.weight)
-    for part in ours.modules():
-        if isinstance(part, torch.nn.LayerNorm):
-            part.eps = 1e-5
+    theirs = marian(20, layers=2, width=16, feed_forward_width=24, heads=2, attention="eager").eval().double()
+    give_weights(ours, theirs)
     mask = (torch.arange(S) < LENGTHS[:, None]).long()
     expected = theirs(input_ids=SOURCE, attention_mask=mask, decoder_input_ids=INPUTS).logits
     torch.testing.assert_close(ours.logits(ours.hidden(SOURCE, LENGTHS, INPUTS)), expected, atol=1e-9, rtol=0)

@@ -1,0 +1,77 @@
+"""Our search against `transformers.generate`: the same weights, the same tokens and scores."""
+
+from typing import Any
+
+import pytest
+import torch
+from transformers import GenerationConfig
+
+from benchmarks.seq2seq_peers import give_weights, marian
+from pipelines.decoding.beam_search import beam_search
+from pipelines.decoding.length_scores import of_toolkit
+from pipelines.decoding.options import Hypothesis, SearchOptions, Stop
+from pipelines.decoding.rules import MinimumLength, NoRepeat
+from pipelines.seq2seq.models.protocol import Seq2SeqModel
+from pipelines.tokenizer.special_tokens import END, PAD, START
+from tests.seq2seq.families import build
+
+V, LONGEST = 24, 12
+LENGTHS = torch.tensor([9, 3, 1, 6, 9])
+
+
+def _source() -> torch.Tensor:
+    source = torch.randint(5, V, (5, 9), generator=torch.Generator().manual_seed(2))
+    return source.masked_fill(torch.arange(9) >= LENGTHS[:, None], PAD)
+
+
+def _pair(seed: int) -> tuple[Seq2SeqModel, Any]:
+    ours = build("transformer_post", V, seed, tied="all", num_decoder_layers=2)
+    theirs = marian(V, layers=2, width=16, feed_forward_width=24, heads=2, attention="eager").eval().double()
+    with torch.no_grad():
+        ours.output_bias[END] += 1.0 + seed % 3
+        ours.output_bias[[PAD, START]] = -1e4
+    give_weights(ours, theirs)
+    return ours, theirs
+
+
+def _theirs(model: Any, beam: int, num_best: int, **more: Any) -> tuple[list[list[int]], list[float]]:
+    settings = GenerationConfig(
+        num_beams=beam, num_return_sequences=num_best, max_new_tokens=LONGEST, do_sample=False, eos_token_id=END,
+        pad_token_id=PAD, decoder_start_token_id=START, output_scores=True, return_dict_in_generate=True, **more,
+    )  # fmt: skip
+    mask = (torch.arange(9) < LENGTHS[:, None]).long()
+    found = model.generate(_source(), attention_mask=mask, generation_config=settings)
+    scores = found.sequences_scores.tolist() if beam > 1 else []
+    rows = [row[: row.index(END) + 1] if END in row else row for row in found.sequences[:, 1:].tolist()]
+    return [[token for token in row if token != PAD] for row in rows], scores
+
+
+def _same(ours: list[list[Hypothesis]], theirs: tuple[list[list[int]], list[float]]) -> None:
+    flat = [hypothesis for group in ours for hypothesis in group]
+    assert [list(hypothesis.tokens) for hypothesis in flat] == theirs[0]
+    for hypothesis, score in zip(flat, theirs[1], strict=False):
+        assert hypothesis.score == pytest.approx(score, abs=1e-5)
+
+
+@pytest.mark.parametrize("stopping", [True, False, "never"])
+@pytest.mark.parametrize("alpha", [0.0, 0.6, 1.0, 2.0])
+@pytest.mark.parametrize("beam", [1, 2, 3, 4, 5])
+def test_tokens_and_scores_are_those_of_generate(beam, alpha, stopping):
+    for seed in range(6):
+        ours, theirs = _pair(seed)
+        num_best = max(1, beam - 1)
+        score, stop = of_toolkit("transformers", alpha), Stop.of_transformers(stopping)
+        options = SearchOptions(beam, num_best, LONGEST, START, (END,), score, stop)
+        more = {"length_penalty": alpha, "early_stopping": stopping} if beam > 1 else {}
+        _same(beam_search(ours, _source(), LENGTHS, options), _theirs(theirs, beam, num_best, **more))
+
+
+def test_minimum_length_and_no_repeat_are_those_of_generate():
+    for seed in range(6):
+        ours, theirs = _pair(seed)
+        options = SearchOptions(4, 3, LONGEST, START, (END,), of_toolkit("transformers", 1.0))
+        found = beam_search(
+            ours, _source(), LENGTHS, options, rules=(MinimumLength(6, (END,)), NoRepeat(2))
+        )  # 6 with the end: 5 new tokens before it
+        more = {"length_penalty": 1.0, "early_stopping": "never"}
+        _same(found, _theirs(theirs, 4, 3, min_new_tokens=5, no_repeat_ngram_size=2, **more))
