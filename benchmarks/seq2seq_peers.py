@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from pipelines.layers.hugging_face import hugging_face_name
 from pipelines.seq2seq.data import PairBatch
 from pipelines.seq2seq.models.protocol import Seq2SeqModel
 from pipelines.tokenizer.special_tokens import END, PAD, START
@@ -62,11 +63,12 @@ def give_weights(ours: Seq2SeqModel, theirs: Any) -> None:
         if name.startswith("attention")
     }
     for side in ("encoder", "decoder"):
-        own, its = ours.get_submodule(side), theirs.model.get_submodule(side)
+        own: Any = ours.get_submodule(side)
+        its = theirs.model.get_submodule(side)
         for block, layer in zip(own.blocks, its.layers, strict=True):
             for name, other in {**_MARIAN, **(cross if side == "decoder" else {})}.items():
                 layer.get_submodule(other).load_state_dict(block.get_submodule(name).state_dict())
-        its.embed_positions.weight[: len(own.embeddings.table_PD)] = own.embeddings.table_PD
+        its.embed_positions.weight.copy_(own.embeddings.table_PD)
     theirs.model.shared.weight.copy_(ours.output.weight)
     theirs.final_logits_bias.copy_(ours.output_bias[None])
     for part in theirs.modules():
@@ -95,6 +97,22 @@ def bert2bert(vocab_size: int, *, layers: int, width: int, feed_forward_width: i
     config: Any = EncoderDecoderConfig.from_encoder_decoder_configs(encoder, decoder)
     config.decoder_start_token_id, config.pad_token_id = START, PAD
     return EncoderDecoderModel(config)
+
+
+@torch.no_grad()
+def give_bert_weights(ours: Seq2SeqModel, theirs: Any) -> None:
+    """Make an `EncoderDecoderModel` our ``bert2bert``, cross-attention included."""
+    own = {**dict(ours.named_parameters(remove_duplicate=False)), "decoder.mlm_bias": ours.output_bias}
+    own |= {f"decoder.{name}": p for name, p in own.items() if name.startswith("mlm_transform.")}
+    for name, parameter in own.items():
+        side, _, inner = name.partition(".")
+        if side not in ("encoder", "decoder"):
+            continue
+        its = hugging_face_name(inner.replace("cross_attention", "attention"))
+        if "cross_attention" in inner:
+            its = its.replace("attention", "crossattention", 1)
+        its = f"encoder.{its.removeprefix('bert.')}" if side == "encoder" else f"decoder.{its}"
+        theirs.get_parameter(its).copy_(parameter)
 
 
 class LstmOfModules(nn.Module):

@@ -125,7 +125,7 @@ class _Walked:
             row_BP = torch.where(ends_BP, last.parent, step.parent)
             parents.append(row_BP)
         self._tokens, self._gains, self._parents = (
-            torch.stack(part[::-1], dim=2).tolist() for part in (tokens, gains, parents)
+            torch.stack(part[::-1], dim=2).tolist() if part else [] for part in (tokens, gains, parents)
         )
 
     def hypothesis(self, beam: int, place: int) -> Hypothesis:

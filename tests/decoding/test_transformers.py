@@ -6,7 +6,7 @@ import pytest
 import torch
 from transformers import GenerationConfig
 
-from benchmarks.seq2seq_peers import give_weights, marian
+from benchmarks.seq2seq_peers import bert2bert, give_bert_weights, give_weights, marian
 from pipelines.decoding.beam_search import beam_search
 from pipelines.decoding.length_scores import of_toolkit
 from pipelines.decoding.options import Hypothesis, SearchOptions, Stop
@@ -24,8 +24,19 @@ def _source() -> torch.Tensor:
     return source.masked_fill(torch.arange(9) >= LENGTHS[:, None], PAD)
 
 
+def _berts(seed: int) -> tuple[Seq2SeqModel, Any]:
+    ours = build("rnd2rnd", V, seed, max_positions=128)
+    theirs = bert2bert(V, layers=2, width=16, feed_forward_width=24, heads=2, attention="eager").eval().double()
+    theirs.decoder.tie_weights()
+    with torch.no_grad():
+        ours.output_bias[END] += 2.0 + seed % 3
+        ours.output_bias[[PAD, START]] = -1e4
+    give_bert_weights(ours, theirs)
+    return ours, theirs
+
+
 def _pair(seed: int) -> tuple[Seq2SeqModel, Any]:
-    ours = build("transformer_post", V, seed, tied="all", num_decoder_layers=2)
+    ours = build("transformer_post", V, seed, tied="all", num_decoder_layers=2, max_positions=128)
     theirs = marian(V, layers=2, width=16, feed_forward_width=24, heads=2, attention="eager").eval().double()
     with torch.no_grad():
         ours.output_bias[END] += 1.0 + seed % 3
@@ -34,16 +45,23 @@ def _pair(seed: int) -> tuple[Seq2SeqModel, Any]:
     return ours, theirs
 
 
-def _theirs(model: Any, beam: int, num_best: int, **more: Any) -> tuple[list[list[int]], list[float]]:
+def _theirs(
+    model: Any, beam: int, num_best: int, *, ends: tuple[int, ...] = (END,), **more: Any
+) -> tuple[list[list[int]], list[float]]:
     settings = GenerationConfig(
-        num_beams=beam, num_return_sequences=num_best, max_new_tokens=LONGEST, do_sample=False, eos_token_id=END,
+        num_beams=beam, num_return_sequences=num_best, max_new_tokens=LONGEST, do_sample=False, eos_token_id=list(ends),
         pad_token_id=PAD, decoder_start_token_id=START, output_scores=True, return_dict_in_generate=True, **more,
     )  # fmt: skip
     mask = (torch.arange(9) < LENGTHS[:, None]).long()
     found = model.generate(_source(), attention_mask=mask, generation_config=settings)
     scores = found.sequences_scores.tolist() if beam > 1 else []
-    rows = [row[: row.index(END) + 1] if END in row else row for row in found.sequences[:, 1:].tolist()]
-    return [[token for token in row if token != PAD] for row in rows], scores
+    return [_cut(row, ends) for row in found.sequences[:, 1:].tolist()], scores
+
+
+def _cut(row: list[int], ends: tuple[int, ...]) -> list[int]:
+    """Tokens up to the first end; what follows fills the row."""
+    last = next((place for place, token in enumerate(row) if token in ends), len(row))
+    return [token for token in row[: last + 1] if token != PAD]
 
 
 def _same(ours: list[list[Hypothesis]], theirs: tuple[list[list[int]], list[float]]) -> None:
@@ -64,6 +82,28 @@ def test_tokens_and_scores_are_those_of_generate(beam, alpha, stopping):
         options = SearchOptions(beam, num_best, LONGEST, START, (END,), score, stop)
         more = {"length_penalty": alpha, "early_stopping": stopping} if beam > 1 else {}
         _same(beam_search(ours, _source(), LENGTHS, options), _theirs(theirs, beam, num_best, **more))
+
+
+@pytest.mark.parametrize("stopping", [True, False, "never"])
+def test_bert2bert_translates_as_encoder_decoder_model_does(stopping):
+    for seed in range(4):
+        ours, theirs = _berts(seed)
+        options = SearchOptions(
+            4, 3, LONGEST, START, (END,), of_toolkit("transformers", 0.6), Stop.of_transformers(stopping)
+        )
+        more = {"length_penalty": 0.6, "early_stopping": stopping}
+        _same(beam_search(ours, _source(), LENGTHS, options), _theirs(theirs, 4, 3, **more))
+
+
+def test_several_ends_and_their_order_are_those_of_generate():
+    for seed in range(6):
+        ours, theirs = _pair(seed)
+        ends = (END, 7, 11)
+        options = SearchOptions(3, 3, LONGEST, START, ends, of_toolkit("transformers", 1.0))
+        found = [hypothesis for group in beam_search(ours, _source(), LENGTHS, options) for hypothesis in group]
+        tokens, scores = _theirs(theirs, 3, 3, ends=ends, length_penalty=1.0, early_stopping="never")
+        assert [list(hypothesis.tokens) for hypothesis in found] == tokens
+        assert [hypothesis.score for hypothesis in found] == pytest.approx(scores, abs=1e-5)
 
 
 def test_minimum_length_and_no_repeat_are_those_of_generate():

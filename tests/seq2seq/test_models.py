@@ -136,7 +136,7 @@ def test_family_module_unknown_family_is_refused():
 
 def test_transformer_equals_marian():
     """`transformers.MarianMTModel`, post-norm, with our weights, positions and LayerNorm ε."""
-    ours = build("transformer_post", tied="all", num_decoder_layers=2)
+    ours = build("transformer_post", tied="all", num_decoder_layers=2, max_positions=128)
     theirs = marian(20, layers=2, width=16, feed_forward_width=24, heads=2, attention="eager").eval().double()
     give_weights(ours, theirs)
     mask = (torch.arange(S) < LENGTHS[:, None]).long()

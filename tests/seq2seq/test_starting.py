@@ -4,8 +4,8 @@ import pytest
 import torch
 from transformers import BertConfig, BertForPreTraining, EncoderDecoderModel
 
+from benchmarks.seq2seq_peers import give_bert_weights
 from pipelines.errors import CheckpointError
-from pipelines.layers.hugging_face import hugging_face_name
 from pipelines.seq2seq.module import PretrainedStart, Seq2SeqFinetuning
 from pipelines.seq2seq.params import CommonParams
 from pipelines.seq2seq.starting import start_from_bert
@@ -114,18 +114,7 @@ def test_bert2bert_equals_encoder_decoder_model(checkpoint, shared):
     model, _ = _start(folder, shared=shared)
     theirs = EncoderDecoderModel.from_encoder_decoder_pretrained(folder, folder).eval()
     theirs.decoder.tie_weights()
-    own = {**dict(model.named_parameters(remove_duplicate=False)), "decoder.mlm_bias": model.output_bias}
-    own |= {f"decoder.mlm_transform.{name}": p for name, p in model.mlm_transform.named_parameters()}
-    with torch.no_grad():
-        for name, parameter in own.items():
-            side, _, inner = name.partition(".")
-            if side not in ("encoder", "decoder"):
-                continue
-            its = hugging_face_name(inner.replace("cross_attention", "attention"))
-            if "cross_attention" in inner:
-                its = its.replace("attention", "crossattention", 1)
-            prefix = "encoder." + its.removeprefix("bert.") if side == "encoder" else f"decoder.{its}"
-            theirs.get_parameter(prefix).copy_(parameter)
+    give_bert_weights(model, theirs)
     source, lengths = torch.randint(5, 20, (2, 9)), torch.tensor([9, 4])
     inputs = torch.randint(5, 20, (2, 6))
     mask = (torch.arange(9) < lengths[:, None]).long()
