@@ -89,10 +89,10 @@ class Constrained:
             ending, living = self._ranked(total_WV, rows)
             self._rows[beam] = [rows[row].after(token) for row, token in living]
             self._rows[beam] += [rows[0]] * (self._beam_size - len(living))
-            pairs = (
-                [*ending, *living] if self._left else [*ending, *(p for p in living if rows[p[0]].after(p[1]).complete)]
-            )
-            found.append([*pairs, *[(-1, 0)] * (2 * self._beam_size - len(pairs))])
+            if not self._left:
+                living = [(row, token) for row, token in living if rows[row].after(token).complete]
+            nothing = [(-1, 0)] * (2 * self._beam_size - len(ending) - len(living))
+            found.append([*ending, *living, *nothing])
         pair_bC2 = torch.tensor(found, device=before_bW.device)
         parent_bC, token_bC = pair_bC2[..., 0].clamp(min=0), pair_bC2[..., 1]
         place_bC = parent_bC * totals_bWV.shape[2] + token_bC

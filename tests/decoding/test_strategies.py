@@ -1,5 +1,6 @@
 """Ways to search beside plain beam search, each against something that is not it."""
 
+import itertools
 import math
 from collections import Counter
 from dataclasses import replace
@@ -85,7 +86,7 @@ def test_rules_leave_the_best_of_what_they_allow(seed):
     found = beam_search(TableModel(table), *_source(0), _options(300, max_length=5, num_best=5), rules=rules)[0]
 
     def allowed(tokens: tuple[int, ...]) -> bool:
-        grams = Counter(zip(tokens, tokens[1:], strict=False))
+        grams = Counter(itertools.pairwise(tokens))
         return len(tokens) >= 3 and max(grams.values()) == 1
 
     assert [h.tokens for h in found] == _best(table, allowed, 5, 5)
@@ -199,7 +200,7 @@ def test_every_score_wide_enough_equals_exhaustive_search(seed, score, formula):
 
 @pytest.mark.parametrize("name", ["gru_additive", "lstm_general", "transformer", "rnd2rnd"])
 def test_coverage_and_attention_are_those_of_teacher_forcing(name):
-    """Attention of a hypothesis is what a pass over it alone gives; coverage follows from it (Wu et al. 2016, eq. 15)."""
+    """A hypothesis' attention is what a pass over it alone gives; coverage follows (Wu et al. 2016, equation 15)."""
     model, source = build(name), torch.randint(5, 20, (3, 6), generator=torch.Generator().manual_seed(8))
     lengths, score = torch.tensor([6, 2, 4]), LengthScore("average", 0.0, coverage=0.3)
     options = _options(4, max_length=30, num_best=3, score=score, attention=True)
