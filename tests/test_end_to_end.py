@@ -54,8 +54,8 @@ def _changed(folder: Path) -> set[str]:
         ("    rate: 0.25 ", "    rate: 0.2 ", {"bert"}),
         ("      attention: none ", "      attention: additive ", {"seq2seq@gru", "evaluation", "report"}),
         (
-            "  length_penalty: 1.0",
-            "  length_penalty: 0.5",
+            "    strength: 1.0",
+            "    strength: 0.5",
             {name for name in INSTANCES if name.startswith("decoding@")},
         ),
         ("  num_threads: 1", "  num_threads: 2", set()),
@@ -73,7 +73,7 @@ def test_one_key_changes_exactly_its_stages(reproduced_copy, old, new, expected)
 
 def test_one_decoding_key_reruns_decoding_and_what_follows_only(reproduced_copy):
     path = reproduced_copy / "params.yaml"
-    path.write_text(path.read_text().replace("  length_penalty: 1.0", "  length_penalty: 0.0"))
+    path.write_text(path.read_text().replace("    strength: 1.0", "    strength: 0.0"))
     printed = run_in(reproduced_copy, "dvc", "repro").stdout
     ran = {line.split("'")[1] for line in printed.splitlines() if line.startswith("Running stage")}
     assert ran >= {name for name in INSTANCES if name.startswith("decoding@")}

@@ -4,7 +4,7 @@ import sys
 from pathlib import Path
 
 from pipelines.decoding.params import DecodingParams
-from pipelines.sections import Document
+from pipelines.sections import Document, Seed
 from pipelines.stage import Metrics, Stage, StageRun, item_argument, run_stage
 
 SHARDS, TOKENIZER, MODELS = Path("data/shards"), Path("data/tokenizer"), Path("data/seq2seq")
@@ -18,7 +18,7 @@ def declare(document: Document, architecture: str) -> Stage:
     return Stage(
         "decoding",
         "pipelines.decoding.decode",
-        {"decoding": DecodingParams, family: str},
+        {"seed": Seed, "decoding": DecodingParams, family: str},
         (MODELS / architecture, TOKENIZER, SHARDS),
         item=architecture,
         modules=(family_module(document.get(family)),),
@@ -32,12 +32,11 @@ def decode(run: StageRun) -> Metrics:
         CheckpointError: the model folder is damaged.
         CheckFailed: a hypothesis' score is not what teacher forcing gives it.
     """
-    from pipelines.decoding.hypotheses import prepare_device, write_hypotheses
+    from pipelines.decoding.hypotheses import write_hypotheses
     from pipelines.seq2seq.saving import load
 
-    device = prepare_device(run.hardware)
-    model = load(MODELS / str(run.stage.item)).to(device)
-    measured = write_hypotheses(run, model, device)
+    model = load(MODELS / str(run.stage.item))
+    measured = write_hypotheses(run, model)
     return {"decoding": {**measured, "parameters": sum(parameter.numel() for parameter in model.parameters())}}
 
 

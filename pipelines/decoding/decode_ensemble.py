@@ -4,7 +4,7 @@ import sys
 from pathlib import Path
 
 from pipelines.decoding.params import DecodingParams, EnsembleParams
-from pipelines.sections import Document, validate
+from pipelines.sections import Document, Seed, validate
 from pipelines.stage import Metrics, Stage, StageRun, item_argument, run_stage
 
 SHARDS, TOKENIZER, MODELS = Path("data/shards"), Path("data/tokenizer"), Path("data/seq2seq")
@@ -20,7 +20,7 @@ def declare(document: Document, ensemble: str) -> Stage:
     return Stage(
         "ensemble",
         "pipelines.decoding.decode_ensemble",
-        {"decoding": DecodingParams, block: EnsembleParams},
+        {"seed": Seed, "decoding": DecodingParams, block: EnsembleParams},
         (*(MODELS / name for name in members), TOKENIZER, SHARDS),
         item=ensemble,
         modules=tuple(dict.fromkeys(map(family_module, families))),
@@ -36,13 +36,12 @@ def decode_ensemble(run: StageRun) -> Metrics:
         CheckFailed: a hypothesis' score is not what teacher forcing gives it.
     """
     from pipelines.decoding.ensemble import Ensemble
-    from pipelines.decoding.hypotheses import prepare_device, write_hypotheses
+    from pipelines.decoding.hypotheses import write_hypotheses
     from pipelines.seq2seq.saving import load
 
-    device = prepare_device(run.hardware)
     members = run.section(f"ensembles.{run.stage.item}", EnsembleParams).members
-    ensemble = Ensemble([load(MODELS / name) for name in members]).to(device)
-    measured = write_hypotheses(run, ensemble, device)
+    ensemble = Ensemble([load(MODELS / name) for name in members])
+    measured = write_hypotheses(run, ensemble)
     return {"decoding": {**measured, "parameters": sum(parameter.numel() for parameter in ensemble.parameters())}}
 
 

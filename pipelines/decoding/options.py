@@ -76,6 +76,7 @@ class Hypothesis:
         token_log_probabilities: of each token, given those before it; their sum is ``log_probability``.
         parents: row in the beam of the hypothesis each token continued.
         attention: weights [tokens, S] over the source when each token was chosen; None unless asked for.
+        utility: expected chrF, where hypotheses are ranked by it.
     """
 
     tokens: tuple[int, ...]
@@ -84,3 +85,4 @@ class Hypothesis:
     token_log_probabilities: tuple[float, ...] = ()
     parents: tuple[int, ...] = ()
     attention: Tensor | None = None
+    utility: float | None = None

@@ -11,6 +11,8 @@ from torch import Tensor
 
 from pipelines.tokenizer.special_tokens import PAD, START
 
+_AT_ONCE = 32  # hypotheses, whose logits are as many tables of length × vocabulary
+
 
 class ForcedModel(Protocol):
     """What scoring needs: see `pipelines.seq2seq.models.protocol.Seq2SeqModel`."""
@@ -25,14 +27,23 @@ def log_probabilities(
     model: ForcedModel, source_BS: Tensor, lengths_B: Tensor, targets: Sequence[Sequence[int]]
 ) -> list[float]:
     """Log P(target | source) of each pair, in nats."""
-    T = max(map(len, targets))
-    labels_BT = torch.full((len(targets), T), PAD, device=source_BS.device)
+    found: list[float] = []
+    for first in range(0, len(targets), _AT_ONCE):
+        rows = slice(first, first + _AT_ONCE)
+        found += _of_batch(model, source_BS[rows], lengths_B[rows], targets[rows])
+    return found
+
+
+def _of_batch(
+    model: ForcedModel, source_BS: Tensor, lengths_B: Tensor, targets: Sequence[Sequence[int]]
+) -> list[float]:
+    sizes_B = torch.tensor([len(target) for target in targets], device=source_BS.device)
+    labels_BT = torch.full((len(targets), int(sizes_B.max())), PAD, device=source_BS.device)
     for row, target in enumerate(targets):
         labels_BT[row, : len(target)] = torch.tensor(target)
     inputs_BT = torch.cat([torch.full_like(labels_BT[:, :1], START), labels_BT[:, :-1]], dim=1)
     logits_BTV = model.teacher_forced(source_BS, lengths_B, inputs_BT)
-    chosen_BT = logits_BTV.log_softmax(dim=-1).gather(2, labels_BT[:, :, None]).squeeze(2)
-    sizes_B = torch.tensor([len(target) for target in targets], device=source_BS.device)
-    real_BT = torch.arange(T, device=source_BS.device) < sizes_B[:, None]
-    totals: list[float] = chosen_BT.masked_fill(~real_BT, 0.0).sum(dim=1).tolist()
+    chosen_BT = logits_BTV.gather(2, labels_BT[:, :, None]).squeeze(2) - logits_BTV.logsumexp(dim=-1)
+    real_BT = torch.arange(labels_BT.shape[1], device=source_BS.device) < sizes_B[:, None]
+    totals: list[float] = chosen_BT.double().masked_fill(~real_BT, 0.0).sum(dim=1).tolist()
     return totals

@@ -14,13 +14,12 @@ from pipelines.decoding.scoring import Scored
 
 
 class Selector(Protocol):
-    """One way to select.
+    """One way to select."""
 
-    Attributes:
-        tokens_per_row: how many of the likeliest tokens of each row it has to know; None for all.
-    """
-
-    tokens_per_row: int | None
+    @property
+    def tokens_per_row(self) -> int | None:
+        """How many of the likeliest tokens of each row it has to know; None for all."""
+        ...
 
     def choose(self, scored: Scored, before_bW: Tensor, active_b: Tensor) -> Candidates:
         """Candidates [b, C], preferred ones first.

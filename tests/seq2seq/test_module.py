@@ -8,7 +8,8 @@ import torch
 from torch.nn import functional as F
 from torch.utils.data import DataLoader
 
-from pipelines.decoding.beam_search import SearchOptions, beam_search
+from pipelines.decoding.beam_search import beam_search
+from pipelines.decoding.options import SearchOptions
 from pipelines.seq2seq.bleu import ValidationBleu
 from pipelines.seq2seq.data import PairBatches
 from pipelines.seq2seq.greedy import greedy
@@ -125,7 +126,7 @@ def test_validation_perplexity_is_the_exponential_of_the_loss():
 @pytest.mark.parametrize("name", BLOCKS)
 def test_greedy_equals_a_beam_of_one(name):
     model = build(name)
-    options = SearchOptions(1, 1.0, 9, 1, start=START, end=END)
+    options = SearchOptions(1, 1, 9, START, (END,))
     found = beam_search(model, BATCH.source_BS, BATCH.source_lengths_B, options)
     expected = [[token for token in row[0].tokens if token not in (END, PAD)] for row in found]
     assert greedy(model, BATCH.source_BS, BATCH.source_lengths_B, 9) == expected

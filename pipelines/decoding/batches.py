@@ -1,0 +1,161 @@
+"""A whole set of sentences, batch after batch: in order of length, on all devices, from where a killed run stood.
+
+Shapes: B sentences of a batch, S source length.
+"""
+
+import copy
+import sys
+import time
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass
+from queue import SimpleQueue
+from typing import Any, Protocol, TypeVar
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from pipelines.decoding.beam_search import StepModel, beam_search
+from pipelines.decoding.options import Hypothesis
+from pipelines.decoding.rescoring import ForcedModel
+from pipelines.decoding.strategies import Strategy
+from pipelines.hardware import Hardware
+from pipelines.records import Records
+from pipelines.seq2seq.sources import sources
+from pipelines.shards.format import Ragged
+
+T = TypeVar("T")
+
+
+class SearchedModel(StepModel, ForcedModel, Protocol):
+    """What is searched step by step and scored at once."""
+
+
+class Workers:
+    """A model on each device: each GPU, or each thread of a CPU, which is faster than all threads on one batch.
+
+    Args:
+        model: the network.
+        hardware: how many of what.
+    """
+
+    def __init__(self, model: nn.Module, hardware: Hardware) -> None:
+        torch.backends.cudnn.allow_tf32 = False  # a GRU's scores would differ from their teacher-forced ones
+        if hardware.accelerator != "cpu" and torch.cuda.is_available():
+            self._devices = [torch.device("cuda", number) for number in range(hardware.devices)]
+        else:
+            torch.set_num_threads(1)
+            self._devices = [torch.device("cpu")] * hardware.num_threads
+        self._models: SimpleQueue[tuple[Any, torch.device]] = SimpleQueue()
+        for device in self._devices:
+            self._models.put((model if device.type == "cpu" else copy.deepcopy(model).to(device), device))
+
+    def map(self, function: Callable[[Any, torch.device, T], None], items: Iterable[T]) -> None:
+        """Call ``function(model, device, item)`` for each item, as many at once as there are devices."""
+
+        def call(item: T) -> None:
+            model, device = self._models.get()
+            try:
+                function(model, device, item)
+            finally:
+                self._models.put((model, device))
+
+        with ThreadPoolExecutor(len(self._devices)) as pool:
+            try:
+                for _ in pool.map(call, items):
+                    pass
+            except BaseException:
+                pool.shutdown(wait=True, cancel_futures=True)
+                raise
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Some sentences of a set.
+
+    Attributes:
+        numbers: of the sentences in the set.
+        source_BS, lengths_B: as the encoder takes them.
+    """
+
+    numbers: list[int]
+    source_BS: Tensor
+    lengths_B: Tensor
+
+
+def batches(source: Ragged, budget: int) -> Iterator[Batch]:
+    """Sentences of like length, the longest first: ``budget`` source tokens, padding included, or one sentence."""
+    order = np.argsort(-source.lengths, kind="stable")
+    first = 0
+    while first < len(order):
+        numbers = order[first : first + max(1, budget // (int(source.lengths[order[first]]) + 2))].tolist()
+        yield Batch(numbers, *sources([source[number] for number in numbers]))
+        first += len(numbers)
+
+
+@dataclass(frozen=True)
+class Found:
+    """One search of a set.
+
+    Attributes:
+        hypotheses: of each sentence, best first.
+        seconds: it took, without what was there already.
+        searched: sentences in these seconds.
+    """
+
+    hypotheses: list[list[Hypothesis]]
+    seconds: float
+    searched: int
+
+
+def search_all(workers: Workers, source: Ragged, strategy: Strategy, budget: int, done: Records, name: str) -> Found:
+    """Search every sentence; batches that ``done`` holds are taken from there."""
+    hypotheses: list[list[Hypothesis]] = [[] for _ in range(len(source))]
+    there = set()
+    for record in done.read():
+        there.add(tuple(record["numbers"]))
+        for number, group in zip(record["numbers"], record["hypotheses"], strict=True):
+            hypotheses[number] = [_hypothesis(fields) for fields in group]
+    missing = [batch for batch in batches(source, budget) if tuple(batch.numbers) not in there]
+    progress = _Progress(name, sum(len(batch.numbers) for batch in missing))
+
+    def search(model: Any, device: torch.device, batch: Batch) -> None:
+        found = beam_search(
+            model,
+            batch.source_BS.to(device),
+            batch.lengths_B.to(device),
+            strategy.options,
+            selector=strategy.selector(batch.numbers),
+            rules=strategy.rules,
+        )
+        for number, group in zip(batch.numbers, found, strict=True):
+            hypotheses[number] = group
+        done.append({"numbers": batch.numbers, "hypotheses": [[asdict(one) for one in group] for group in found]})
+        progress.add(len(batch.numbers))
+
+    started = time.perf_counter()
+    workers.map(search, missing)
+    progress.close()
+    return Found(hypotheses, time.perf_counter() - started, progress.total)
+
+
+def _hypothesis(fields: dict[str, Any]) -> Hypothesis:
+    listed: Any = {name: tuple(value) if isinstance(value, list) else value for name, value in fields.items()}
+    return Hypothesis(**listed)
+
+
+class _Progress:
+    """A bar on a terminal, nothing elsewhere."""
+
+    def __init__(self, name: str, total: int) -> None:
+        from tqdm import tqdm
+
+        self.total = total
+        self._bar = tqdm(total=total, desc=name, unit=" sentences", leave=False, disable=not sys.stderr.isatty())
+
+    def add(self, count: int) -> None:
+        self._bar.update(count)
+
+    def close(self) -> None:
+        self._bar.close()

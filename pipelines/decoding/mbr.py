@@ -1,0 +1,25 @@
+"""Minimum Bayes risk: of many hypotheses the one that is most like all of them (Eikema & Aziz 2020)."""
+
+from collections.abc import Sequence
+from functools import cache
+
+from sacrebleu.metrics.chrf import CHRF
+
+
+def expected_utilities(texts: Sequence[str], weights: Sequence[float]) -> list[float]:
+    """Mean chrF (0 … 100) of each text against all as references, each with its weight.
+
+    Raises:
+        ValueError: there is not one weight for each text, or no text.
+    """
+    if not texts:
+        raise ValueError("mbr: number of texts (0) must be at least 1")
+    metric = CHRF()
+
+    @cache
+    def utility(text: str, reference: str) -> float:
+        return float(metric.sentence_score(text, [reference]).score)
+
+    total = sum(weights)
+    pairs = list(zip(texts, weights, strict=True))
+    return [sum(weight * utility(text, other) for other, weight in pairs) / total for text in texts]
