@@ -1,5 +1,7 @@
 """The ``evaluation`` section."""
 
+from typing import Literal
+
 from pydantic import Field
 
 from pipelines.sections import Section
@@ -16,10 +18,14 @@ class EvaluationParams(Section):
     """How translations are scored and compared.
 
     Attributes:
+        also: metrics beside BLEU, chrF and exact match.
         lowercase, strip_accents: done to hypotheses and references first, as a tokenizer that does so needs it.
+        length_groups: parts of the test set, by length of the source, that are scored apart.
     """
 
+    also: list[Literal["ter", "rouge"]]
     num_resamples: int = Field(ge=100)
     lowercase: bool
     strip_accents: bool
+    length_groups: int = Field(ge=1)
     comparisons: list[Comparison]

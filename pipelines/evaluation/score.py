@@ -1,6 +1,10 @@
 """Stage ``evaluation``: hypotheses and references → BLEU, chrF, significance. Reads files, imports no model."""
 
+import itertools
+import json
+import re
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +21,7 @@ SEARCHES = ("greedy", "beam")
 def declare(document: Document) -> Stage:
     """Reads the hypotheses of every architecture and ensemble that params.yaml names, and the references."""
     sections = {
+        "corpus.source_language": str,
         "corpus.target_language": str,
         "evaluation": EvaluationParams,
         "seq2seq.architectures": dict[str, Any],
@@ -28,36 +33,88 @@ def declare(document: Document) -> Stage:
 
 
 def score(run: StageRun) -> Metrics:
-    """Score every architecture, ensemble and search, and compare the pairs that params name.
+    """Score every architecture, ensemble and search, and compare each with each.
 
     Raises:
         DataError: an architecture or ensemble has not one hypothesis per reference.
         ParamsError: a comparison names neither an architecture nor an ensemble.
     """
     from pipelines.evaluation.metrics import Folding, compare, scores
+    from pipelines.evaluation.parts import by_length, length_groups
 
     params = run.section("evaluation", EvaluationParams)
     folding = Folding(params.lowercase, params.strip_accents)
-    references = read_lines(pair_file(CORPUS, "test", run.section("corpus.target_language", str)))
+    sources, references = (
+        read_lines(pair_file(CORPUS, "test", run.section(f"corpus.{side}_language", str)))
+        for side in ("source", "target")
+    )
+    names = [*run.section("seq2seq.architectures", dict), *run.section("ensembles", dict)]
+    _check(params, names)
     hypotheses = {
         name: {search: _read(HYPOTHESES / name / f"{search}.txt", len(references)) for search in SEARCHES}
-        for name in (*run.section("seq2seq.architectures", dict), *run.section("ensembles", dict))
+        for name in names
     }
     table: dict[str, Any] = {
-        name: {search: scores(lines, references, params.num_resamples, folding) for search, lines in searches.items()}
+        name: {
+            search: scores(lines, references, params.num_resamples, folding, params.also)
+            for search, lines in searches.items()
+        }
         for name, searches in hypotheses.items()
     }
-    comparisons = []
+    groups = length_groups(sources, params.length_groups)
+    for name in names:
+        table[name]["curve"] = _curve(HYPOTHESES / name, references, folding)
+        table[name]["by_length"] = by_length(hypotheses[name]["beam"], references, groups, folding)
+    pairs = [
+        {"system": one, "baseline": other}
+        | compare(hypotheses[one]["beam"], hypotheses[other]["beam"], references, params.num_resamples, folding)
+        for one, other in itertools.combinations(names, 2)
+    ]
+    named = [_named(pairs, comparison.system, comparison.baseline) for comparison in params.comparisons]
+    return {
+        "evaluation": {
+            "sentences": len(references),
+            "architectures": table,
+            "comparisons": named,
+            "each_with_each": pairs,
+        }
+    }
+
+
+def _check(params: EvaluationParams, names: Sequence[str]) -> None:
     for pair in params.comparisons:
         for name in (pair.system, pair.baseline):
-            if name not in hypotheses:
+            if name not in names:
                 raise ParamsError(
-                    f"params.yaml: evaluation.comparisons ({name!r}) must be one of {', '.join(hypotheses)}; correct it"
+                    f"params.yaml: evaluation.comparisons ({name!r}) must be one of {', '.join(names)}; correct it"
                 )
-        system, baseline = hypotheses[pair.system]["beam"], hypotheses[pair.baseline]["beam"]
-        result = compare(system, baseline, references, params.num_resamples, folding)
-        comparisons.append({"system": pair.system, "baseline": pair.baseline, **result})
-    return {"evaluation": {"sentences": len(references), "architectures": table, "comparisons": comparisons}}
+        if pair.system == pair.baseline:
+            raise ParamsError(
+                f"params.yaml: evaluation.comparisons ({pair.system!r}) must name two; a system equals itself"
+            )
+
+
+def _named(pairs: Sequence[dict[str, Any]], system: str, baseline: str) -> dict[str, Any]:
+    """A comparison among those of each with each, turned round where needed."""
+    found = next(pair for pair in pairs if {pair["system"], pair["baseline"]} == {system, baseline})
+    sign = 1 if found["system"] == system else -1
+    turned = {
+        metric: {"difference": sign * found[metric]["difference"], "p_value": found[metric]["p_value"]}
+        for metric in ("bleu", "chrf")
+    }
+    return {"system": system, "baseline": baseline, **turned}
+
+
+def _curve(folder: Path, references: Sequence[str], folding: Any) -> list[dict[str, float]]:
+    """Quality, length and the model's own score by beam size."""
+    from pipelines.evaluation.metrics import plain_scores
+
+    measured = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))["decoding"]
+    points = []
+    for name in ("greedy", "beam", *(found for found in measured if re.fullmatch(r"beam_\d+", found))):
+        quality = plain_scores(_read(folder / f"{name}.txt", len(references)), references, folding)
+        points.append({"beam_size": measured[name]["beam_size"], "score": measured[name]["mean_score"], **quality})
+    return sorted(points, key=lambda point: point["beam_size"])
 
 
 def _read(path: Path, expected: int) -> list[str]:
