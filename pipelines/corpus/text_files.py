@@ -137,10 +137,10 @@ def _read_lines(path: Path, cache: Path) -> list[str]:
     except Exception as error:
         cause = error.__cause__ or error
         raise DataError(f"{path}: cannot be read as UTF-8 text ({cause}); check the file") from None
-    return [_normalised(line) for line in table["text"]]
+    return [normalised(line) for line in table["text"]]
 
 
-def _normalised(line: str) -> str:
+def normalised(line: str) -> str:
     """One form for one text: NFC, single spaces, no control characters."""
     visible = "".join(" " if unicodedata.category(char) in ("Cc", "Zl", "Zp") else char for char in line)
     return " ".join(unicodedata.normalize("NFC", visible).split())

@@ -12,6 +12,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
+from pipelines.decoding.memory import check_memory
 from pipelines.decoding.options import Hypothesis, SearchOptions
 from pipelines.decoding.record import Candidates, Pool, Record
 from pipelines.decoding.rules import Rule, apply, empty_history, history_needed
@@ -37,7 +38,6 @@ class StepModel(Protocol):
     def select(self, state: State, sentences: Tensor, beam: int) -> State: ...
 
 
-@torch.inference_mode()
 def beam_search(
     model: StepModel,
     source_BS: Tensor,
@@ -58,6 +58,7 @@ def beam_search(
         rules: what no hypothesis may say.
 
     Raises:
+        DataError: it could need more memory than there is.
         FloatingPointError: the model answers NaN or infinity.
         ValueError: attention or coverage is asked of a model without attention.
     """
@@ -71,6 +72,7 @@ class Search:
         record: what lived at each step.
     """
 
+    @torch.inference_mode()
     def __init__(
         self,
         model: StepModel,
@@ -87,6 +89,7 @@ class Search:
         self._selector = selector or Likeliest(self._width, len(options.ends))
         self._ends = torch.tensor(options.ends, device=device)
         self._state = model.start(source_BS, lengths_B)
+        check_memory(self._state, B, options)
         if options.groups > 1:
             self._state = model.reorder(self._state, torch.arange(B, device=device).repeat_interleave(options.groups))
         if options.needs_attention and "attention" not in self._state:
@@ -101,6 +104,7 @@ class Search:
         self._pool = Pool(beams, self._width, device)
         self.record = Record(beams)
 
+    @torch.inference_mode()
     def run(self) -> list[list[Hypothesis]]:
         """See `beam_search`."""
         options = self._options

@@ -1,7 +1,6 @@
 """A model and the test sentences → hypotheses of all searches, proved and written."""
 
 import json
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +8,7 @@ import torch
 from torch import nn
 
 from pipelines.decoding.batches import Batch, Workers, batches, search_all
-from pipelines.decoding.mbr import expected_utilities
+from pipelines.decoding.mbr import most_like_the_others
 from pipelines.decoding.options import Hypothesis
 from pipelines.decoding.params import DecodingParams
 from pipelines.decoding.rescoring import log_probabilities
@@ -48,7 +47,10 @@ def write_hypotheses(run: StageRun, model: nn.Module) -> dict[str, Any]:
         best_first = found.hypotheses
         if name == "beam" and params.rerank == "mbr":
             uniform = params.strategy.name == "sampling"
-            best_first = [_most_like_the_others(group, tokenizer, uniform=uniform) for group in best_first]
+            best_first = [
+                most_like_the_others(group, [tokenizer.decode(one.tokens) for one in group], uniform=uniform)
+                for group in best_first
+            ]
         _write(run.work, name, best_first, tokenizer, with_scores=name in ("greedy", "beam"))
         measured[name] = {"beam_size": strategy.beam_size, **_summary([group[0] for group in best_first])}
     return measured
@@ -92,16 +94,6 @@ def check_scores(
         raise CheckFailed(f"{where}: test sentence {empty[0]} must have a hypothesis; which is a bug of this project")
     workers.map(check, list(batches(source, budget)))
     return max(differences)
-
-
-def _most_like_the_others(group: list[Hypothesis], tokenizer: WordPieceTokenizer, *, uniform: bool) -> list[Hypothesis]:
-    """In order of minimum Bayes risk: samples weigh alike, others by their probability."""
-    texts = [tokenizer.decode(hypothesis.tokens) for hypothesis in group]
-    total = torch.tensor([hypothesis.log_probability for hypothesis in group], dtype=torch.double)
-    weights = [1.0] * len(group) if uniform else total.softmax(dim=0).tolist()
-    utilities = expected_utilities(texts, weights)
-    order = sorted(range(len(group)), key=lambda place: (-utilities[place], place))
-    return [replace(group[place], utility=utilities[place]) for place in order]
 
 
 def _write(

@@ -55,6 +55,10 @@ class WordPieceTokenizer:
         """The ids of each text, special tokens apart."""
         return [item.ids for item in self._tokenizer.encode_batch_fast(texts, add_special_tokens=False)]
 
+    def token(self, index: int) -> str:
+        """A token as it stands in the vocabulary."""
+        return self._tokenizer.id_to_token(index) or SPECIAL_TOKENS[UNK]
+
     def decode(self, ids: Iterable[int]) -> str:
         """Text from ids: pieces joined, punctuation put back, special tokens left out."""
         words: list[str] = []

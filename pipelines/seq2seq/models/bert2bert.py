@@ -83,6 +83,11 @@ class Model(Seq2SeqModel):
         """See `Seq2SeqModel.source_embeddings`."""
         return self.encoder.embeddings
 
+    @property
+    def longest_source(self) -> int:
+        """See `Seq2SeqModel.longest_source`."""
+        return self.encoder.embeddings.max_positions
+
     def hidden(self, source_BS: Tensor, lengths_B: Tensor, inputs_BT: Tensor) -> Tensor:
         """See `Seq2SeqModel.hidden`."""
         return self.mlm_transform(self.decoder(inputs_BT, *self.encoder(source_BS, lengths_B)))

@@ -39,6 +39,16 @@ class Seq2SeqModel(nn.Module, ABC):
     output_bias: nn.Parameter
 
     @property
+    def longest_source(self) -> int | None:
+        """Most source tokens, [CLS] and [SEP] among them; None where there is no limit."""
+        return None
+
+    @property
+    def has_attention(self) -> bool:
+        """Whether its states hold ``attention`` [N, S], the weights of the last step over the source."""
+        return "attention" in self.belongs()
+
+    @property
     @abstractmethod
     def source_embeddings(self) -> nn.Module:
         """The module whose first output in a pass is the embedded source [B, S, D]."""

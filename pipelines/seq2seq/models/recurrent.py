@@ -209,7 +209,10 @@ class Model(Seq2SeqModel):
 
     def belongs(self) -> Mapping[str, Belongs]:
         """See `Seq2SeqModel.belongs`."""
-        return belongs(beam=("state", "fed", "attention"), sentence=("context", "memory", "key", "mask"))
+        return belongs(
+            beam=("state", *(("fed", "attention") if self.attention else ())),
+            sentence=("context", "memory", "key", "mask"),
+        )
 
 
 def _cell(params: PlainCell | Gru) -> type[Cell]:
