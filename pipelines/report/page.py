@@ -59,6 +59,18 @@ def comparison_sentences(results: Results) -> list[str]:
     return sentences
 
 
+def differences_table(results: Results) -> list[list[str]]:
+    """BLEU (beam) of each system less that of each other; * where the paired bootstrap has p < 0.05."""
+    found: dict[tuple[str, str], str] = {}
+    for pair in results.each_with_each:
+        star = "*" if pair["bleu"]["p_value"] < 0.05 else ""
+        one, other, difference = pair["system"], pair["baseline"], pair["bleu"]["difference"]
+        found[one, other], found[other, one] = f"{difference:+.2f}{star}", f"{-difference:+.2f}{star}"
+    names = [row.name for row in results.rows]
+    rows = [[one, *(found.get((one, other), "") for other in names)] for one in names]
+    return [["BLEU, row less column", *names], *rows]
+
+
 def markdown_table(table: list[list[str]]) -> str:
     """A table in Markdown."""
     header, *rows = ["| " + " | ".join(row) + " |" for row in table]
@@ -69,6 +81,7 @@ def tables_markdown(results: Results) -> str:
     """``tables.md``."""
     parts = [markdown_table(bert_table(results)), markdown_table(scores_table(results))]
     parts += [f"- {sentence}" for sentence in comparison_sentences(results)]
+    parts += [markdown_table(differences_table(results)), "\\* paired bootstrap, p < 0.05"]
     return "\n\n".join([*parts, "Signatures: " + "; ".join(results.signatures)]) + "\n"
 
 
@@ -116,6 +129,8 @@ th {{ background: #f4f4f4 }} img {{ max-width: 100%; margin: .5rem 0 }} dd {{ ma
 {_html_table(bert_table(results))}
 {_html_table(timed, raw=True)}
 <ul>{comparisons}</ul>
+{_html_table(differences_table(results))}
+<p>* paired bootstrap, p &lt; 0.05</p>
 <p>Signatures: {escape("; ".join(results.signatures))}</p>
 {pictures}
 <h2>Translations</h2>

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 
 from pipelines.report.results import Results, curves
 
-PICTURES = ("bert_loss.png", "bert_accuracy.png", "seq2seq_loss.png", "bleu.png")
+PICTURES = ("bert_loss.png", "bert_accuracy.png", "seq2seq_loss.png", "bleu.png", "beam_size.png", "source_length.png")
 
 
 def draw_all(results: Results, architectures: Sequence[str], folder: Path) -> None:
@@ -19,6 +19,8 @@ def draw_all(results: Results, architectures: Sequence[str], folder: Path) -> No
     _bert_curves(results, folder)
     _seq2seq_curves(architectures, folder)
     _bleu(results, folder)
+    _beam_size(results, folder)
+    _source_length(results, folder)
 
 
 def _bert_curves(results: Results, folder: Path) -> None:
@@ -59,6 +61,32 @@ def _bleu(results: Results, folder: Path) -> None:
     axes.set_xticks(range(len(results.rows)), [row.name for row in results.rows])
     axes.set(ylabel="BLEU, with 95 % intervals", title="Test set")
     _save(figure, folder / "bleu.png")
+
+
+def _beam_size(results: Results, folder: Path) -> None:
+    figure, panes = pyplot.subplots(1, 3, figsize=(12, 3.5))
+    names = {"bleu": "BLEU", "score": "the model's own score", "length_ratio": "length ÷ reference's"}
+    for axes, (name, label) in zip(panes, names.items(), strict=True):
+        for row in results.rows:
+            sizes = [point["beam_size"] for point in row.curve]
+            axes.plot(sizes, [point[name] for point in row.curve], marker="o", markersize=4, label=row.name)
+        sizes = sorted({point["beam_size"] for row in results.rows for point in row.curve})
+        axes.set_xscale("log", base=2)
+        axes.set_xticks(sizes, [f"{size:g}" for size in sizes])
+        axes.set(xlabel="beam size", ylabel=label)
+    _save(figure, folder / "beam_size.png")
+
+
+def _source_length(results: Results, folder: Path) -> None:
+    figure, axes = pyplot.subplots(figsize=(6, 3.5))
+    for row in results.rows:
+        axes.plot([part["bleu"] for part in row.by_length], marker="o", markersize=4, label=row.name)
+    parts = results.rows[0].by_length
+    axes.set_xticks(
+        range(len(parts)), [f"{part['shortest']:g}–{part['longest']:g}\n({part['sentences']:g})" for part in parts]
+    )
+    axes.set(xlabel="words of the source (sentences)", ylabel="BLEU, beam", title="By length of the source")
+    _save(figure, folder / "source_length.png")
 
 
 def _series(points: list[dict[str, float]], name: str) -> tuple[list[float], list[float]]:

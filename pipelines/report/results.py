@@ -13,12 +13,20 @@ DATA = Path("data")
 
 @dataclass(frozen=True)
 class Row:
-    """One architecture or ensemble in the results table."""
+    """One architecture or ensemble in the results table.
+
+    Attributes:
+        greedy, beam: scores of these searches.
+        curve: quality, length and the model's own score by beam size.
+        by_length: scores of the beam's translations by words of the source.
+    """
 
     name: str
     parameters: int
     greedy: dict[str, Any]
     beam: dict[str, Any]
+    curve: list[dict[str, float]]
+    by_length: list[dict[str, float]]
 
 
 @dataclass(frozen=True)
@@ -28,7 +36,8 @@ class Results:
     Attributes:
         bert: losses, accuracies and trivial baselines on held-out documents.
         rows: architectures in the order of params.yaml, then ensembles.
-        comparisons: paired bootstrap results.
+        comparisons: paired bootstrap results that params name.
+        each_with_each: all of them.
         corpus: sizes.
         tokenizer: vocabulary and round trip.
         origins: stage instance → seed, params hash, data hash.
@@ -37,6 +46,7 @@ class Results:
     bert: dict[str, Any]
     rows: list[Row]
     comparisons: list[dict[str, Any]]
+    each_with_each: list[dict[str, Any]]
     corpus: dict[str, Any]
     tokenizer: dict[str, Any]
     origins: dict[str, dict[str, Any]]
@@ -67,6 +77,7 @@ def read_results(architectures: list[str], ensembles: Sequence[str] = ()) -> Res
         others["bert"]["bert"],
         rows,
         evaluation["evaluation"]["comparisons"],
+        evaluation["evaluation"]["each_with_each"],
         others["corpus"]["corpus"],
         others["tokenizer"]["tokenizer"],
         {name: metrics["origin"] for name, metrics in origins.items()},
@@ -83,7 +94,7 @@ def _scores(evaluation: dict[str, Any], name: str) -> dict[str, Any]:
     scores = evaluation["evaluation"]["architectures"].get(name)
     if scores is None:
         raise DataError(f"data/evaluation: has no scores of '{name}'; run dvc repro")
-    return {"greedy": scores["greedy"], "beam": scores["beam"]}
+    return {part: scores[part] for part in ("greedy", "beam", "curve", "by_length")}
 
 
 def _read(folder: str) -> dict[str, Any]:

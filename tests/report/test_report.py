@@ -5,7 +5,14 @@ from pathlib import Path
 import pytest
 
 from pipelines.errors import DataError
-from pipelines.report.page import Sample, comparison_sentences, html_page, markdown_table, scores_table
+from pipelines.report.page import (
+    Sample,
+    comparison_sentences,
+    differences_table,
+    html_page,
+    markdown_table,
+    scores_table,
+)
 from pipelines.report.pictures import PICTURES, draw_all
 from pipelines.report.results import Results, Row, read_results
 from pipelines.report.table import render
@@ -27,7 +34,15 @@ def _results(difference: float, p_value: float) -> Results:
         "nsp_accuracy_majority": 0.51,
     }
     comparison = {"system": "a", "baseline": "b", "bleu": {"difference": difference, "p_value": p_value}}
-    return Results(bert, [Row("a<b>", 1234567, _SCORES, _SCORES)], [comparison], {}, {}, {})
+    pair = {**comparison, "system": "a<b>", "baseline": "c"}
+    rows = [Row(name, 1234567, _SCORES, _SCORES, [], []) for name in ("a<b>", "c")]
+    return Results(bert, rows, [comparison], [pair], {}, {}, {})
+
+
+def test_differences_are_of_rows_less_columns_with_stars_where_sure():
+    table = differences_table(_results(2.0, 0.01))
+    assert table == [["BLEU, row less column", "a<b>", "c"], ["a<b>", "", "+2.00*"], ["c", "-2.00*", ""]]
+    assert differences_table(_results(-0.5, 0.3))[1] == ["a<b>", "", "-0.50"]
 
 
 @pytest.mark.parametrize(
