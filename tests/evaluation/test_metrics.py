@@ -26,16 +26,33 @@ def test_scores_equal_sacrebleus_command_line(tmp_path, lowercase):
     command = [sys.executable, "-m", "sacrebleu", str(tmp_path / "ref"), "-i", str(tmp_path / "hyp")]
     command += ["-lc", "--chrf-lowercase"] * lowercase
     result = run_in(
-        ROOT, *command, "-m", "bleu", "chrf", "-w", "4", "--confidence", "--confidence-n", "200", "-f", "json"
+        ROOT, *command, "-m", "bleu", "chrf", "ter", "-w", "4", "--confidence", "--confidence-n", "200", "-f", "json"
     )
     expected = {item["name"]: item for item in json.loads(result.stdout)}
-    ours = scores(hypotheses, REFERENCES, 200, Folding(lowercase=lowercase))
-    for name, theirs in (("bleu", "BLEU"), ("chrf", "chrF2")):
+    ours = scores(hypotheses, REFERENCES, 200, Folding(lowercase=lowercase), ["ter"])
+    for name, theirs in (("bleu", "BLEU"), ("chrf", "chrF2"), ("ter", "TER")):
         assert ours[name] == expected[theirs]["score"]
         assert ours[f"{name}_interval"] == expected[theirs]["confidence_var"]
         assert expected[theirs]["signature"].split("|version")[0] in ours[f"{name}_signature"]
     other = scores(hypotheses, REFERENCES, 200, Folding(lowercase=not lowercase))
     assert min(abs(ours[name] - other[name]) for name in ("bleu", "chrf")) > 1
+
+
+def test_rouge_is_rouge_scores_mean():
+    """Lin 2004: two of three bigrams and all but one word of the first pair are shared; the second is equal."""
+    ours = scores(["a b c d", "x y"], ["a b c e", "x y"], 100, also=["rouge"])
+    assert ours["rouge1"] == pytest.approx(100 * (3 / 4 + 1) / 2)
+    assert ours["rouge2"] == pytest.approx(100 * (2 / 3 + 1) / 2, abs=1e-4)
+    assert ours["rougeL"] == pytest.approx(100 * (3 / 4 + 1) / 2)
+    assert "ter" not in ours
+
+
+def test_chrf_of_a_sentence_that_shares_nothing_counts_its_reference():
+    """Where torchmetrics (issue 3480) leaves such references out and scores the corpus too high."""
+    alone = scores(["abc def"], ["abc def"], 100)["chrf"]
+    both = scores(["abc def", "ghi"], ["abc def", "xyz uvw"], 100)["chrf"]
+    assert alone == pytest.approx(100)
+    assert both < 70
 
 
 def test_scores_of_folded_text_are_blind_to_case_and_accents():

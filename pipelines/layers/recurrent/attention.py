@@ -8,6 +8,8 @@ from abc import ABC, abstractmethod
 import torch
 from torch import Tensor, nn
 
+from pipelines.layers.linear import Linear
+
 
 class Attention(nn.Module, ABC):
     """Weights α = softmax over the source of a score, context Σ α h."""
@@ -39,9 +41,9 @@ class AdditiveAttention(Attention):
 
     def __init__(self, width: int, memory_width: int) -> None:
         super().__init__()
-        self.query = nn.Linear(width, width, bias=False)
-        self.key = nn.Linear(memory_width, width)
-        self.energy = nn.Linear(width, 1, bias=False)
+        self.query = Linear(width, width, bias=False)
+        self.key = Linear(memory_width, width)
+        self.energy = Linear(width, 1, bias=False)
 
     def keys(self, memory_BSM: Tensor) -> Tensor:
         """U h."""
@@ -63,7 +65,7 @@ class MultiplicativeAttention(Attention):
         super().__init__()
         if not general and width != memory_width:
             raise ValueError(f"attention dot: memory width ({memory_width}) must equal the decoder's ({width})")
-        self.key = nn.Linear(memory_width, width, bias=False) if general else nn.Identity()
+        self.key = Linear(memory_width, width, bias=False) if general else nn.Identity()
 
     def keys(self, memory_BSM: Tensor) -> Tensor:
         """W h, or h."""

@@ -9,6 +9,8 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
+from pipelines.layers.linear import Linear
+
 State = tuple[Tensor, ...]  # hidden state [B, D], for an LSTM also its memory cell [B, D]
 
 
@@ -30,8 +32,8 @@ class Cell(nn.Module, ABC):
 
     def __init__(self, input_width: int, width: int) -> None:
         super().__init__()
-        self.input = nn.Linear(input_width, self.num_gates * width)
-        self.hidden = nn.Linear(width, self.num_gates * width)
+        self.input = Linear(input_width, self.num_gates * width)
+        self.hidden = Linear(width, self.num_gates * width)
         for parameter in self.parameters():
             nn.init.uniform_(parameter, -(width**-0.5), width**-0.5)
 

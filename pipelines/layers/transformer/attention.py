@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from pipelines.layers.dropout import dropout
+from pipelines.layers.linear import Linear, linear
 
 _SHORT = 1024  # keys up to which the explicit product beats PyTorch's kernel on a CPU
 
@@ -31,10 +32,10 @@ class MultiHeadAttention(nn.Module):
             raise ValueError(f"MultiHeadAttention: num_heads ({num_heads}) must divide width ({width})")
         self.num_heads = num_heads
         self.dropout = dropout
-        self.query = nn.Linear(width, width)
-        self.key = nn.Linear(width, width)
-        self.value = nn.Linear(width, width)
-        self.output = nn.Linear(width, width)
+        self.query = Linear(width, width)
+        self.key = Linear(width, width)
+        self.value = Linear(width, width)
+        self.output = Linear(width, width)
 
     def keys_and_values(self, memory_BSD: Tensor) -> tuple[Tensor, Tensor]:
         """What queries attend to: keys [B, H, S, K] and values [B, H, S, K]."""
@@ -68,7 +69,7 @@ class MultiHeadAttention(nn.Module):
         projections = (self.query, self.key, self.value)
         weight = torch.cat([projection.weight for projection in projections])
         bias = torch.cat([projection.bias for projection in projections])
-        query, key, value = (self._split(part) for part in F.linear(x_BTD, weight, bias).chunk(3, dim=-1))
+        query, key, value = (self._split(part) for part in linear(x_BTD, weight, bias).chunk(3, dim=-1))
         return self._attend(query, key, value, mask, causal=causal)
 
     def _attend(self, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, *, causal: bool) -> Tensor:

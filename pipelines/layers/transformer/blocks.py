@@ -10,6 +10,7 @@ from typing import Literal
 from torch import Tensor, nn
 
 from pipelines.layers.dropout import Dropout
+from pipelines.layers.linear import Linear
 from pipelines.layers.transformer.attention import MultiHeadAttention
 from pipelines.layers.transformer.params import TransformerShape
 
@@ -54,8 +55,8 @@ class FeedForward(nn.Module):
 
     def __init__(self, shape: BlockShape) -> None:
         super().__init__()
-        self.inner = nn.Linear(shape.width, shape.feed_forward_width)
-        self.outer = nn.Linear(shape.feed_forward_width, shape.width)
+        self.inner = Linear(shape.width, shape.feed_forward_width)
+        self.outer = Linear(shape.feed_forward_width, shape.width)
         self.activation = nn.GELU() if shape.activation == "gelu" else nn.ReLU()
 
     def forward(self, x_BTD: Tensor) -> Tensor:

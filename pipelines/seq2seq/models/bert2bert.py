@@ -12,6 +12,7 @@ import torch
 from pydantic import Field, model_validator
 from torch import Tensor, nn
 
+from pipelines.layers.linear import Linear
 from pipelines.layers.transformer.blocks import BlockShape, initialize_like_bert
 from pipelines.layers.transformer.embeddings import Embeddings
 from pipelines.layers.transformer.params import TransformerShape
@@ -69,7 +70,7 @@ class Model(Seq2SeqModel):
         self.encoder = Encoder(encoder, shape, params.num_layers)
         self.decoder = Decoder(decoder, shape, params.num_layers)
         self.mlm_transform = nn.Sequential(
-            nn.Linear(params.width, params.width), nn.GELU(), nn.LayerNorm(params.width, eps=1e-12)
+            Linear(params.width, params.width), nn.GELU(), nn.LayerNorm(params.width, eps=1e-12)
         )
         if params.shared:
             _share(self.encoder, self.decoder)

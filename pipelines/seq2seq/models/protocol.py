@@ -9,7 +9,8 @@ from enum import Enum
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
+
+from pipelines.layers.linear import linear
 
 State = dict[str, Tensor]
 
@@ -86,7 +87,7 @@ class Seq2SeqModel(nn.Module, ABC):
 
     def logits(self, hidden: Tensor) -> Tensor:
         """Logits [..., V], in float32 at least."""
-        logits = F.linear(hidden, self.output.weight, self.output_bias)
+        logits = linear(hidden, self.output.weight, self.output_bias)
         return logits if logits.dtype == torch.double else logits.float()
 
     def _kind(self, name: str) -> Belongs:

@@ -12,9 +12,9 @@ from typing import Annotated, Literal, NamedTuple
 import torch
 from pydantic import Field
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from pipelines.layers.dropout import Dropout
+from pipelines.layers.linear import Linear, linear
 from pipelines.layers.recurrent.attention import AdditiveAttention, Attention, MultiplicativeAttention
 from pipelines.layers.recurrent.cells import Cell, GruCell, LstmCell, RnnCell, TextbookGruCell
 from pipelines.layers.recurrent.cells import State as CellState
@@ -101,10 +101,10 @@ class Model(Seq2SeqModel):
         )
         self.decoder = Recurrent(cell, 2 * D, D, num_layers=L, bidirectional=False, dropout=params.dropout)
         self.how = params.bridge
-        self.bridge = nn.Linear(D, cell.num_states * L * D) if params.bridge == "linear" else None
+        self.bridge = Linear(D, cell.num_states * L * D) if params.bridge == "linear" else None
         self.attention = _attention(params.attention, D)
         self.feeds = isinstance(self.attention, MultiplicativeAttention)
-        self.readout = nn.Linear(2 * D if self.feeds else 3 * D, D)
+        self.readout = Linear(2 * D if self.feeds else 3 * D, D)
         self.dropout = Dropout(params.dropout)
         nn.init.normal_(self.embedding.weight, std=D**-0.5)
 
@@ -189,10 +189,10 @@ class Model(Seq2SeqModel):
     def _project(self, embedded: Tensor) -> Tensor:
         """The embeddings' part of the first layer's gates: no step changes it, so one product makes all."""
         cell = self._first_cell()
-        return F.linear(embedded, cell.input.weight[:, : embedded.shape[-1]], cell.input.bias)
+        return linear(embedded, cell.input.weight[:, : embedded.shape[-1]], cell.input.bias)
 
     def _project_context(self, context_ND: Tensor) -> Tensor:
-        return F.linear(context_ND, self._first_cell().input.weight[:, -context_ND.shape[-1] :])
+        return linear(context_ND, self._first_cell().input.weight[:, -context_ND.shape[-1] :])
 
     def _first_cell(self) -> Cell:
         cell = self.decoder.layers[0][0]  # type: ignore[index]

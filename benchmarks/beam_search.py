@@ -1,0 +1,184 @@
+"""Beam search against transformers' `generate` and CTranslate2: sentences per second, on this machine.
+
+    python -m benchmarks.beam_search                               the small Transformer, Multi30k's lengths, 15 steps
+    python -m benchmarks.beam_search --shape 6 512 2048 8          another one: layers, width, feed-forward width, heads
+
+Identical weights, sources, stop rule and, in fp32, identical ids (checked): post-norm, ReLU, all embeddings tied, a
+vocabulary of 8,000, 1,000 sources, beam 5, exactly 15 steps. All run on two threads: ours as one batch per thread,
+CTranslate2 as two workers of one thread (the better layout), `generate` on batches of 64 as it comes. CTranslate2 and
+`generate` are timed between two runs of ours; medians of ``--rounds``.
+"""
+
+import argparse
+import statistics
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from benchmarks.results import Row, write
+from benchmarks.seq2seq import captions
+from benchmarks.seq2seq_peers import give_weights, marian
+from pipelines.decoding.batches import Workers, search_all
+from pipelines.decoding.export import to_ctranslate2
+from pipelines.decoding.params import DecodingParams
+from pipelines.decoding.strategies import Strategy
+from pipelines.hardware import Hardware
+from pipelines.records import Records
+from pipelines.seq2seq.models import build_model, schema_of
+from pipelines.seq2seq.models.protocol import Seq2SeqModel
+from pipelines.seq2seq.sources import sources
+from pipelines.shards.format import Ragged
+from pipelines.tokenizer.special_tokens import END, PAD, SPECIAL_TOKENS, START
+from pipelines.training.memory import keep_freed_memory
+
+VOCAB, SENTENCES, BEAM, STEPS, THREADS = 8000, 1000, 5, 15, 2
+WORDS = [*SPECIAL_TOKENS, *(f"w{number}" for number in range(5, VOCAB))]
+Ids = list[list[int]]
+
+
+def build(layers: int, width: int, feed_forward_width: int, heads: int) -> Seq2SeqModel:
+    """Random weights; nothing but ordinary words is ever likely, so that all engines take all steps."""
+    torch.manual_seed(0)
+    block = {
+        "family": "transformer", "layers": "transformer", "starts_from": "data/shards", "norm": "post",
+        "activation": "relu", "positions": "sinusoidal", "tied": "all", "num_encoder_layers": layers,
+        "num_decoder_layers": layers, "width": width, "num_heads": heads, "feed_forward_width": feed_forward_width,
+        "dropout": 0.0, "attention_dropout": 0.0, "max_positions": 128, "learning_rate": 1e-3, "r_drop": 0.0,
+        "scheduled_sampling": 0.0,
+    }  # fmt: skip
+    model = build_model(schema_of("transformer").model_validate(block), VOCAB).eval()
+    with torch.no_grad():
+        for parameter in model.parameters():
+            if parameter.dim() > 1:
+                torch.nn.init.normal_(parameter, std=2 * width**-0.5 if parameter.shape[0] != VOCAB else width**-0.5)
+        model.output_bias[: len(SPECIAL_TOKENS)] = -1e4
+    return model
+
+
+def params(budget: int) -> DecodingParams:
+    """Ours: the same score and stop rule as the others'."""
+    return DecodingParams.model_validate(
+        {
+            "strategy": {"name": "beam"}, "beam_size": BEAM, "curve": [], "num_best": 1, "min_length": STEPS,
+            "max_length": STEPS, "no_repeat": 0, "rerank": "none", "batch_tokens": budget,
+            "score": {"name": "average", "strength": 1.0, "end_counts": True, "coverage": 0.0},
+            "stop": {"rule": "finished", "patience": 1.0},
+        }
+    )  # fmt: skip
+
+
+def ours(model: Seq2SeqModel, source: Ragged, budget: int) -> Callable[[], Ids]:
+    """Our stage's search."""
+    fields: Any = dict.fromkeys(("devices", "num_nodes", "checkpoint_every", "keep_checkpoints"), 1)
+    fields |= {"num_workers": 0, "micro_batch_size": 0, "compile": False, "checkpoint_minutes": 1.0}
+    workers = Workers(model, Hardware(accelerator="cpu", strategy="auto", num_threads=THREADS, **fields))
+    strategy = Strategy(params(budget), 0, BEAM, 1)
+
+    def run() -> Ids:
+        torch.set_num_threads(1)
+        with tempfile.TemporaryDirectory() as folder:
+            found = search_all(workers, source, strategy, budget, Records(Path(folder, "x")), "ours")
+        return [list(group[0].tokens) for group in found.hypotheses]
+
+    return run
+
+
+def generate(model: Seq2SeqModel, source: Ragged, shape: tuple[int, ...]) -> Callable[[], Ids]:
+    """`transformers.MarianMTModel.generate`."""
+    import transformers
+
+    layers, width, feed_forward_width, heads = shape
+    sizes = {"layers": layers, "width": width, "feed_forward_width": feed_forward_width, "heads": heads}
+    theirs = marian(VOCAB, **sizes, attention="sdpa").eval()
+    give_weights(model, theirs)
+    configuration: Any = transformers.GenerationConfig
+    settings = configuration(
+        num_beams=BEAM, max_new_tokens=STEPS, min_new_tokens=STEPS, do_sample=False, length_penalty=1.0,
+        early_stopping=True, eos_token_id=END, pad_token_id=PAD, decoder_start_token_id=START,
+    )  # fmt: skip
+
+    def run() -> Ids:
+        torch.set_num_threads(THREADS)
+        order = np.argsort(source.lengths, kind="stable")
+        found: Ids = [[] for _ in order]
+        for first in range(0, len(order), 64):
+            rows = order[first : first + 64]
+            source_BS, lengths_B = sources([source[row] for row in rows])
+            mask = (torch.arange(source_BS.shape[1]) < lengths_B[:, None]).long()
+            sequences = theirs.generate(source_BS, attention_mask=mask, generation_config=settings)
+            for row, ids in zip(rows, sequences[:, 1:].tolist(), strict=True):
+                found[row] = ids
+        return found
+
+    return run
+
+
+def ctranslate2(source: Ragged, folder: Path, compute_type: str) -> Callable[[], Ids]:
+    """`ctranslate2.Translator` of an exported model."""
+    import ctranslate2 as library
+
+    translator: Any = library.Translator(
+        str(folder), device="cpu", compute_type=compute_type, inter_threads=THREADS, intra_threads=1
+    )
+    texts = [[WORDS[token] for token in source[row]] for row in range(len(source))]
+    numbers = {word: number for number, word in enumerate(WORDS)}
+
+    def run() -> Ids:
+        found = translator.translate_batch(
+            texts, beam_size=BEAM, max_decoding_length=STEPS, min_decoding_length=STEPS, length_penalty=1.0,
+            max_batch_size=64,
+        )  # fmt: skip
+        return [[numbers[word] for word in result.hypotheses[0]] for result in found]
+
+    return run
+
+
+def seconds(run: Callable[[], Ids]) -> tuple[float, Ids]:
+    """Of one run."""
+    started = time.perf_counter()
+    found = run()
+    return time.perf_counter() - started, found
+
+
+def main() -> None:
+    """The command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--shape", nargs=4, type=int, default=[4, 128, 256, 4])
+    parser.add_argument("--budget", type=int, default=2048, help="source tokens of our batches")
+    parser.add_argument("--rounds", type=int, default=3)
+    arguments = parser.parse_args()
+    shape = tuple(arguments.shape)
+    keep_freed_memory()
+    model, source = build(*shape), captions(SENTENCES).source
+    with tempfile.TemporaryDirectory() as folder:
+        exported = Path(folder, "model")
+        to_ctranslate2(model, WORDS, exported)
+        runs = {
+            "ours": ours(model, source, arguments.budget),
+            "CTranslate2, fp32": ctranslate2(source, exported, "float32"),
+            "CTranslate2, int8": ctranslate2(source, exported, "int8"),
+            "generate": generate(model, source, shape),
+        }
+        taken: dict[str, list[float]] = {name: [] for name in runs}
+        ids: dict[str, Ids] = {}
+        for _ in range(arguments.rounds):
+            for name, run in runs.items():
+                took, ids[name] = seconds(run)
+                taken[name].append(took)
+    speeds = {name: SENTENCES / statistics.median(found) for name, found in taken.items()}
+    case, goals, rows = "×".join(map(str, shape)), {"CTranslate2, fp32": 1.0, "generate": 3.5}, []
+    for name, speed in list(speeds.items())[1:]:
+        same = sum(one == other for one, other in zip(ids["ours"], ids[name], strict=True))
+        print(f"{name}: {same} of {SENTENCES} translations are ours", flush=True)
+        ratio = speeds["ours"] / speed
+        rows.append(Row(f"beam 5, {case}", "sent/s", speeds["ours"], name, speed, ratio, goals.get(name, 0.0)))
+    write("beam_search", rows)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,35 @@
+"""oneDNN's product against PyTorch's."""
+
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from pipelines.layers.linear import Linear, _suits, linear
+
+
+@pytest.mark.parametrize("shape", [(7, 16), (2, 3, 16), (0, 16), (1, 16), (2, 0, 16)])
+@pytest.mark.parametrize("bias", [True, False])
+def test_linear_without_gradients_is_pytorchs(shape, bias):
+    layer, x = Linear(16, 24, bias=bias), torch.randn(shape)
+    with torch.no_grad():
+        assert _suits(x, layer.weight, layer.bias)
+        torch.testing.assert_close(layer(x), F.linear(x, layer.weight, layer.bias), atol=1e-5, rtol=1e-5)
+
+
+def test_linear_of_views_is_pytorchs():
+    x, weight = torch.randn(5, 4, 32), torch.randn(24, 64)
+    for part in (x[:, :, ::2], x.transpose(0, 1)[..., :16], x[:, 1:2].expand(5, 3, 32)[..., 16:]):
+        for matrix in (weight[:, :16], weight[:, ::4], weight.T[:24, :16]):
+            torch.testing.assert_close(linear(part, matrix), F.linear(part, matrix), atol=1e-4, rtol=1e-5)
+
+
+def test_linear_with_gradients_in_double_or_under_autocast_is_left_to_pytorch():
+    layer, x = Linear(16, 24), torch.randn(7, 16)
+    assert not _suits(x, layer.weight, layer.bias)
+    assert torch.equal(layer(x), nn.functional.linear(x, layer.weight, layer.bias))
+    with torch.no_grad():
+        assert not _suits(x.double(), layer.weight.double(), layer.bias.double())
+        with torch.autocast("cpu", torch.bfloat16):
+            assert not _suits(x, layer.weight, layer.bias)
+            assert layer(x).dtype == torch.bfloat16
