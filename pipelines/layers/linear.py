@@ -15,7 +15,8 @@ _ONEDNN: bool = torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-
 class Linear(nn.Linear):
     """`torch.nn.Linear`."""
 
-    def forward(self, input: Tensor) -> Tensor:
+    def forward(self, input: Tensor) -> Tensor:  # the name is PyTorch's
+        """[..., D] → [..., O]."""
         return linear(input, self.weight, self.bias)
 
 
