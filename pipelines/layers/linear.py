@@ -31,7 +31,8 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
 def _suits(x: Tensor, weight: Tensor, bias: Tensor | None) -> bool:
     parts = (x, weight) if bias is None else (x, weight, bias)
     return (
-        all(part.dtype == torch.float32 and part.device.type == "cpu" for part in parts)
+        weight.is_contiguous()  # oneDNN has but a slow reference for parts of a matrix
+        and all(part.dtype == torch.float32 and part.device.type == "cpu" for part in parts)
         and not torch.is_autocast_enabled("cpu")
         and not (torch.is_grad_enabled() and any(part.requires_grad for part in parts))
         and not torch.compiler.is_compiling()

@@ -19,6 +19,7 @@ def test_linear_without_gradients_is_pytorchs(shape, bias):
 
 def test_linear_of_views_is_pytorchs():
     x, weight = torch.randn(5, 4, 32), torch.randn(24, 64)
+    assert not _suits(x, weight[:, :16], None)
     for part in (x[:, :, ::2], x.transpose(0, 1)[..., :16], x[:, 1:2].expand(5, 3, 32)[..., 16:]):
         for matrix in (weight[:, :16], weight[:, ::4], weight.T[:24, :16]):
             torch.testing.assert_close(linear(part, matrix), F.linear(part, matrix), atol=1e-4, rtol=1e-5)
