@@ -106,6 +106,7 @@ def _spanning_problems(document: Document, values: dict[str, Any], blocks: Mappi
         rule = f"not exceed bert.model.max_positions ({positions})"
         yield _problem(document, "classification.common.max_length", rule, "lower it")
     yield from _evaluation_problems(document, values, list(blocks))
+    yield from _coverage_problems(document, values)
 
 
 def _evaluation_problems(document: Document, values: dict[str, Any], architectures: list[str]) -> Iterator[str]:
@@ -124,6 +125,16 @@ def _evaluation_problems(document: Document, values: dict[str, Any], architectur
     for number, pair in enumerate(values["evaluation"].comparisons):
         for name in {pair.system, pair.baseline} - set(names):
             yield _unknown_name(document, ["evaluation", "comparisons", number], name, names)
+
+
+def _coverage_problems(document: Document, values: dict[str, Any]) -> Iterator[str]:
+    """Coverage is attention's; ensembles have none of their own."""
+    if values["decoding"].score.coverage:
+        blocks = document.get("seq2seq.architectures")
+        without = [name for name, block in blocks.items() if block.get("attention") == "none"]
+        for name in (*without, *values["ensembles"]):
+            rule = f"be 0 where something is searched that has no attention of its own ({name})"
+            yield _problem(document, "decoding.score.coverage", rule, "set it to 0 or take that out")
 
 
 def _unknown_name(document: Document, path: list[str | int], name: str, names: list[str]) -> str:

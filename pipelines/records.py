@@ -9,7 +9,10 @@ import math
 import os
 from collections.abc import Mapping
 from pathlib import Path
+from threading import Lock
 from typing import Any
+
+_APPENDING = Lock()
 
 
 class Records:
@@ -20,9 +23,10 @@ class Records:
         path.parent.mkdir(parents=True, exist_ok=True)
 
     def append(self, record: Mapping[str, Any]) -> None:
-        """Write one record and hand it to the operating system."""
-        with self.path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(finite(dict(record))) + "\n")
+        """Write one record and hand it to the operating system; from any thread."""
+        line = json.dumps(finite(dict(record))) + "\n"
+        with _APPENDING, self.path.open("a", encoding="utf-8") as file:
+            file.write(line)
 
     def sync(self) -> None:
         """Force everything written so far onto the disk."""

@@ -29,6 +29,16 @@ def test_apply_recipe_shipped_gives_valid_params_and_is_idempotent(params, recip
     assert apply_recipes([recipe], params) == []
 
 
+def test_coverage_is_refused_where_something_has_no_attention_of_its_own(params):
+    text = params.read_text().replace("    coverage: 0.0 ", "    coverage: 0.2 ")
+    params.write_text(text.replace("ensembles: {} ", "ensembles: {both: {members: [transformer, bert2bert]}} "))
+    found = [problem for problem in problems_of(read_document(params)) if "coverage" in problem]
+    assert len(found) == 2
+    for problem, name in zip(found, ("gru", "both"), strict=True):
+        assert "decoding.score.coverage (0.2) must be 0" in problem
+        assert f"no attention of its own ({name})" in problem
+
+
 def test_apply_recipe_keeps_comments_merges_replaces_and_deletes(params, tmp_path):
     recipe = tmp_path / "recipe.yaml"
     recipe.write_text(

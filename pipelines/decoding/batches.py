@@ -112,6 +112,7 @@ class Found:
 def search_all(workers: Workers, source: Ragged, strategy: Strategy, budget: int, done: Records, name: str) -> Found:
     """Search every sentence; batches that ``done`` holds are taken from there."""
     hypotheses: list[list[Hypothesis]] = [[] for _ in range(len(source))]
+    done.rewind(0)  # drops a half-written line
     there = set()
     for record in done.read():
         there.add(tuple(record["numbers"]))
@@ -155,7 +156,8 @@ class _Progress:
         self._bar = tqdm(total=total, desc=name, unit=" sentences", leave=False, disable=not sys.stderr.isatty())
 
     def add(self, count: int) -> None:
-        self._bar.update(count)
+        with self._bar.get_lock():
+            self._bar.update(count)
 
     def close(self) -> None:
         self._bar.close()

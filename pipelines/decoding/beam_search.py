@@ -173,7 +173,7 @@ class Search:
             self._covered = _of_rows(covered, alive.parent)
         first = torch.arange(beams, device=alive.parent.device)[:, None] * rows
         self._state = self._model.reorder(self._state, (first + alive.parent).flatten())
-        self._done |= self._is_done(alive.log_probability[:, 0])
+        self._done |= self._is_done(alive.log_probability.amax(dim=1))
 
     def _is_done(self, best: Tensor) -> Tensor:
         """The beams no further step can change, or whose stop rule says so; ``best`` is the likeliest alive."""
@@ -185,7 +185,7 @@ class Search:
             return dead | (score_bW[:, last] >= bound)
         if options.rule == "never":
             return dead
-        enough = self._pool.finished_B[self._beams] >= options.stop.patience * self._width
+        enough = self._pool.finished_B[self._beams] >= options.enough
         if options.rule == "likely":
             enough &= score_bW[:, -1] >= options.score(best, self._length, torch.zeros_like(dead), None)
         return dead | enough

@@ -89,8 +89,10 @@ class Constrained:
             ending, living = self._ranked(total_WV, rows)
             self._rows[beam] = [rows[row].after(token) for row, token in living]
             self._rows[beam] += [rows[0]] * (self._beam_size - len(living))
-            if not self._left:
+            if not self._left:  # all that is complete is a hypothesis, ended or not
                 living = [(row, token) for row, token in living if rows[row].after(token).complete]
+                ending = sorted([*ending, *living], key=lambda pair: (-float(total_WV[pair]), pair))
+                ending, living = ending[: self._beam_size], []
             nothing = [(-1, 0)] * (2 * self._beam_size - len(ending) - len(living))
             found.append([*ending, *living, *nothing])
         pair_bC2 = torch.tensor(found, device=before_bW.device)

@@ -91,7 +91,8 @@ def check_scores(
                     )
 
     if empty := [number for number, group in enumerate(hypotheses) if not group]:
-        raise CheckFailed(f"{where}: test sentence {empty[0]} must have a hypothesis; which is a bug of this project")
+        rule = "must be found; lower decoding.min_length or no_repeat, they leave nothing to say"
+        raise CheckFailed(f"{where}: hypotheses of test sentence {empty[0]} (0) {rule}")
     workers.map(check, list(batches(source, budget)))
     return max(differences)
 

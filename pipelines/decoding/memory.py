@@ -40,7 +40,8 @@ def check_memory(state: Mapping[str, Tensor], num_sentences: int, options: Searc
 def available(device: torch.device) -> int:
     """Bytes that can be had."""
     if device.type == "cuda":
-        return torch.cuda.mem_get_info(device)[0]
+        kept = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+        return torch.cuda.mem_get_info(device)[0] + kept
     meminfo = Path("/proc/meminfo")
     if not meminfo.exists():
         return 2**62  # not told on this system

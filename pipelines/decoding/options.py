@@ -15,7 +15,8 @@ class Stop:
     Attributes:
         rule: ``exact``: nothing alive can beat the worst of the hypotheses asked for; ``finished``: ``patience`` · beam
             size hypotheses have finished (Kasai et al. 2022; 1 is "first k"); ``likely``: so many have finished, and
-            the best alive would not be among them if it ended as it stands; ``never``: nothing is alive.
+            the best alive would not be among the best W if it ended as it stands, coverage apart; ``never``: nothing
+            is alive.
         patience: factor of the beam size.
     """
 
@@ -62,7 +63,12 @@ class SearchOptions:
     @property
     def rule(self) -> str:
         """The stop rule in force."""
-        return "finished" if self.beam_size == 1 and self.stop.rule != "never" else self.stop.rule
+        return "finished" if self.beam_size == 1 else self.stop.rule
+
+    @property
+    def enough(self) -> float:
+        """Finished hypotheses of a beam that are enough for it."""
+        return 1 if self.beam_size == 1 else self.stop.patience * self.beam_size / self.groups
 
 
 @dataclass(frozen=True)

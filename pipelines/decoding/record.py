@@ -131,7 +131,7 @@ class _Walked:
     def hypothesis(self, beam: int, place: int) -> Hypothesis:
         length = self._lengths[beam][place]
         parents = self._parents[beam][place][:length]
-        seen = [self._attention[t][beam, row] for t, row in enumerate(parents)] if self._attention else None
+        seen = [self._attention[t][beam, row].cpu() for t, row in enumerate(parents)] if self._attention else None
         return Hypothesis(
             tokens=tuple(self._tokens[beam][place][:length]),
             log_probability=self._totals[beam][place],

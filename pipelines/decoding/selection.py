@@ -4,6 +4,7 @@ Shapes: b beams still searched, W rows of a beam (1 before the first step), K to
 V vocabulary, G groups.
 """
 
+from collections.abc import Sequence
 from typing import Protocol
 
 import torch
@@ -33,7 +34,7 @@ class Selector(Protocol):
 
 
 class Likeliest:
-    """Beam search: the C likeliest continuations of all rows; of equals, the lower row's, then the lower token."""
+    """Beam search: the C likeliest continuations of all rows; of equals that `topk` keeps, by row, then by token."""
 
     def __init__(self, beam_size: int, num_ends: int) -> None:
         self.tokens_per_row = self._count = (1 + num_ends) * beam_size
@@ -84,8 +85,8 @@ class Diverse:
         ends: ids of end tokens.
     """
 
-    def __init__(self, beam_size: int, groups: int, penalty: float, ends: Tensor) -> None:
-        self._beam_size, self._groups, self._penalty, self._ends = beam_size, groups, penalty, ends
+    def __init__(self, beam_size: int, groups: int, penalty: float, ends: Sequence[int]) -> None:
+        self._beam_size, self._groups, self._penalty, self._ends = beam_size, groups, penalty, torch.tensor(list(ends))
         self._count = (1 + len(ends)) * beam_size
         self.tokens_per_row = self._count + groups * beam_size
 
@@ -100,7 +101,7 @@ class Diverse:
             own = Scored(log_probability[:, group], token[:, group])
             times_bWK = (own.token[..., None] == taken_bX[:, None, None]).sum(dim=-1)
             found = likeliest(own, before[:, group], self._count, self._penalty * times_bWK)
-            alive = survivors(found, torch.isin(found.token, self._ends), self._beam_size)
+            alive = survivors(found, torch.isin(found.token, self._ends.to(found.token.device)), self._beam_size)
             real_bW = alive.log_probability > float("-inf")
             taken_bX = torch.cat([taken_bX, alive.token.masked_fill(~real_bW, -1)], dim=1)
             chosen.append(found)
@@ -125,7 +126,7 @@ class Sampled:
 
     def choose(self, scored: Scored, before_bW: Tensor, active_b: Tensor) -> Candidates:
         """See `Selector.choose`."""
-        uniform_bW = self._uniform_BWT[active_b, :, self._step].to(before_bW.device)
+        uniform_bW = self._uniform_BWT[active_b.cpu(), :, self._step].to(before_bW.device)
         self._step += 1
         b, W = uniform_bW.shape
         likely_bWV, order_bWV = scored.log_probability.expand(b, W, -1).sort(dim=-1, descending=True, stable=True)

@@ -16,6 +16,7 @@ from pipelines.decoding.options import Hypothesis
 from pipelines.decoding.params import DecodingParams
 from pipelines.decoding.record import Record
 from pipelines.decoding.rules import Prefix
+from pipelines.decoding.selection import Selector
 from pipelines.decoding.strategies import Strategy
 from pipelines.errors import DataError, broken_rule
 from pipelines.hardware import Hardware
@@ -48,7 +49,7 @@ class Translated:
     Attributes:
         hypotheses: best first; none for a blank line.
         texts: of the hypotheses.
-        record: of the search, if it was asked for; the line's beam is its only one.
+        record: of the search, if it was asked for.
     """
 
     hypotheses: list[Hypothesis]
@@ -89,8 +90,15 @@ class Session:
         if phrases and params.strategy.name != "beam":
             rule = "be beam where translations have to contain something"
             raise DataError(broken_rule("params.yaml", "decoding.strategy", params.strategy.name, rule, "change it"))
+        if (longest := self._model.longest_source or params.max_length) < params.max_length:
+            rule = f"not exceed the model's positions ({longest})"
+            raise DataError(broken_rule("params.yaml", "decoding.max_length", params.max_length, rule, "lower it"))
         self._workers = Workers(self._model, hardware)
         self._begin, self._phrases = self.tokenizer.encode([begin])[0], self.tokenizer.encode(list(phrases))
+        for text, ids in zip((begin, *phrases), (self._begin, *self._phrases), strict=True):
+            if UNK in ids or len(ids) >= params.max_length:
+                rule = f"be known to the vocabulary and shorter than decoding.max_length ({params.max_length} tokens)"
+                raise DataError(broken_rule("command line", "text", text, rule, "change it"))
         self._strategy = Strategy(params, 0, params.beam_size, params.num_best)
 
     @property
@@ -124,8 +132,14 @@ class Session:
             return Line(ids[: self.longest_source - 2] if cut else None, problems)
         return Line(ids, problems)
 
-    def translate(self, lines: Sequence[Line], *, record: bool = False) -> list[Translated]:
-        """Translations in the order of the lines, with records and attention if asked for."""
+    def translate(self, lines: Sequence[Line], *, first: int = 0, record: bool = False) -> list[Translated]:
+        """Translations in the order of the lines, with records and attention if asked for.
+
+        Args:
+            lines: of the input.
+            first: number of the first of them; samples are drawn by the number.
+            record: keep what the search did.
+        """
         found = [Translated([], [], None) for _ in lines]
         numbers = [number for number, line in enumerate(lines) if line.ids]
         if not numbers:
@@ -134,15 +148,19 @@ class Session:
         source = Ragged(np.concatenate(rows), np.concatenate([[0], np.cumsum([len(row) for row in rows])]))
 
         def search(model: Seq2SeqModel, device: torch.device, batch: Batch) -> None:
-            for row, translated in zip(batch.numbers, self._search(model, device, batch, record), strict=True):
-                found[numbers[row]] = translated
+            places = [numbers[row] for row in batch.numbers]
+            chosen = self._strategy.selector([first + place for place in places])
+            for place, translated in zip(places, self._search(model, device, batch, chosen, record), strict=True):
+                found[place] = translated
 
         self._workers.map(search, batches(source, 1 if record else self._params.batch_tokens))
         return found
 
-    def _search(self, model: Seq2SeqModel, device: torch.device, batch: Batch, record: bool) -> list[Translated]:
+    def _search(
+        self, model: Seq2SeqModel, device: torch.device, batch: Batch, selector: Selector, record: bool
+    ) -> list[Translated]:
         count, params, strategy = len(batch.numbers), self._params, self._strategy
-        options, selector = strategy.options, strategy.selector(batch.numbers)
+        options = strategy.options
         if self._phrases:
             selector = Constrained([self._phrases] * count, params.beam_size, params.max_length, (END,))
         rules = [*strategy.rules, *([Prefix([self._begin] * count)] if self._begin else [])]

@@ -56,7 +56,7 @@ class Strategy:
             return Likeliest(self.beam_size, 1)
         if isinstance(strategy, DiverseBeam):
             width = self.beam_size // strategy.groups
-            return Diverse(width, strategy.groups, strategy.penalty, torch.tensor([END]))
+            return Diverse(width, strategy.groups, strategy.penalty, (END,))
         shape = (self.beam_size, self.params.max_length)
         uniform = np.stack([generator(self.seed, "samples", number).random(shape) for number in sentences])
         return Sampled(
@@ -86,6 +86,7 @@ def searches(params: DecodingParams, seed: int) -> dict[str, Strategy]:
     """Name → search of the stage: greedy, the section's own, and the other beam sizes of the curve."""
     found = {"greedy": greedy(params, seed), "beam": Strategy(params, seed, params.beam_size, params.num_best)}
     for size in params.curve:
-        if size > 1 and (size != params.beam_size or params.strategy.name != "beam"):
+        own = size == params.beam_size and params.strategy.name == "beam" and params.rerank == "none"
+        if size > 1 and not own:
             found[f"beam_{size}"] = Strategy(params, seed, beam_size=size, num_best=1, plain=True)
     return found

@@ -33,6 +33,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except MasklineError as error:
         print(f"error: {error}", file=sys.stderr)
         return error.exit_code
+    except FloatingPointError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
     except BrokenPipeError:  # the reader has enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
@@ -52,7 +55,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--json", action="store_true", help="a line of JSON each, with token log-probabilities")
     parser.add_argument("--tree", action="store_true", help="show the beam as a tree")
     parser.add_argument("--attention", action="store_true", help="show attention to the source as a heat map")
-    parser.add_argument("--picture", type=Path, metavar="FILE", help="both, of the last line: a .png or .html file")
+    parser.add_argument("--picture", type=Path, metavar="FILE", help="both, of the last line, as a .png or .html file")
     parser.add_argument("--begin", metavar="TEXT", default="", help="what each translation begins with")
     parser.add_argument(
         "--with", dest="phrases", metavar="TEXT", action="append", default=[], help="what each contains"
@@ -72,13 +75,13 @@ def _translate(options: argparse.Namespace) -> int:
 
     session = Session(MODELS / options.arch, TOKENIZER, params, hardware, begin=options.begin, phrases=options.phrases)
     bad, first = 0, 1
+    shows = bool(options.tree or options.attention or options.picture)
     for raw in _blocks(sys.stdin.buffer):
         lines = [session.read(line, cut=options.too_long == "cut") for line in raw]
         for number, line in enumerate(lines, start=first):
             for problem in line.problems:
                 print(f"line {number}: {problem}", file=sys.stderr)
-        shows = bool(options.tree or options.attention or options.picture)
-        for line, translated in zip(lines, session.translate(lines, record=shows), strict=True):
+        for line, translated in zip(lines, session.translate(lines, first=first, record=shows), strict=True):
             print("\n".join(_shown(line, translated, session, options)))
         sys.stdout.flush()
         bad += sum(line.ids is None for line in lines)
@@ -101,7 +104,8 @@ def _params(options: argparse.Namespace) -> tuple[DecodingParams, Hardware]:
             raise DataError(broken_rule("command line", name, value, "be at least 1", "raise it"))
     section = document.root["decoding"]
     section["beam_size"] = options.beam or section["beam_size"]
-    section["num_best"] = options.best or 1
+    shown = options.best or 1
+    section["num_best"] = max(shown, section["num_best"]) if section["rerank"] == "mbr" else shown
     return validate(document, "decoding", DecodingParams), validate(document, "hardware", Hardware)
 
 
@@ -110,7 +114,8 @@ def _shown(line: "Line", translated: "Translated", session: "Session", options: 
     from pipelines.decoding.hypotheses import as_json
     from pipelines.decoding.show import attention_lines, beam_tree, tree_lines, write_picture
 
-    group, texts = translated.hypotheses, translated.texts
+    shown = options.best or 1
+    group, texts = translated.hypotheses[:shown], translated.texts[:shown]
     if options.json:
         listed = [as_json(hypothesis, text) for hypothesis, text in zip(group, texts, strict=True)]
         yield json.dumps({"hypotheses": listed}, ensure_ascii=False)

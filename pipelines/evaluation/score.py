@@ -109,9 +109,14 @@ def _curve(folder: Path, references: Sequence[str], folding: Any) -> list[dict[s
     """Quality, length and the model's own score by beam size."""
     from pipelines.evaluation.metrics import plain_scores
 
-    measured = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))["decoding"]
+    try:
+        measured = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))["decoding"]
+    except (OSError, ValueError, KeyError) as error:
+        raise DataError(f"{folder}/metrics.json: cannot be read ({error}); run dvc repro") from None
     points = []
-    for name in ("greedy", "beam", *(found for found in measured if re.fullmatch(r"beam_\d+", found))):
+    plain = [name for name in measured if re.fullmatch(r"greedy|beam_\d+", name)]
+    own = measured["beam"]["beam_size"]  # of the stage's search, which is a point of the curve unless a plain one is
+    for name in plain if own == 1 or f"beam_{own}" in measured else ("beam", *plain):
         quality = plain_scores(_read(folder / f"{name}.txt", len(references)), references, folding)
         points.append({"beam_size": measured[name]["beam_size"], "score": measured[name]["mean_score"], **quality})
     return sorted(points, key=lambda point: point["beam_size"])

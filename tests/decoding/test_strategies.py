@@ -115,16 +115,38 @@ def test_diverse_search_is_the_algorithm_of_the_paper(seed, groups):
     expected = sorted({t for pool in pools for t in sorted(pool, key=lambda t: -score(t))[:W]}, key=lambda t: -score(t))
 
     options = _options(W * groups, max_length=T, num_best=W * groups, groups=groups, stop=Stop("never"))
-    selector = Diverse(W, groups, penalty, torch.tensor([END]))
+    selector = Diverse(W, groups, penalty, (END,))
     found = beam_search(TableModel(table), *_source(0), options, selector=selector)[0]
     assert list(dict.fromkeys(h.tokens for h in found)) == expected
+
+
+@pytest.mark.parametrize("alpha", [0.0, 1.0])
+@pytest.mark.parametrize("seed", range(10))
+def test_diverse_search_that_stops_early_finds_what_one_that_does_not_finds(seed, alpha):
+    """The likeliest alive need not be the one its group prefers."""
+    model, sources = TableModel(random_table(6, seed)), _source(0, 1)
+    options = _options(6, max_length=9, num_best=2, groups=3, score=LengthScore("average", alpha))
+    first, last = (
+        beam_search(model, *sources, replace(options, stop=Stop(rule)), selector=Diverse(2, 3, 2.0, (END,)))
+        for rule in ("exact", "never")
+    )
+    assert first == last
+
+
+def test_greedy_search_ends_at_its_first_end_whatever_the_stop_rule():
+    for seed in range(10):
+        model = TableModel(random_table(5, seed))
+        rules = (Stop("exact"), Stop("never"), Stop("finished", 3.0), Stop("likely", 2.0))
+        found = [beam_search(model, *_source(0), _options(1, max_length=9, stop=stop)) for stop in rules]
+        assert found[0] == found[1] == found[2] == found[3]
+        assert found[0][0][0].tokens.index(END) + 1 == len(found[0][0][0].tokens) or END not in found[0][0][0].tokens
 
 
 def test_diverse_search_without_penalty_is_beam_search_in_each_group():
     model, source = build("transformer"), torch.randint(5, 20, (3, 6), generator=torch.Generator().manual_seed(8))
     lengths, plain = torch.tensor([6, 2, 4]), _options(3, max_length=9, num_best=3)
     alone = beam_search(model, source, lengths, plain)
-    selector = Diverse(3, 2, 0.0, torch.tensor([END]))
+    selector = Diverse(3, 2, 0.0, (END,))
     both = beam_search(model, source, lengths, replace(plain, beam_size=6, num_best=6, groups=2), selector=selector)
     for one, two in zip(alone, both, strict=True):
         assert [h.tokens for h in two] == [h.tokens for h in one for _ in range(2)]

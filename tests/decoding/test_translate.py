@@ -104,6 +104,11 @@ def test_what_translations_begin_with_and_contain(translate):
         (["--beam", "0"], "--beam (0) must be at least 1"),
         (["--best", "-1"], "--best (-1) must be at least 1"),
         (["--beam", "2", "--best", "3"], "num_best (3) must not exceed beam_size (2)"),
+        (["--begin", "☃"], "text ('☃') must be known to the vocabulary"),
+        (
+            ["--with", "Die Kuh ist klein und der Hund ist klein und die Katze ist klein."],
+            "and shorter than decoding.max",
+        ),
         (["--picture", "beam.gif"], "--picture ('beam.gif') must end in .png or .html"),
     ],
 )
