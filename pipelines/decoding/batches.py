@@ -8,7 +8,7 @@ import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from queue import SimpleQueue
 from typing import Any, Protocol, TypeVar
 
@@ -50,6 +50,11 @@ class Workers:
         self._models: SimpleQueue[tuple[Any, torch.device]] = SimpleQueue()
         for device in self._devices:
             self._models.put((model if device.type == "cpu" else copy.deepcopy(model).to(device), device))
+
+    @property
+    def at_once(self) -> int:
+        """Models that share a device's memory: all of a CPU, one of a GPU."""
+        return len(self._devices) if self._devices[0].type == "cpu" else 1
 
     def map(self, function: Callable[[Any, torch.device, T], None], items: Iterable[T]) -> None:
         """Call ``function(model, device, item)`` for each item, as many at once as there are devices."""
@@ -126,7 +131,7 @@ def search_all(workers: Workers, source: Ragged, strategy: Strategy, budget: int
             model,
             batch.source_BS.to(device),
             batch.lengths_B.to(device),
-            strategy.options,
+            replace(strategy.options, at_once=workers.at_once),
             selector=strategy.selector(batch.numbers),
             rules=strategy.rules,
         )

@@ -29,7 +29,7 @@ def check_memory(state: Mapping[str, Tensor], num_sentences: int, options: Searc
     per_hypothesis = options.max_length * (slot + _RECORD) + row
     needed = num_sentences * options.beam_size * per_hypothesis
     device = next(iter(state.values())).device
-    free = available(device)
+    free = available(device) // options.at_once
     if needed > free:
         rule = f"need no more memory than there is: up to {needed / 2**30:.1f} GiB of {free / 2**30:.1f} GiB"
         where = f"search of {num_sentences} sentences at once, up to {options.max_length} tokens"

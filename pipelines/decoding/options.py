@@ -43,6 +43,7 @@ class SearchOptions:
         stop: when a sentence is done.
         groups: of a diverse search; they share the beam.
         attention: keep it for each hypothesis.
+        at_once: searches that share a device's memory.
     """
 
     beam_size: int
@@ -54,6 +55,7 @@ class SearchOptions:
     stop: Stop = field(default_factory=Stop)
     groups: int = 1
     attention: bool = False
+    at_once: int = 1
 
     @property
     def needs_attention(self) -> bool:

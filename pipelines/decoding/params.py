@@ -51,6 +51,12 @@ class StopRule(Section):
     rule: Literal["exact", "finished", "likely", "never"]
     patience: float = Field(gt=0)
 
+    @model_validator(mode="after")
+    def _likely_waits_for_a_beam(self) -> "StopRule":
+        if self.rule == "likely" and self.patience < 1:
+            raise ValueError(f"patience ({self.patience}) must be at least 1 for likely; it compares with a whole beam")
+        return self
+
 
 class DecodingParams(Section):
     """How hypotheses are searched.

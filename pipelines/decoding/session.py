@@ -164,7 +164,7 @@ class Session:
         if self._phrases:
             selector = Constrained([self._phrases] * count, params.beam_size, params.max_length, (END,))
         rules = [*strategy.rules, *([Prefix([self._begin] * count)] if self._begin else [])]
-        options = replace(options, attention=record and model.has_attention)
+        options = replace(options, attention=record and model.has_attention, at_once=self._workers.at_once)
         searched = Search(
             model, batch.source_BS.to(device), batch.lengths_B.to(device), options, selector=selector, rules=rules
         )

@@ -39,9 +39,20 @@ class Node:
         return min([*own, *(child.best for child in self.children.values())], default=10**6)
 
 
-def beam_tree(record: Record, beam: int, hypotheses: Sequence[Hypothesis], token_of: Callable[[int], str]) -> Node:
-    """The tree of all prefixes that lived in one beam, with the hypotheses that came out."""
+def beam_tree(record: Record, hypotheses: Sequence[Hypothesis], token_of: Callable[[int], str]) -> Node:
+    """The tree of all prefixes that lived in the beams of one sentence, with the hypotheses that came out."""
     root = Node()
+    for beam in range(record.num_beams):
+        _add_beam(root, record, beam, token_of)
+    for rank, hypothesis in enumerate(hypotheses, start=1):
+        node = root
+        for token, gain in zip(hypothesis.tokens, hypothesis.token_log_probabilities, strict=True):
+            node = _child(node, token, gain, token_of)
+        node.rank = rank
+    return root
+
+
+def _add_beam(root: Node, record: Record, beam: int, token_of: Callable[[int], str]) -> None:
     rows = [root]
     for step in record.steps:
         after = []
@@ -51,12 +62,6 @@ def beam_tree(record: Record, beam: int, hypotheses: Sequence[Hypothesis], token
             alive = total > float("-inf") and parent < len(rows)
             after.append(_child(rows[parent], token, gain, token_of) if alive else Node())
         rows = after
-    for rank, hypothesis in enumerate(hypotheses, start=1):
-        node = root
-        for token, gain in zip(hypothesis.tokens, hypothesis.token_log_probabilities, strict=True):
-            node = _child(node, token, gain, token_of)
-        node.rank = rank
-    return root
 
 
 def _child(node: Node, token: int, gain: float, token_of: Callable[[int], str]) -> Node:

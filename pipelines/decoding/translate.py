@@ -126,7 +126,7 @@ def _shown(line: "Line", translated: "Translated", session: "Session", options: 
     if translated.record is None or not group:
         return
     source, target = session.pieces([*(line.ids or ())], source=True), session.pieces(group[0].tokens)
-    tree = beam_tree(translated.record, 0, group, session.piece)
+    tree = beam_tree(translated.record, group, session.piece)
     if options.tree:
         yield from tree_lines(tree)
     if options.attention:

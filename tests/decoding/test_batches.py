@@ -1,5 +1,7 @@
 """A set of sentences: any order, any number of workers, killed or not, the same hypotheses."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -120,6 +122,7 @@ def test_searches_of_a_stage_are_greedy_the_sections_and_the_curves():
         ({"min_length": 9}, r"min_length \(9\) must not exceed max_length \(8\)"),
         ({"strategy": {"name": "diverse", "groups": 2, "penalty": 0.5}}, r"groups \(2\) must divide beam_size \(3\)"),
         ({"curve": [4, 2]}, "must rise"),
+        ({"stop": {"rule": "likely", "patience": 0.5}}, r"patience \(0.5\) must be at least 1 for likely"),
         ({"score": {**SECTION["score"], "strength": -1.0}}, r"strength \(-1.0\) must be at least 0"),
     ],
 )
@@ -136,4 +139,7 @@ def test_search_that_could_need_more_memory_than_there_is_is_refused(monkeypatch
     expected = 4 * 100_000 * (50 * (slot + 32) + attention)
     with pytest.raises(DataError, match=rf"beam size \(100000\) must need no .* up to {expected / 2**30:.1f} GiB"):
         check_memory(state, 4, options)
-    check_memory(state, 1, SearchOptions(5, 1, 50, 2, (3,)))
+    few = SearchOptions(5, 1, 50, 2, (3,))
+    check_memory(state, 4, few)
+    with pytest.raises(DataError, match=r"beam size \(5\) must need no more memory"):
+        check_memory(state, 4, replace(few, at_once=100_000))
