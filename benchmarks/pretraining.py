@@ -25,13 +25,13 @@ import torch
 
 from benchmarks.results import Row, write
 from benchmarks.trainer import WARM, Setting, allocator_as_it_comes, as_it_is, bert_steps, lightning_steps, optimization
+from pipelines.allocator import keep_freed_memory
 from pipelines.bert.data import PretrainingBatches, Split
 from pipelines.bert.model import Bert
 from pipelines.bert.module import Baselines, BertPretraining
 from pipelines.bert.params import BertParams
 from pipelines.shards.format import DocumentShard, Ragged
 from pipelines.tokenizer.special_tokens import MASK, PAD
-from pipelines.training.memory import keep_freed_memory
 from pipelines.training.positions import Batches, Position
 from pipelines.training.speed import matmul_rate
 from pipelines.training.trainer import compile_blocks

@@ -14,6 +14,7 @@ PROJECT_PACKAGES = ("pipelines",)
 FRAME = frozenset(
     f"pipelines/{name}.py"
     for name in (
+        "allocator",
         "errors",
         "hardware",
         "imports",

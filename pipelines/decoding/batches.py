@@ -3,76 +3,23 @@
 Shapes: B sentences of a batch, S source length.
 """
 
-import copy
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
-from queue import SimpleQueue
-from typing import Any, Protocol, TypeVar
+from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from pipelines.decoding.beam_search import StepModel, beam_search
+from pipelines.decoding.beam_search import beam_search
 from pipelines.decoding.options import Hypothesis
-from pipelines.decoding.rescoring import ForcedModel
 from pipelines.decoding.strategies import Strategy
-from pipelines.hardware import Hardware
+from pipelines.decoding.workers import Workers
 from pipelines.records import Records
 from pipelines.seq2seq.sources import sources
 from pipelines.shards.format import Ragged
-
-T = TypeVar("T")
-
-
-class SearchedModel(StepModel, ForcedModel, Protocol):
-    """What is searched step by step and scored at once."""
-
-
-class Workers:
-    """A model on each device: each GPU, or each thread of a CPU, which is faster than all threads on one batch.
-
-    Args:
-        model: the network.
-        hardware: how many of what.
-    """
-
-    def __init__(self, model: nn.Module, hardware: Hardware) -> None:
-        torch.backends.cudnn.allow_tf32 = False  # a GRU's scores would differ from their teacher-forced ones
-        if hardware.accelerator != "cpu" and torch.cuda.is_available():
-            self._devices = [torch.device("cuda", number) for number in range(hardware.devices)]
-        else:
-            torch.set_num_threads(1)
-            self._devices = [torch.device("cpu")] * hardware.num_threads
-        self._models: SimpleQueue[tuple[Any, torch.device]] = SimpleQueue()
-        for device in self._devices:
-            self._models.put((model if device.type == "cpu" else copy.deepcopy(model).to(device), device))
-
-    @property
-    def at_once(self) -> int:
-        """Models that share a device's memory: all of a CPU, one of a GPU."""
-        return len(self._devices) if self._devices[0].type == "cpu" else 1
-
-    def map(self, function: Callable[[Any, torch.device, T], None], items: Iterable[T]) -> None:
-        """Call ``function(model, device, item)`` for each item, as many at once as there are devices."""
-
-        def call(item: T) -> None:
-            model, device = self._models.get()
-            try:
-                function(model, device, item)
-            finally:
-                self._models.put((model, device))
-
-        with ThreadPoolExecutor(len(self._devices)) as pool:
-            try:
-                for _ in pool.map(call, items):
-                    pass
-            except BaseException:
-                pool.shutdown(wait=True, cancel_futures=True)
-                raise
 
 
 @dataclass(frozen=True)
@@ -126,8 +73,8 @@ def search_all(workers: Workers, source: Ragged, strategy: Strategy, budget: int
     missing = [batch for batch in batches(source, budget) if tuple(batch.numbers) not in there]
     progress = _Progress(name, sum(len(batch.numbers) for batch in missing))
 
-    def search(model: Any, device: torch.device, batch: Batch) -> None:
-        found = beam_search(
+    def search(model: Any, device: torch.device, batch: Batch) -> list[list[Hypothesis]]:
+        return beam_search(
             model,
             batch.source_BS.to(device),
             batch.lengths_B.to(device),
@@ -135,13 +82,13 @@ def search_all(workers: Workers, source: Ragged, strategy: Strategy, budget: int
             selector=strategy.selector(batch.numbers),
             rules=strategy.rules,
         )
+
+    started = time.perf_counter()
+    for batch, found in workers.map(search, missing):
         for number, group in zip(batch.numbers, found, strict=True):
             hypotheses[number] = group
         done.append({"numbers": batch.numbers, "hypotheses": [[asdict(one) for one in group] for group in found]})
         progress.add(len(batch.numbers))
-
-    started = time.perf_counter()
-    workers.map(search, missing)
     progress.close()
     return Found(hypotheses, time.perf_counter() - started, progress.total)
 

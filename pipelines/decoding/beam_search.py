@@ -126,7 +126,7 @@ class Search:
         return (self._active[:, None] * self._options.groups + groups).flatten()
 
     def _scored(self, hidden_ND: Tensor) -> Scored:
-        """The next tokens of each row that the selector has to know."""
+        """The continuations that the selector has to know."""
         forbid = None
         rows = self._tokens.shape[1] * self._options.groups  # of a sentence
         if self._rules:
@@ -139,9 +139,8 @@ class Search:
                 some = slice(part.start // rows, part.stop // rows)
                 apply(self._rules, logits_nV.view(-1, rows, logits_nV.shape[1]), numbers[some], history[some])
 
-        count = self._selector.tokens_per_row
-        scored = next_tokens(self._model.logits, hidden_ND, count, together=rows, forbid=forbid)
-        return Scored(*(part.view(*self._tokens.shape, part.shape[2]) for part in scored))
+        before, count = self._log_probability, self._selector.to_know
+        return next_tokens(self._model.logits, hidden_ND, before, count, together=rows, forbid=forbid)
 
     def _coverage(self) -> Tensor:
         """Attention each source token has got from each row, this step's too, [b·G, W, S]."""

@@ -70,7 +70,7 @@ class Constrained:
         ends: ids of end tokens.
     """
 
-    tokens_per_row = None
+    to_know = None
 
     def __init__(
         self, phrases: Sequence[Sequence[Sequence[int]]], beam_size: int, max_length: int, ends: Sequence[int]
@@ -82,7 +82,7 @@ class Constrained:
     def choose(self, scored: Scored, before_bW: Tensor, active_b: Tensor) -> Candidates:
         """See `Selector.choose`: complete hypotheses that end, then the survivors."""
         self._left -= 1
-        totals_bWV = before_bW[:, :, None] + scored.log_probability
+        totals_bWV = before_bW[:, :, None] + scored.log_probability.view(*before_bW.shape, -1)
         found = []
         for beam, total_WV in zip(active_b.tolist(), totals_bWV, strict=True):
             rows = self._rows[beam]
@@ -99,7 +99,7 @@ class Constrained:
         parent_bC, token_bC = pair_bC2[..., 0].clamp(min=0), pair_bC2[..., 1]
         place_bC = parent_bC * totals_bWV.shape[2] + token_bC
         total_bC = totals_bWV.flatten(1).gather(1, place_bC).masked_fill(pair_bC2[..., 0] < 0, float("-inf"))
-        return Candidates(total_bC, scored.log_probability.flatten(1).gather(1, place_bC), parent_bC, token_bC)
+        return Candidates(total_bC, scored.log_probability.gather(1, place_bC), parent_bC, token_bC)
 
     def _ranked(self, total_WV: Tensor, rows: list[_Progress]) -> tuple[list[tuple[int, int]], list[tuple[int, int]]]:
         """(row, token) of what ends and of what lives on, the likeliest first."""

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from pipelines.layers.linear import Precision
 from pipelines.seq2seq.models.protocol import Seq2SeqModel, State
 
 
@@ -31,6 +32,11 @@ class Ensemble(nn.Module):
             raise ValueError(f"Ensemble: vocabularies ({sizes}) must be one; train all members on the same data/shards")
         self.members = nn.ModuleList(members)
         self._models = list(members)
+
+    def prepare(self, precision: Precision) -> None:
+        """See `Seq2SeqModel.prepare`."""
+        for member in self._models:
+            member.prepare(precision)
 
     def start(self, source_BS: Tensor, lengths_B: Tensor) -> State:
         """See `Seq2SeqModel.start`."""

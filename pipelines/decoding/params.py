@@ -67,6 +67,7 @@ class DecodingParams(Section):
         no_repeat: no so many tokens in a row occur twice; 0: they may.
         rerank: ``mbr``: of a sentence's hypotheses the one most like the others comes first (`pipelines.decoding.mbr`).
         batch_tokens: source tokens of a batch, padding included.
+        precision: of the products; int8 on a CPU alone, bfloat16 of everything but scores.
     """
 
     strategy: Annotated[Beam | DiverseBeam | Sampling, Field(discriminator="name")]
@@ -80,6 +81,7 @@ class DecodingParams(Section):
     stop: StopRule
     rerank: Literal["none", "mbr"]
     batch_tokens: int = Field(ge=1)
+    precision: Literal["float32", "bfloat16", "int8"]
 
     @model_validator(mode="after")
     def _sizes_fit(self) -> "DecodingParams":

@@ -1,6 +1,7 @@
 """The next tokens of many hypotheses, without a table of batch × vocabulary log-probabilities.
 
-Shapes: N hypotheses, D width, V vocabulary, K tokens kept per hypothesis.
+Shapes: N rows, D width, V vocabulary, W rows of a beam (1 before the first step), b = N / W beams, X continuations of a
+beam.
 """
 
 from collections.abc import Callable
@@ -9,41 +10,50 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-_AT_ONCE = 128  # hypotheses whose log-probabilities stay in a CPU's cache
-_BLOCK = 64
+_AT_ONCE = 128  # rows whose log-probabilities stay in a CPU's cache
+_BLOCK = 128
 
 
 class Scored(NamedTuple):
-    """Log-probabilities of some next tokens of each row of each beam, [b, W, K] each."""
+    """Some continuations of each beam, [b, X] each.
+
+    Attributes:
+        log_probability: of the token.
+        row: it continues.
+        token: it adds.
+    """
 
     log_probability: Tensor
+    row: Tensor
     token: Tensor
 
 
 def next_tokens(
     logits: Callable[[Tensor], Tensor],
     hidden_ND: Tensor,
+    before_bW: Tensor,
     count: int | None,
     *,
     together: int,
     forbid: Callable[[Tensor, slice], None] | None = None,
 ) -> Scored:
-    """The ``count`` likeliest tokens of each row, or all of them, [N, 1, K] each.
+    """The ``count`` likeliest continuations of each beam, in no order; or all of them, by row and by token.
 
     Computed for so few rows at a time that their log-probabilities stay in a CPU's cache.
 
     Args:
         logits: hidden → logits.
         hidden_ND: what the output layer sees.
-        count: K; None for V.
-        together: rows that are never parted.
+        before_bW: log-probabilities of the rows.
+        count: X; None for W·V.
+        together: rows that are never parted, a multiple of W.
         forbid: is given the log-probabilities of a slice of rows, to set some of them to -∞.
 
     Raises:
         FloatingPointError: some are NaN or infinite.
     """
-    size = max(1, _AT_ONCE // together) * together
-    values, tokens = [], []
+    size, W = max(1, _AT_ONCE // together) * together, before_bW.shape[1]
+    parts = []
     for first in range(0, len(hidden_ND), size):
         rows = slice(first, min(first + size, len(hidden_ND)))
         log_probability_nV = logits(hidden_ND[rows]).log_softmax(dim=-1)
@@ -52,29 +62,52 @@ def next_tokens(
             raise FloatingPointError(message)
         if forbid is not None:
             forbid(log_probability_nV, rows)
-        value, token = likeliest_tokens(log_probability_nV, count)
-        values.append(value.double())
-        tokens.append(token)
-    return Scored(torch.cat(values)[:, None], torch.cat(tokens)[:, None])
+        parts.append(likeliest_tokens(log_probability_nV, before_bW[rows.start // W : rows.stop // W], count))
+    return Scored(*(torch.cat(part) for part in zip(*parts, strict=True)))
 
 
-def likeliest_tokens(value_NV: Tensor, count: int | None) -> tuple[Tensor, Tensor]:
-    """The ``count`` largest values of each row and their places, largest first; all in their order if None.
+def likeliest_tokens(value_NV: Tensor, before_bW: Tensor, count: int | None) -> Scored:
+    """The continuations whose values, with what was before, are largest; arguments as for `next_tokens`.
 
-    The k largest are in the k blocks with the largest maxima; looking for these first is twice as fast as `torch.topk`
-    over everything.
+    The k largest are in the k blocks with the largest maxima; looking for these first is three times as fast as
+    `torch.topk` over everything.
     """
-    N, V = value_NV.shape
-    if count is None or count >= V:
-        return value_NV, torch.arange(V, device=value_NV.device).expand(N, V)
-    whole = V // _BLOCK * _BLOCK
-    if whole <= 2 * count * _BLOCK:
-        value_NK, place_NK = value_NV.topk(count, dim=-1)
-        return value_NK, place_NK
-    blocks_NXB = value_NV[:, :whole].unflatten(1, (-1, _BLOCK))  # type: ignore[no-untyped-call]
-    best_NK = blocks_NXB.amax(dim=2).topk(count, dim=1, sorted=False).indices
-    found = blocks_NXB.gather(1, best_NK[:, :, None].expand(-1, -1, _BLOCK)).flatten(1)
-    value_NK, place_NK = torch.cat([found, value_NV[:, whole:]], dim=1).topk(count, dim=1)
-    block_NK = best_NK.gather(1, (place_NK // _BLOCK).clamp(max=count - 1))
-    inside = block_NK * _BLOCK + place_NK % _BLOCK
-    return value_NK, torch.where(place_NK < count * _BLOCK, inside, place_NK - count * _BLOCK + whole)
+    (b, W), V = before_bW.shape, value_NV.shape[1]
+    if count is None or count >= W * V:
+        number_X = torch.arange(W * V, device=value_NV.device)
+        return Scored(value_NV.double().view(b, W * V), (number_X // V).expand(b, -1), (number_X % V).expand(b, -1))
+    if 2 * count < W * (V // _BLOCK):
+        row_bX, token_bX = _by_blocks(value_NV, before_bW, count)
+    else:
+        total_bX = (value_NV.view(b, W, V) + before_bW[:, :, None]).flatten(1)
+        place_bX = total_bX.topk(count, sorted=False).indices
+        row_bX, token_bX = place_bX // V, place_bX % V
+    return Scored(value_NV[_among_all(row_bX, W), token_bX].double(), row_bX, token_bX)
+
+
+def _by_blocks(value_NV: Tensor, before_bW: Tensor, count: int) -> tuple[Tensor, Tensor]:
+    """Rows and tokens; the tokens after the last whole block are looked at one by one."""
+    (b, W), V = before_bW.shape, value_NV.shape[1]
+    blocks, rest = divmod(V, _BLOCK)
+    value_NYZ = value_NV[:, : V - rest].unflatten(1, (blocks, _BLOCK))  # type: ignore[no-untyped-call]
+    best_bWY = value_NYZ.amax(dim=2).view(b, W, blocks) + before_bW[:, :, None]
+    place_bX = best_bWY.flatten(1).topk(count, sorted=False).indices
+    row_bX, block_bX = place_bX // blocks, place_bX % blocks
+    inside_bXZ = value_NYZ[_among_all(row_bX, W), block_bX] + before_bW.gather(1, row_bX)[:, :, None]
+    after_bWZ = value_NV[:, V - rest :].view(b, W, rest) + before_bW[:, :, None]
+    place_bX = torch.cat([inside_bXZ.flatten(1), after_bWZ.flatten(1)], dim=1).topk(count, sorted=False).indices
+    of_block_bX = (place_bX // _BLOCK).clamp(max=count - 1)
+    token_bX = block_bX.gather(1, of_block_bX) * _BLOCK + place_bX % _BLOCK
+    row_bX = row_bX.gather(1, of_block_bX)
+    if not rest:
+        return row_bX, token_bX
+    after_bX = place_bX - count * _BLOCK
+    return (
+        torch.where(after_bX < 0, row_bX, after_bX // rest),
+        torch.where(after_bX < 0, token_bX, after_bX % rest + V - rest),
+    )
+
+
+def _among_all(row_bX: Tensor, W: int) -> Tensor:
+    """Numbers of rows among those of their beam to numbers among those of all beams."""
+    return row_bX + W * torch.arange(len(row_bX), device=row_bX.device)[:, None]

@@ -1,7 +1,7 @@
 """Which continuations a beam considers: the likeliest, likely and diverse ones, or random ones.
 
-Shapes: b beams still searched, W rows of a beam (1 before the first step), K tokens scored per row, C candidates,
-V vocabulary, G groups.
+Shapes: b beams still searched, W rows of a beam (1 before the first step), X continuations scored of a beam,
+C candidates, V vocabulary, G groups.
 """
 
 from collections.abc import Sequence
@@ -18,15 +18,15 @@ class Selector(Protocol):
     """One way to select."""
 
     @property
-    def tokens_per_row(self) -> int | None:
-        """How many of the likeliest tokens of each row it has to know; None for all."""
+    def to_know(self) -> int | None:
+        """How many of a beam's likeliest continuations it has to know; None for all, by row and by token."""
         ...
 
     def choose(self, scored: Scored, before_bW: Tensor, active_b: Tensor) -> Candidates:
         """Candidates [b, C], preferred ones first.
 
         Args:
-            scored: the next tokens.
+            scored: continuations.
             before_bW: log-probability of the rows.
             active_b: numbers of the beams.
         """
@@ -37,26 +37,21 @@ class Likeliest:
     """Beam search: the C likeliest continuations of all rows; of equals that `topk` keeps, by row, then by token."""
 
     def __init__(self, beam_size: int, num_ends: int) -> None:
-        self.tokens_per_row = self._count = (1 + num_ends) * beam_size
+        self.to_know = self._count = (1 + num_ends) * beam_size
 
     def choose(self, scored: Scored, before_bW: Tensor, active_b: Tensor) -> Candidates:
         """See `Selector.choose`."""
         return likeliest(scored, before_bW, self._count)
 
 
-def likeliest(scored: Scored, before_bW: Tensor, count: int, malus_bWK: Tensor | None = None) -> Candidates:
+def likeliest(scored: Scored, before_bW: Tensor, count: int, malus_bX: Tensor | None = None) -> Candidates:
     """The ``count`` best by log-probability, less a malus that counts for the choice alone."""
-    total_bWK = before_bW[:, :, None] + scored.log_probability
-    K = total_bWK.shape[2]
-    judged_bX = (total_bWK if malus_bWK is None else total_bWK - malus_bWK).flatten(1)
+    gain_bX, row_bX, token_bX = scored
+    total_bX = before_bW.gather(1, row_bX) + gain_bX
+    judged_bX = total_bX if malus_bX is None else total_bX - malus_bX
     value_bC, place_bC = judged_bX.topk(min(count, judged_bX.shape[1]), dim=1)
-    parent_bC, token_bC = place_bC // K, scored.token.flatten(1).gather(1, place_bC)
-    found = Candidates(
-        total_bWK.flatten(1).gather(1, place_bC),
-        scored.log_probability.flatten(1).gather(1, place_bC),
-        parent_bC,
-        token_bC,
-    )
+    found = Candidates(total_bX, gain_bX, row_bX, token_bX).at(place_bC)
+    parent_bC, token_bC = found.parent, found.token
     by_name_bC = (parent_bC * (int(token_bC.max()) + 1) + token_bC).argsort(dim=1)  # topk's order of equals is nobody's
     by_value_bC = value_bC.gather(1, by_name_bC).argsort(dim=1, descending=True, stable=True)
     return found.at(by_name_bC.gather(1, by_value_bC))
@@ -88,22 +83,22 @@ class Diverse:
     def __init__(self, beam_size: int, groups: int, penalty: float, ends: Sequence[int]) -> None:
         self._beam_size, self._groups, self._penalty, self._ends = beam_size, groups, penalty, torch.tensor(list(ends))
         self._count = (1 + len(ends)) * beam_size
-        self.tokens_per_row = self._count + groups * beam_size
+        self.to_know = self._count + groups * beam_size * beam_size  # all that pay could be likelier
 
     def choose(self, scored: Scored, before_bW: Tensor, active_b: Tensor) -> Candidates:
         """See `Selector.choose`."""
         G = self._groups
-        log_probability, token = (part.view(-1, G, *part.shape[1:]) for part in scored)
+        gain, row, token = (part.view(-1, G, part.shape[1]) for part in scored)
         before = before_bW.view(-1, G, before_bW.shape[1])
-        taken_bX = token[:, 0, 0, :0]
+        taken_bY = token[:, 0, :0]
         chosen = []
         for group in range(G):
-            own = Scored(log_probability[:, group], token[:, group])
-            times_bWK = (own.token[..., None] == taken_bX[:, None, None]).sum(dim=-1)
-            found = likeliest(own, before[:, group], self._count, self._penalty * times_bWK)
+            own = Scored(gain[:, group], row[:, group], token[:, group])
+            times_bX = (own.token[..., None] == taken_bY[:, None]).sum(dim=-1)
+            found = likeliest(own, before[:, group], self._count, self._penalty * times_bX)
             alive = survivors(found, torch.isin(found.token, self._ends.to(found.token.device)), self._beam_size)
             real_bW = alive.log_probability > float("-inf")
-            taken_bX = torch.cat([taken_bX, alive.token.masked_fill(~real_bW, -1)], dim=1)
+            taken_bY = torch.cat([taken_bY, alive.token.masked_fill(~real_bW, -1)], dim=1)
             chosen.append(found)
         return Candidates(*(torch.stack(parts, dim=1).flatten(0, 1) for parts in zip(*chosen, strict=True)))
 
@@ -118,7 +113,7 @@ class Sampled:
         top_p: the smallest set of likeliest tokens that has this probability (Holtzman et al. 2020, equation 2).
     """
 
-    tokens_per_row = None
+    to_know = None
 
     def __init__(self, uniform_BWT: Tensor, *, temperature: float, top_k: int, top_p: float) -> None:
         self._uniform_BWT, self._temperature, self._top_k, self._top_p = uniform_BWT, temperature, top_k, top_p
@@ -128,8 +123,9 @@ class Sampled:
         """See `Selector.choose`."""
         uniform_bW = self._uniform_BWT[active_b.cpu(), :, self._step].to(before_bW.device)
         self._step += 1
-        b, W = uniform_bW.shape
-        likely_bWV, order_bWV = scored.log_probability.expand(b, W, -1).sort(dim=-1, descending=True, stable=True)
+        (b, W), rows = uniform_bW.shape, before_bW.shape[1]
+        log_probability_bWV = scored.log_probability.view(b, rows, -1).expand(b, W, -1)
+        likely_bWV, order_bWV = log_probability_bWV.sort(dim=-1, descending=True, stable=True)
         probability_bWV = (likely_bWV / self._temperature).softmax(dim=-1)
         if self._top_k:
             probability_bWV[..., self._top_k :] = 0
@@ -138,9 +134,7 @@ class Sampled:
         probability_bWV = probability_bWV.masked_fill(before_it_bWV >= self._top_p, 0)
         cumulative_bWV = probability_bWV.cumsum(dim=-1)
         drawn_bW1 = (cumulative_bWV <= uniform_bW[..., None] * cumulative_bWV[..., -1:]).sum(dim=-1, keepdim=True)
-        place_bW = order_bWV.gather(2, drawn_bW1.clamp(max=likely_bWV.shape[-1] - 1))
-        gain_bW = scored.log_probability.expand(b, W, -1).gather(2, place_bW).squeeze(2)
-        token_bW = scored.token.expand(b, W, -1).gather(2, place_bW).squeeze(2)
-        rows = before_bW.shape[1]
+        token_bW = order_bWV.gather(2, drawn_bW1.clamp(max=likely_bWV.shape[-1] - 1)).squeeze(2)
+        gain_bW = log_probability_bWV.gather(2, token_bW[..., None]).squeeze(2)
         parent_bW = torch.arange(W, device=before_bW.device).clamp(max=rows - 1).expand(b, W)
         return Candidates(before_bW.gather(1, parent_bW) + gain_bW, gain_bW, parent_bW, token_bW)

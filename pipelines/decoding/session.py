@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from pipelines.corpus.text_files import normalised
-from pipelines.decoding.batches import Batch, Workers, batches
+from pipelines.decoding.batches import Batch, batches
 from pipelines.decoding.beam_search import Search
 from pipelines.decoding.constrained import Constrained
 from pipelines.decoding.mbr import most_like_the_others
@@ -18,6 +18,7 @@ from pipelines.decoding.record import Record
 from pipelines.decoding.rules import Prefix
 from pipelines.decoding.selection import Selector
 from pipelines.decoding.strategies import Strategy
+from pipelines.decoding.workers import Workers
 from pipelines.errors import DataError, broken_rule
 from pipelines.hardware import Hardware
 from pipelines.seq2seq.models.protocol import Seq2SeqModel
@@ -93,7 +94,7 @@ class Session:
         if (longest := self._model.longest_source or params.max_length) < params.max_length:
             rule = f"not exceed the model's positions ({longest})"
             raise DataError(broken_rule("params.yaml", "decoding.max_length", params.max_length, rule, "lower it"))
-        self._workers = Workers(self._model, hardware)
+        self._workers = Workers(self._model, hardware, params.precision)
         self._begin, self._phrases = self.tokenizer.encode([begin])[0], self.tokenizer.encode(list(phrases))
         for text, ids in zip((begin, *phrases), (self._begin, *self._phrases), strict=True):
             if UNK in ids or len(ids) >= params.max_length:
@@ -147,13 +148,14 @@ class Session:
         rows = [np.asarray(lines[number].ids, np.uint16) for number in numbers]
         source = Ragged(np.concatenate(rows), np.concatenate([[0], np.cumsum([len(row) for row in rows])]))
 
-        def search(model: Seq2SeqModel, device: torch.device, batch: Batch) -> None:
-            places = [numbers[row] for row in batch.numbers]
-            chosen = self._strategy.selector([first + place for place in places])
-            for place, translated in zip(places, self._search(model, device, batch, chosen, record), strict=True):
-                found[place] = translated
+        def search(model: Seq2SeqModel, device: torch.device, batch: Batch) -> list[Translated]:
+            chosen = self._strategy.selector([first + numbers[row] for row in batch.numbers])
+            return self._search(model, device, batch, chosen, record)
 
-        self._workers.map(search, batches(source, 1 if record else self._params.batch_tokens))
+        work = list(batches(source, 1 if record else self._params.batch_tokens))
+        for batch, group in self._workers.map(search, work):
+            for row, translated in zip(batch.numbers, group, strict=True):
+                found[numbers[row]] = translated
         return found
 
     def _search(

@@ -8,11 +8,11 @@ import lightning.pytorch as lightning
 import torch
 from tqdm import tqdm
 
+from pipelines.allocator import release_freed_memory
 from pipelines.errors import CheckFailed
 from pipelines.optim.params import OptimizationParams
 from pipelines.stage import StageRun
 from pipelines.training.checkpoints import Checkpoint, Checkpoints
-from pipelines.training.memory import release_freed_memory
 from pipelines.training.module import TrainingModule
 from pipelines.training.positions import BatchSource, Position, save_position
 from pipelines.training.speed import Speed, TimedLoader, matmul_rate

@@ -11,12 +11,12 @@ import torch
 from torch import nn
 from torch.utils.data import DataLoader
 
+from pipelines.allocator import keep_freed_memory
 from pipelines.errors import Preempted
 from pipelines.hardware import Hardware
 from pipelines.stage import StageRun
 from pipelines.training.checkpoints import Checkpoint, Checkpoints, RandomStates
 from pipelines.training.loop import TrainingLoop, wanted
-from pipelines.training.memory import keep_freed_memory
 from pipelines.training.module import TrainingModule
 from pipelines.training.positions import Batches, BatchSource, Position, load_position
 from pipelines.training.speed import TimedLoader

@@ -1,21 +1,32 @@
 """A set of sentences: any order, any number of workers, killed or not, the same hypotheses."""
 
+import copy
+import multiprocessing
+import os
+import signal
+import subprocess
+import sys
+import time
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
-from pipelines.decoding.batches import Workers, batches, search_all
+from pipelines.decoding.batches import batches, search_all
+from pipelines.decoding.ensemble import Ensemble
 from pipelines.decoding.hypotheses import check_scores
 from pipelines.decoding.memory import check_memory
 from pipelines.decoding.options import SearchOptions
 from pipelines.decoding.params import DecodingParams
 from pipelines.decoding.strategies import Strategy, searches
-from pipelines.errors import CheckFailed, DataError
+from pipelines.decoding.workers import Workers
+from pipelines.errors import CheckFailed, DataError, MasklineError
 from pipelines.hardware import Hardware
 from pipelines.records import Records
 from pipelines.shards.format import Ragged
+from tests.conftest import ROOT
 from tests.seq2seq.families import build
 
 LENGTHS = np.array([3, 9, 1, 5, 5, 12, 7, 2, 8, 4])
@@ -31,6 +42,7 @@ SECTION = {
     "stop": {"rule": "exact", "patience": 1.0},
     "rerank": "none",
     "batch_tokens": 30,
+    "precision": "float32",
 }
 
 
@@ -43,11 +55,14 @@ def _source() -> Ragged:
     return Ragged(ids, np.concatenate([[0], np.cumsum(LENGTHS)]))
 
 
-def _workers(threads: int, name: str = "transformer") -> Workers:
+def _hardware(threads: int) -> Hardware:
     fields = dict.fromkeys(("devices", "num_nodes", "checkpoint_every", "keep_checkpoints"), 1)
     sizes = {"num_workers": 0, "micro_batch_size": 0, "compile": False, "checkpoint_minutes": 1.0}
-    hardware = Hardware(accelerator="cpu", strategy="auto", num_threads=threads, **fields, **sizes)
-    return Workers(build(name), hardware)
+    return Hardware(accelerator="cpu", strategy="auto", num_threads=threads, **fields, **sizes)
+
+
+def _workers(threads: int, name: str = "transformer") -> Workers:
+    return Workers(build(name), _hardware(threads))
 
 
 def test_batches_hold_each_sentence_once_within_the_budget():
@@ -90,13 +105,103 @@ def test_search_of_a_set_goes_on_where_it_was_killed(tmp_path):
     assert search_all(_workers(1), _source(), plan, 30, whole, "test").searched == 0
 
 
+@pytest.mark.parametrize("name", ["transformer", "rnd2rnd", "lstm_additive", "textbook_gru_general", "rnn"])
+@pytest.mark.parametrize(
+    ("precision", "least", "most"), [("float32", 0, 1e-5), ("bfloat16", 1e-4, 0.2), ("int8", 1e-4, 0.2)]
+)
+def test_search_in_any_precision_finds_what_the_model_means(tmp_path, monkeypatch, name, precision, least, most):
+    monkeypatch.setattr("pipelines.seq2seq.models.protocol._LARGE", 1)
+    model = build(name, double=False)
+    plain, prepared = Workers(copy.deepcopy(model), _hardware(1)), Workers(model, _hardware(2), precision)
+    plan = Strategy(_params(), 1, 3, 2)
+    found = search_all(prepared, _source(), plan, 30, Records(tmp_path / "x"), "test")
+    worst = check_scores(plain, _source(), found.hypotheses, 30, "test", most)
+    assert least <= worst < most
+    if precision != "float32":
+        assert model.output.weight.dtype == torch.float32  # a copy was prepared
+        with pytest.raises(CheckFailed, match="must equal its teacher-forced one"):
+            check_scores(plain, _source(), found.hypotheses, 30, "test")
+
+
+def test_an_ensemble_is_prepared_member_by_member(tmp_path):
+    ensemble = Ensemble([build(name, double=False) for name in ("transformer", "gru")])
+    plan, found = Strategy(_params(), 1, 3, 2), []
+    for precision in ("float32", "bfloat16"):
+        workers = Workers(copy.deepcopy(ensemble), _hardware(1), precision)
+        found.append(search_all(workers, _source(), plan, 30, Records(tmp_path / precision), "test").hypotheses)
+    scores = torch.tensor([[group[0].score for group in groups] for groups in found])
+    assert 1e-4 < (scores[0] - scores[1]).abs().max() < 0.1
+
+
+def test_int8_on_a_gpu_is_refused(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    hardware = _hardware(1).model_copy(update={"accelerator": "gpu"})
+    with pytest.raises(DataError, match=r"decoding.precision \('int8'\) must be float32 or bfloat16 on a GPU"):
+        Workers(build("transformer"), hardware, "int8")
+
+
 def test_an_error_in_one_worker_ends_the_search():
     def fail(model: object, device: object, item: int) -> None:
         if item == 3:
             raise FloatingPointError("some are NaN")
 
-    with pytest.raises(FloatingPointError, match="some are NaN"):
-        _workers(2).map(fail, range(100))
+    for threads in (1, 2):
+        with pytest.raises(FloatingPointError, match="some are NaN"):
+            list(_workers(threads).map(fail, range(100)))
+    assert multiprocessing.active_children() == []
+
+
+def test_an_error_that_cannot_be_sent_is_told():
+    class LocalError(Exception):
+        pass
+
+    def fail(model: object, device: object, item: int) -> None:
+        raise LocalError("of its own")
+
+    with pytest.raises(RuntimeError, match=r"LocalError\('of its own'\)"):
+        list(_workers(2).map(fail, range(3)))
+
+
+def test_a_killed_worker_ends_the_search():
+    def die(model: object, device: object, item: int) -> int:
+        if item == 5:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return item
+
+    with pytest.raises(MasklineError, match=r"a worker process must not end before its work is done \(exit code -9"):
+        list(_workers(3).map(die, range(1000)))
+    assert multiprocessing.active_children() == []
+
+
+def test_workers_end_with_their_parent(tmp_path):
+    """SIGKILL leaves no orphan: the parent cannot end its workers itself."""
+    code = """
+import os, sys, time
+from tests.decoding.test_batches import _workers
+def sleep(model, device, item):
+    open(f"{sys.argv[1]}/{os.getpid()}", "w").close()
+    time.sleep(60)
+list(_workers(2).map(sleep, range(2)))
+"""
+    parent = subprocess.Popen([sys.executable, "-c", code, str(tmp_path)], cwd=ROOT)
+    deadline = time.monotonic() + 60
+    while len(pids := [int(path.name) for path in tmp_path.iterdir()]) < 2:
+        assert time.monotonic() < deadline
+        assert parent.poll() is None
+        time.sleep(0.05)
+    assert all(_alive(pid) for pid in pids)
+    parent.kill()
+    parent.wait()
+    while any(_alive(pid) for pid in pids):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def _alive(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
 
 
 def test_scores_that_are_not_the_models_stop_the_stage(tmp_path):

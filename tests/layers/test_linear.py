@@ -5,7 +5,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from pipelines.layers.linear import Linear, _suits, linear
+from pipelines.layers.linear import Linear, Product, _suits, linear
 
 
 @pytest.mark.parametrize("shape", [(7, 16), (2, 3, 16), (0, 16), (1, 16), (2, 0, 16)])
@@ -34,3 +34,34 @@ def test_linear_with_gradients_in_double_or_under_autocast_is_left_to_pytorch():
         with torch.autocast("cpu", torch.bfloat16):
             assert not _suits(x, layer.weight, layer.bias)
             assert layer(x).dtype == torch.bfloat16
+
+
+@pytest.mark.parametrize("shape", [(7, 16), (2, 3, 16), (1, 16), (0, 16)])
+@pytest.mark.parametrize("bias", [True, False])
+def test_product_in_float32_is_pytorchs(shape, bias):
+    layer, x = Linear(16, 24, bias=bias), torch.randn(shape)
+    with torch.no_grad():
+        product = Product(layer.weight, layer.bias, "float32")
+        torch.testing.assert_close(product(x), F.linear(x, layer.weight, layer.bias), atol=1e-5, rtol=1e-5)
+        layer.product = product
+        assert torch.equal(layer(x), product(x))
+
+
+@pytest.mark.parametrize("bias", [True, False])
+def test_product_in_int8_is_that_of_rounded_rows(bias):
+    generator = torch.Generator().manual_seed(1)
+    layer, x = Linear(64, 24, bias=bias), torch.randn(5, 4, 64, generator=generator)
+    x[2, 1] *= 1000
+    weight = layer.weight.detach()
+    rounded = [part / (part.abs().amax(-1, keepdim=True) / 127) for part in (x, weight)]
+    rounded = [
+        (part.round() * whole.abs().amax(-1, keepdim=True) / 127)
+        for part, whole in zip(rounded, (x, weight), strict=True)
+    ]
+    with torch.no_grad():
+        product = Product(weight, layer.bias, "int8")
+        torch.testing.assert_close(product(x), F.linear(*rounded, layer.bias), atol=1e-5, rtol=1e-5)
+        error = (product(x) - F.linear(x, weight, layer.bias)).abs().amax(-1)
+        assert torch.all(error < 0.02 * x.norm(dim=-1))
+        assert torch.equal(product(x)[3, 2:], product(x[3, 2:]))  # no row sees its neighbours
+        assert product(x.masked_fill(x == x[0, 0, 0], float("nan")))[0, 0].isnan().all()

@@ -115,6 +115,7 @@ class DecoderBlock(nn.Module):
         self,
         x_ND: Tensor,
         table: tuple[Tensor, Tensor],
+        own: slice,
         itself_B1WP: Tensor,
         memory: tuple[Tensor, Tensor],
         source_B11S: Tensor,
@@ -123,8 +124,8 @@ class DecoderBlock(nn.Module):
 
         Args:
             x_ND: inputs.
-            table: keys and values of the positions before, [B, H, C, K] each; this one's are written into the last W of
-                the P slots in use (see `pipelines.layers.transformer.cache`).
+            table: keys and values of the positions before, [B, H, C, K] each (`pipelines.layers.transformer.cache`).
+            own: the W slots this one's are written into.
             itself_B1WP: 0 where a hypothesis has its ancestors and itself, else -∞.
             memory: cross-attention's keys and values, [B, H, S, K] each.
             source_B11S: 0 on real source tokens, else -∞.
@@ -132,11 +133,11 @@ class DecoderBlock(nn.Module):
         Returns:
             [N, D] and cross-attention's weights [B, H, W, S].
         """
-        B, _, W, P = itself_B1WP.shape
+        B, _, _, P = itself_B1WP.shape
         y_ND = self.attention_norm(x_ND) if self.pre else x_ND
         key, value = (slots[:, :, :P] for slots in table)
         for slots, new in zip((key, value), self.attention.one_each(y_ND, B), strict=True):
-            slots[:, :, P - W :] = new
+            slots[:, :, own] = new
         x_ND = x_ND + self.attention.for_beams(y_ND, key, value, itself_B1WP)[0]
         y_ND = self.cross_attention_norm(x_ND) if self.pre else self.attention_norm(x_ND)
         x_ND = x_ND if self.pre else y_ND

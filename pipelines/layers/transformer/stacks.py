@@ -7,10 +7,11 @@ from collections.abc import Iterator
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from pipelines.layers.transformer.attention import padding_mask
 from pipelines.layers.transformer.blocks import BlockShape, DecoderBlock, EncoderBlock
-from pipelines.layers.transformer.cache import take_slots
+from pipelines.layers.transformer.cache import SHORTEST, take_slots
 from pipelines.layers.transformer.embeddings import Embeddings
 
 State = dict[str, Tensor]
@@ -60,12 +61,15 @@ class Decoder(nn.Module):
 
     def start(self, memory_BSD: Tensor, mask_B11S: Tensor) -> State:
         """Empty tables for self-attention (see `cache`), and the memory's keys and values, made once."""
+        attention_BS = memory_BSD.new_zeros(memory_BSD.shape[:2])
+        longer = max(0, SHORTEST - memory_BSD.shape[1])
+        memory_BSD, mask_B11S = F.pad(memory_BSD, (0, 0, 0, longer)), F.pad(mask_B11S, (0, longer))
         state = {"mask": mask_B11S, "ancestors": mask_B11S[:, 0, 0, :0], "position": torch.tensor(0)}
         for number, block in enumerate(self._decoder_blocks()):
-            memory = block.cross_attention.keys_and_values(memory_BSD)
+            memory = (part.contiguous() for part in block.cross_attention.keys_and_values(memory_BSD))
             state[f"memory_key.{number}"], state[f"memory_value.{number}"] = memory
-            state[f"key.{number}"] = state[f"value.{number}"] = memory[0][:, :, :0]
-        return {**state, "attention": memory_BSD.new_zeros(memory_BSD.shape[:2])}
+            state[f"key.{number}"] = state[f"value.{number}"] = state[f"memory_key.{number}"][:, :, :0]
+        return {**state, "attention": attention_BS}
 
     def step(self, tokens_N: Tensor, state: State) -> tuple[Tensor, State]:
         """One position more: [N, D] and the next state, whose tables may be those of this one, written on.
@@ -74,16 +78,20 @@ class Decoder(nn.Module):
         """
         tables = {name: tensor for name, tensor in state.items() if name.startswith(("key.", "value."))}
         tables, ancestors_NP = take_slots(tables, state["ancestors"])
-        B, position = len(state["mask"]), int(state["position"])
+        B, P, position = len(state["mask"]), ancestors_NP.shape[1], int(state["position"])
         x_ND = self.embeddings(tokens_N[:, None], first_position=position)[:, 0]
-        itself_B1WP = _far(ancestors_NP.view(B, 1, -1, ancestors_NP.shape[1]), x_ND.dtype)
+        own = slice(P - len(ancestors_NP) // B, P)
+        itself_B1WP = _far(
+            F.pad(ancestors_NP, (0, max(0, SHORTEST - P))).view(B, 1, own.stop - own.start, -1), x_ND.dtype
+        )
         source_B11S = _far(state["mask"], x_ND.dtype)
         for number, block in enumerate(self._decoder_blocks()):
             table = tables[f"key.{number}"], tables[f"value.{number}"]
             memory = state[f"memory_key.{number}"], state[f"memory_value.{number}"]
-            x_ND, weight_BHWS = block.step(x_ND, table, itself_B1WP, memory, source_B11S)
+            x_ND, weight_BHWS = block.step(x_ND, table, own, itself_B1WP, memory, source_B11S)
         after = {"ancestors": ancestors_NP, "position": state["position"] + 1}
-        return self.norm(x_ND), {**state, **tables, **after, "attention": weight_BHWS.mean(dim=1).flatten(0, 1)}
+        attention_NS = weight_BHWS[..., : state["attention"].shape[1]].mean(dim=1).flatten(0, 1)
+        return self.norm(x_ND), {**state, **tables, **after, "attention": attention_NS}
 
     def _decoder_blocks(self) -> Iterator[DecoderBlock]:
         for block in self.blocks:

@@ -10,9 +10,10 @@ from enum import Enum
 import torch
 from torch import Tensor, nn
 
-from pipelines.layers.linear import linear
+from pipelines.layers.linear import ONEDNN, Linear, Precision, Product, linear
 
 State = dict[str, Tensor]
+_LARGE = 2**18  # weights of a matrix
 
 
 class Belongs(Enum):
@@ -38,6 +39,7 @@ class Seq2SeqModel(nn.Module, ABC):
 
     output: nn.Embedding
     output_bias: nn.Parameter
+    _product: Product | None = None
 
     @property
     def longest_source(self) -> int | None:
@@ -87,8 +89,26 @@ class Seq2SeqModel(nn.Module, ABC):
 
     def logits(self, hidden: Tensor) -> Tensor:
         """Logits [..., V], in float32 at least."""
-        logits = linear(hidden, self.output.weight, self.output_bias)
+        weight, bias, product = self.output.weight, self.output_bias, self._product
+        logits = linear(hidden, weight, bias) if product is None else product(hidden)
         return logits if logits.dtype == torch.double else logits.float()
+
+    def prepare(self, precision: Precision) -> None:
+        """Compute in this precision from now on, and never with gradients again.
+
+        On a CPU weights in float32 are laid out beforehand. Small ones stay in float32, for rounding what they are
+        multiplied with takes longer than int8 saves; parts of weights, as recurrent decoders use, stay as they are.
+        """
+        if precision == "bfloat16":
+            self.bfloat16()
+            return
+        weight = self.output.weight
+        if ONEDNN and weight.device.type == "cpu" and weight.dtype == torch.float32:
+            self._product = Product(weight, self.output_bias, precision)
+            for part in self.modules():
+                if isinstance(part, Linear):
+                    worth_it = precision == "float32" or part.weight.numel() >= _LARGE
+                    part.product = Product(part.weight, part.bias, precision if worth_it else "float32")
 
     def _kind(self, name: str) -> Belongs:
         declared = self.belongs()

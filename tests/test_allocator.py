@@ -6,7 +6,7 @@ import sys
 _PROGRAM = """
 import resource, sys
 import torch
-from pipelines.training.memory import keep_freed_memory
+from pipelines.allocator import keep_freed_memory
 torch.set_num_threads(1)
 if sys.argv[1] == "kept":
     keep_freed_memory()
@@ -31,7 +31,7 @@ def test_a_large_tensor_uses_the_memory_of_those_before_it():
 
 _RELEASE = """
 import torch
-from pipelines.training.memory import keep_freed_memory, release_freed_memory
+from pipelines.allocator import keep_freed_memory, release_freed_memory
 def resident_mib():
     with open("/proc/self/statm") as file:
         return int(file.read().split()[1]) * 4096 / 2**20

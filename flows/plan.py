@@ -1,0 +1,222 @@
+"""What a run would do, and why: ``python -m flows.plan [--json]``.
+
+For each stage instance, in the order of the flow: *run* (something it reads has changed), *cached* (nothing has, or the
+result is in DVC's cache), or *blocked* (a stage before it runs first; whether its result changes is known only then).
+Nothing is computed or written.
+"""
+
+import argparse
+import json
+import logging
+import sys
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import networkx
+from dvc.dependency.param import ParamsDependency
+from dvc.exceptions import DvcException
+from dvc.repo import Repo
+from dvc.stage.cache import RunCacheNotFoundError
+from dvc_data.hashfile.hash_info import HashInfo
+
+from pipelines.runfolder import RUNS, folder_of_out
+from pipelines.sections import Document, plain, read_document
+
+_ABSENT = None
+
+
+@dataclass(frozen=True)
+class Reason:
+    """One thing that differs from what the last result was made of.
+
+    Attributes:
+        kind: param, code, data, command or output.
+        name: dotted key, or path.
+        old, new: values of a param; first digits of a file's md5; None where there is none.
+        line: of the key in params.yaml.
+    """
+
+    kind: str
+    name: str
+    old: Any
+    new: Any
+    line: int | None = None
+
+    def __str__(self) -> str:
+        where = f" (params.yaml:{self.line})" if self.line else ""
+        if self.kind == "param":
+            return f"{self.kind} {self.name}: {_short(self.old)} → {_short(self.new)}{where}"
+        if self.old and self.new:
+            return f"{self.kind} {self.name}: {self.old} → {self.new}"
+        return f"{self.kind} {self.name}: {'new' if self.new else 'gone'}"
+
+
+@dataclass(frozen=True)
+class Planned:
+    """One stage instance.
+
+    Attributes:
+        name: DVC's name, ``seq2seq@gru``.
+        state: run, cached or blocked.
+        reasons: what changed.
+        waits_for: stages before it that run or are blocked.
+        environment: ``torch 2.12.0 → 2.13.0`` since the result at hand was made; re-runs nothing by itself.
+        seconds: it took the last time, in this checkout.
+        mib: of its output.
+    """
+
+    name: str
+    state: str
+    reasons: tuple[Reason, ...]
+    waits_for: tuple[str, ...]
+    environment: tuple[str, ...]
+    seconds: float | None
+    mib: float | None
+
+
+def plan() -> list[Planned]:
+    """All stage instances, each after the ones it depends on.
+
+    Raises:
+        DvcException: a stage is running, or dvc.yaml is broken.
+    """
+    document = read_document()
+    logging.getLogger("dvc").setLevel(logging.WARNING)
+    planned: dict[str, Planned] = {}
+    with Repo(".") as repo, repo.lock:
+        graph = repo.index.graph
+        order = list(networkx.lexicographical_topological_sort(graph.reverse(), key=lambda stage: stage.addressing))
+        for stage in order:
+            before = sorted(needed.addressing for needed in graph.successors(stage))
+            waits_for = tuple(name for name in before if planned[name].state != "cached")
+            reasons = tuple(_reasons(stage, document))
+            kinds = {reason.kind for reason in reasons}
+            state = "blocked" if waits_for and kinds <= {"data", "output"} else "run" if reasons else "cached"
+            if state == "run" and not waits_for and _in_cache(repo, stage):
+                state = "cached"
+            out = Path(stage.outs[0].def_path)
+            bytes_ = sum(part.meta.size or 0 for part in stage.outs if part.meta)
+            planned[stage.addressing] = Planned(
+                stage.addressing,
+                state,
+                reasons,
+                waits_for,
+                tuple(_environment(stage.addressing, out)),
+                _seconds(stage.addressing),
+                bytes_ / 2**20 if bytes_ else None,
+            )
+    return list(planned.values())
+
+
+def _reasons(stage: Any, document: Document) -> Iterator[Reason]:
+    if stage.changed_stage() and any(dep.hash_info for dep in stage.deps):
+        yield Reason("command", stage.addressing, "as it was", "as in dvc.yaml")
+    for dep in stage.deps:
+        if not dep.status():
+            continue
+        if isinstance(dep, ParamsDependency):
+            old, new = dep.hash_info.value or {}, dep.read_params()
+            for key in dep.params:
+                yield from _differences(key, plain(old.get(key)), plain(new.get(key)), document)
+        else:
+            new_md5 = dep.get_hash().value if dep.exists else None
+            kind = "data" if dep.def_path.startswith("data/") else "code"
+            yield Reason(kind, dep.def_path, _digits(dep.hash_info.value), _digits(new_md5))
+    for out in stage.outs:
+        if not out.exists or (out.status() and out.hash_info):
+            yield Reason("output", out.def_path, _digits(out.hash_info.value), None)
+
+
+def _differences(key: str, old: Any, new: Any, document: Document) -> Iterator[Reason]:
+    """The leaves of a section that differ."""
+    if isinstance(old, dict) and isinstance(new, dict):
+        for name in [*old, *(name for name in new if name not in old)]:
+            yield from _differences(f"{key}.{name}", old.get(name, _ABSENT), new.get(name, _ABSENT), document)
+    elif old != new:
+        yield Reason("param", key, old, new, document.line(key.split(".")))
+
+
+def _in_cache(repo: Repo, stage: Any) -> bool:
+    """Whether DVC has computed exactly this before, and still has the result; changes ``stage``, not the checkout."""
+    for out in stage.outs:
+        out.hash_info = HashInfo()  # or DVC would look at what stands there now
+    try:
+        stage.save_deps()
+        repo.stage_cache.restore(stage, dry=True)
+    except (RunCacheNotFoundError, DvcException, OSError):
+        return False
+    return True
+
+
+def _environment(instance: str, out: Path) -> Iterator[str]:
+    folder = folder_of_out(instance, out)
+    if folder is None or not (folder / "origin.json").is_file():
+        return
+    versions = json.loads((folder / "origin.json").read_text(encoding="utf-8")).get("versions", {})
+    for name, old in versions.items():
+        try:
+            new = version(name)
+        except PackageNotFoundError:
+            new = "not installed"
+        if old != new:
+            yield f"{name} {old} → {new}"
+
+
+def _seconds(instance: str) -> float | None:
+    """Of the last finished run: the one that committed last."""
+    records = sorted(RUNS.glob(f"{instance}/*/committed.json"), key=lambda path: path.stat().st_mtime)
+    for record in reversed(records):
+        timings = record.with_name("timings.jsonl")
+        lines = timings.read_text(encoding="utf-8").splitlines() if timings.is_file() else []
+        if lines and "seconds" in (last := json.loads(lines[-1])):
+            return float(last["seconds"])
+    return None
+
+
+def _digits(value: object) -> str | None:
+    return str(value)[:8] if value else None
+
+
+def _short(value: Any) -> str:
+    text = "absent" if value is _ABSENT else json.dumps(value, ensure_ascii=False)
+    return text if len(text) <= 60 else f"{text[:57]}…"
+
+
+def lines_of(planned: list[Planned]) -> Iterator[str]:
+    """The plan for people."""
+    for one in planned:
+        cost = [f"{one.seconds:,.0f} s" if one.seconds else "", f"{one.mib:,.1f} MiB" if one.mib else ""]
+        told = f"last time {', '.join(filter(None, cost))}" if any(cost) else "never run here"
+        yield f"{one.state:8} {one.name:24} {told}"
+        yield from (f"         {reason}" for reason in one.reasons)
+        if one.state == "blocked":
+            yield f"         waits for {', '.join(one.waits_for)}"
+        if one.environment:
+            yield f"         environment changed since: {', '.join(one.environment)}"
+    known = [one.seconds for one in planned if one.state != "cached" and one.seconds]
+    count = sum(one.state != "cached" for one in planned)
+    yield f"{count} of {len(planned)} stages may run" + (f", about {sum(known):,.0f} s" if known else "")
+
+
+def main() -> int:
+    """The command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--json", action="store_true", help="for programs")
+    arguments = parser.parse_args()
+    try:
+        planned = plan()
+    except DvcException as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    if arguments.json:
+        print(json.dumps([asdict(one) for one in planned], ensure_ascii=False, indent=1))
+    else:
+        print("\n".join(lines_of(planned)))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
