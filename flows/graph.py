@@ -1,6 +1,7 @@
 """The stages and their order, read from dvc.yaml through DVC itself."""
 
 from dataclasses import dataclass
+from pathlib import Path
 
 import networkx
 from dvc.repo import Repo
@@ -16,6 +17,7 @@ class Node:
         cpus: processors it keeps busy.
         gpus: GPUs it uses where there are some.
         alone: without a GPU it keeps all processors busy, and nothing runs beside it.
+        limit_s: seconds it may run, from ``hours``; None for any time.
     """
 
     name: str
@@ -23,20 +25,22 @@ class Node:
     cpus: int
     gpus: int
     alone: bool
+    limit_s: float | None = None
 
 
-def read_graph() -> list[Node]:
-    """All stage instances, each after the ones it depends on."""
-    with Repo(".") as repo:
+def read_graph(folder: Path = Path()) -> list[Node]:
+    """All stage instances of a checkout, each after the ones it depends on."""
+    with Repo(str(folder)) as repo:
         graph = repo.index.graph
-        order = networkx.lexicographical_topological_sort(graph.reverse(), key=lambda stage: stage.addressing)
+        order = networkx.lexicographical_topological_sort(graph.reverse(), key=lambda stage: stage.name)
         return [
             Node(
-                name=stage.addressing,
-                depends_on=tuple(sorted(needed.addressing for needed in graph.successors(stage))),
+                name=stage.name,
+                depends_on=tuple(sorted(needed.name for needed in graph.successors(stage))),
                 cpus=int((stage.meta or {}).get("cpus", 1)),
                 gpus=int((stage.meta or {}).get("gpus", 0)),
                 alone=bool((stage.meta or {}).get("alone", False)),
+                limit_s=3600 * float(stage.meta["hours"]) if (stage.meta or {}).get("hours") else None,
             )
             for stage in order
         ]

@@ -5,12 +5,14 @@ what runs and what is cached; Prefect shows it. No server has to be started befo
 """
 
 import json
+import subprocess
 import sys
 import time
-from collections import deque
+from pathlib import Path
 from typing import Any
 
 from prefect import flow, get_run_logger, task
+from prefect.artifacts import create_progress_artifact, update_progress_artifact
 from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State
 from prefect.futures import PrefectFuture
@@ -18,93 +20,151 @@ from prefect.runtime import flow_run
 from prefect.states import Completed
 from prefect.task_runners import ThreadPoolTaskRunner
 
+from flows.experiment import experiment
 from flows.graph import Node, read_graph
+from flows.outcome import StageFailed, StageInterrupted, failure
+from flows.output import Output
+from flows.pictures import show_graph, show_plan, show_results
 from flows.process import Children
 from flows.slots import Slots
-from pipelines import preflight
 from pipelines.hardware import Hardware
 from pipelines.runfolder import RUNS
 from pipelines.sections import read_document, validate
+from pipelines.supervision import exclusive
 
 _BUSY = "is busy"  # DVC's word for a read or write lock another stage holds for a moment
 _UNCHANGED = ("didn't change, skipping", "is cached - skipping run")
-_TRIES = 5
-
-
-class StageFailed(Exception):
-    """A stage ended with an error; its last lines are the message."""
+_LOCK_TRIES = 5
+_BACK_OFF_S = (5.0, 30.0, 120.0)  # before the second, third and fourth try of a stage that was interrupted
+_MOST_TASKS = 64
 
 
 @task(name="preflight", task_run_name="preflight", cache_policy=NO_CACHE, persist_result=False)
-def check() -> None:
-    """Params and raw data, before anything is deleted or computed."""
-    if found := preflight.problems():
-        raise ValueError("\n".join(found))
+def check(folder: Path) -> None:
+    """All that can be known before anything is deleted or computed."""
+    command = [sys.executable, "-m", "pipelines.preflight"]
+    result = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+    get_run_logger().info(result.stdout + result.stderr)
+    if result.returncode:
+        raise ValueError(result.stderr)
+
+
+@task(name="plan", task_run_name="plan", cache_policy=NO_CACHE, persist_result=False)
+def plan(folder: Path) -> None:
+    """What will run, and why, as the flow's first artifact."""
+    command = [sys.executable, "-m", "flows.plan", "--json"]
+    result = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=True)
+    show_plan(json.loads(result.stdout))
 
 
 @task(cache_policy=NO_CACHE, persist_result=False)
-def run_stage(node: Node, slots: Slots, children: Children, group: str) -> State[Any]:
+def run_stage(node: Node, folder: Path, slots: Slots, children: Children, group: str) -> State[Any]:
     """Reproduce one stage; a state that says whether it ran or was cached.
+
+    A stage that was told to stop, or whose process was lost, is started again, later each time, and goes on from its
+    checkpoint.
 
     Raises:
         StageFailed: the stage ended with an error.
+        StageInterrupted: it was interrupted once more than there are tries, or the flow is stopping.
+        TimeLimitReached: it ran longer than its ``meta.hours`` in dvc.yaml.
     """
-    logger = get_run_logger()
+    for wait in (*_BACK_OFF_S, None):
+        try:
+            return _try_stage(node, folder, slots, children, group)
+        except StageInterrupted as error:
+            if wait is None or children.stopping.is_set():
+                raise
+            get_run_logger().warning(f"{error}\ngoing on from its checkpoint in {wait:.0f} s")
+            if children.stopping.wait(wait):
+                raise
+    raise AssertionError("the last try returns or raises")
+
+
+def _try_stage(node: Node, folder: Path, slots: Slots, children: Children, group: str) -> State[Any]:
+    logger, shown = get_run_logger(), _Progress(node.name)
     command = [sys.executable, "-m", "dvc", "--wait-for-lock", "repro", "--single-item", node.name]
-    for attempt in range(_TRIES):
-        last: deque[str] = deque(maxlen=20)
-
-        def show(line: str, last: deque[str] = last) -> None:
-            if line:
-                last.append(line)
-                logger.info(line)
-
-        with slots.taken(node) as devices:
-            code = children.run(command, show, {"MASKLINE_GROUP": group, **devices})
+    path = folder / RUNS / node.name / "output.log"
+    for attempt in range(_LOCK_TRIES):
+        with slots.taken(node) as devices, Output(path, logger.info, shown.update) as output:
+            since, environment = time.time(), {"MASKLINE_GROUP": group, **devices}
+            code = children.run(command, output, environment, folder=folder, limit_s=node.limit_s)
         if code == 0:
-            cached = any(word in line for line in last for word in _UNCHANGED)
-            return Completed(name="Cached" if cached else "Completed", message=last[-1] if last else "")
-        if not any(_BUSY in line for line in last):
+            cached = any(word in line for line in output.last for word in _UNCHANGED)
+            return Completed(name="Cached" if cached else "Completed", message=(output.last or [""])[-1])
+        if not any(_BUSY in line for line in output.last):
             break
         time.sleep(2**attempt)
-    raise StageFailed(f"{node.name}: {_end_of(node)}, dvc ended with {code}\n" + "\n".join(last))
+    raise failure(folder, node.name, since, code, output.last)
 
 
-def _end_of(node: Node) -> str:
-    """What the stage itself wrote last: ``failed``, ``preempted``; DVC tells the same of both."""
-    records = sorted(RUNS.glob(f"{node.name}/*/status.json"), key=lambda path: path.stat().st_mtime)
-    return str(json.loads(records[-1].read_text(encoding="utf-8"))["state"]) if records else "not started"
+class _Progress:
+    """A stage's progress bar in Prefect's UI; there once there is progress."""
+
+    def __init__(self, name: str) -> None:
+        self._name, self._id = name, None
+
+    def update(self, share: float) -> None:
+        if self._id is None:
+            key = f"progress-{self._name}".replace("@", "-").replace("_", "-").lower()
+            self._id = create_progress_artifact(100 * share, key=key, description=self._name)  # type: ignore[assignment]
+        else:
+            update_progress_artifact(self._id, 100 * share)
 
 
-@flow(name="maskline", log_prints=True)
-def pipeline() -> dict[str, str]:
+def reproduce(folder: Path, slots: Slots, children: Children, group: str) -> dict[str, State[Any]]:
+    """All stages of a checkout; the final state of each. To be called inside a flow."""
+    nodes = read_graph(folder)
+    futures: dict[str, PrefectFuture[Any]] = {}
+    for node in nodes:
+        upstream = [futures[name] for name in node.depends_on]
+        stage: Any = run_stage.with_options(name=node.name, task_run_name=node.name)
+        futures[node.name] = stage.submit(node, folder, slots, children, group, wait_for=upstream)
+    for future in futures.values():
+        future.wait()
+    states = {name: future.state for name, future in futures.items()}
+    show_graph(nodes, {name: state.name or "" for name, state in states.items()})
+    return states
+
+
+def slots_of(folder: Path) -> Slots:
+    """The machine's, as ``hardware`` of this checkout sees it."""
+    return Slots.of_this_machine(validate(read_document(folder / "params.yaml"), "hardware", Hardware).accelerator)
+
+
+_RUNNER: Any = ThreadPoolTaskRunner(max_workers=_MOST_TASKS)
+
+
+@flow(name="maskline", log_prints=True, task_runner=_RUNNER)
+def pipeline(recipes: list[str] | None = None, overrides: dict[str, Any] | None = None) -> dict[str, str]:
     """Reproduce everything; stage → name of its final state.
 
+    Args:
+        recipes: names of files in recipes/, to be laid over params.yaml.
+        overrides: parts of params.yaml, laid over it last. With recipes or overrides the flow works in a git worktree
+            of its own, ``.runs/experiments/<flow run>``, with this checkout's cache; nothing here is changed.
+
     Raises:
+        BusyError: another flow works in this checkout.
         StageFailed: at least one stage failed.
     """
-    check()
-    accelerator = validate(read_document(), "hardware", Hardware).accelerator
-    nodes, slots, children = read_graph(), Slots.of_this_machine(accelerator), Children()
-    futures: dict[str, PrefectFuture[Any]] = {}
-    try:
-        for node in nodes:
-            upstream = [futures[name] for name in node.depends_on]
-            stage: Any = run_stage.with_options(name=node.name, task_run_name=node.name)
-            futures[node.name] = stage.submit(node, slots, children, flow_run.name or "flow", wait_for=upstream)
-        for future in futures.values():
-            future.wait()
-    finally:
-        children.stop()
-    states = {name: future.state for name, future in futures.items()}
-    failed = [
-        f"{name}: {state.name} {state.message or ''}" for name, state in states.items() if not state.is_completed()
-    ]
+    name, folder, children = flow_run.name or "flow", Path(), Children()
+    if recipes or overrides:
+        folder = experiment(name, recipes or [], overrides or {})
+        print(f"working in {folder}")
+    with exclusive(folder / RUNS / "flow.lock"):
+        check(folder)
+        plan(folder)
+        try:
+            states = reproduce(folder, slots_of(folder), children, name)
+        finally:
+            children.stop()
+    show_results(folder / "data/report")
+    failed = {one: state for one, state in states.items() if not state.is_completed()}
     if failed:
-        raise StageFailed("\n".join(failed))
-    return {name: state.name or "" for name, state in states.items()}
+        raise StageFailed("\n".join(f"{one}: {state.name} {state.message or ''}" for one, state in failed.items()))
+    return {one: state.name or "" for one, state in states.items()}
 
 
 if __name__ == "__main__":
-    runner: Any = ThreadPoolTaskRunner(max_workers=len(read_graph()) + 1)
-    pipeline.with_options(task_runner=runner)()
+    pipeline()

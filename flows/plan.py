@@ -76,6 +76,13 @@ class Planned:
     seconds: float | None
     mib: float | None
 
+    @property
+    def told(self) -> list[str]:
+        """Why, and what should be known besides, for people."""
+        waits = [f"waits for {', '.join(self.waits_for)}"] if self.state == "blocked" else []
+        changed = [f"environment changed since: {', '.join(self.environment)}"] if self.environment else []
+        return [*map(str, self.reasons), *waits, *changed]
+
 
 def plan() -> list[Planned]:
     """All stage instances, each after the ones it depends on.
@@ -92,7 +99,9 @@ def plan() -> list[Planned]:
         for stage in order:
             before = sorted(needed.addressing for needed in graph.successors(stage))
             waits_for = tuple(name for name in before if planned[name].state != "cached")
-            reasons = tuple(_reasons(stage, document))
+            lost = any(reason.kind == "output" for name in before for reason in planned[name].reasons)
+            found = _reasons(stage, document)  # what was lost before it comes back, or makes it wait
+            reasons = tuple(reason for reason in found if not (lost and reason.kind == "data"))
             kinds = {reason.kind for reason in reasons}
             state = "blocked" if waits_for and kinds <= {"data", "output"} else "run" if reasons else "cached"
             if state == "run" and not waits_for and _in_cache(repo, stage):
@@ -191,11 +200,7 @@ def lines_of(planned: list[Planned]) -> Iterator[str]:
         cost = [f"{one.seconds:,.0f} s" if one.seconds else "", f"{one.mib:,.1f} MiB" if one.mib else ""]
         told = f"last time {', '.join(filter(None, cost))}" if any(cost) else "never run here"
         yield f"{one.state:8} {one.name:24} {told}"
-        yield from (f"         {reason}" for reason in one.reasons)
-        if one.state == "blocked":
-            yield f"         waits for {', '.join(one.waits_for)}"
-        if one.environment:
-            yield f"         environment changed since: {', '.join(one.environment)}"
+        yield from (f"         {line}" for line in one.told)
     known = [one.seconds for one in planned if one.state != "cached" and one.seconds]
     count = sum(one.state != "cached" for one in planned)
     yield f"{count} of {len(planned)} stages may run" + (f", about {sum(known):,.0f} s" if known else "")
@@ -212,7 +217,8 @@ def main() -> int:
         print(f"error: {error}", file=sys.stderr)
         return 1
     if arguments.json:
-        print(json.dumps([asdict(one) for one in planned], ensure_ascii=False, indent=1))
+        listed = [{**asdict(one), "told": one.told} for one in planned]
+        print(json.dumps(listed, ensure_ascii=False, indent=1))
     else:
         print("\n".join(lines_of(planned)))
     return 0

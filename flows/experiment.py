@@ -1,0 +1,63 @@
+"""Experiments: a git worktree each, with params of its own and the cache of this checkout."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from pipelines.errors import ParamsError
+from pipelines.runfolder import RUNS
+
+EXPERIMENTS = RUNS / "experiments"
+_CODE = ("pipelines", "flows", "dvc.yaml")
+
+
+def experiment(name: str, recipes: Sequence[str], overrides: Mapping[str, Any]) -> Path:
+    """The worktree of an experiment: made, or found if it has been made before.
+
+    It has the commit this checkout stands at, this checkout's params.yaml with the recipes and overrides laid over it,
+    and links to raw data that git does not know. What it computes is in this checkout's cache.
+
+    Raises:
+        ParamsError: the code here is not committed, or the params are not valid.
+    """
+    folder = EXPERIMENTS / name
+    if (folder / "experiment.json").is_file():
+        return folder
+    if changed := _git("status", "--porcelain", "--", *_CODE).strip():
+        raise ParamsError(f"experiment {name}: the code ({changed.split()[-1]}) must be committed; git commit it first")
+    if folder.exists():  # half made, by a process that was killed
+        _git("worktree", "remove", "--force", "--force", str(folder))
+    _git("worktree", "prune")
+    _git("worktree", "add", "--detach", "--force", str(folder), "HEAD")
+    (folder / ".dvc/config.local").write_text(f"[cache]\n    dir = {_cache()}\n", encoding="utf-8")
+    for path in sorted(Path("data/raw").iterdir()):
+        if not (folder / path).exists():
+            (folder / path).symlink_to(path.resolve())
+    (folder / "params.yaml").write_bytes(Path("params.yaml").read_bytes())
+    (folder / "overrides.yaml").write_text(json.dumps(overrides), encoding="utf-8")  # JSON is YAML
+    overlays = [*(f"recipes/{recipe}.yaml" for recipe in recipes), *(["overrides.yaml"] if overrides else [])]
+    command = [sys.executable, "-m", "pipelines.params", "apply", *overlays]
+    result = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+    if result.returncode:
+        raise ParamsError(f"experiment {name}: {result.stderr.strip()}")
+    made = {"recipes": list(recipes), "overrides": overrides}
+    (folder / "experiment.json").write_text(json.dumps(made), encoding="utf-8")  # the last: now it is whole
+    return folder
+
+
+def _cache() -> Path:
+    result = subprocess.run(
+        [sys.executable, "-m", "dvc", "cache", "dir"], capture_output=True, text=True, check=True
+    ).stdout.strip()
+    return Path(result).resolve()
+
+
+def _git(*arguments: str) -> str:
+    result = subprocess.run(["git", *arguments], capture_output=True, text=True, check=False, env={**os.environ})
+    if result.returncode:
+        raise ParamsError(f"git {' '.join(arguments)}: {result.stderr.strip()}")
+    return result.stdout

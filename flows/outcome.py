@@ -1,0 +1,46 @@
+"""How a stage ended, by what it wrote itself: DVC tells the same of everything that is not success."""
+
+import json
+from pathlib import Path
+
+from pipelines.errors import EXIT_BAD_INPUT
+from pipelines.runfolder import RUNS
+
+
+class StageFailed(Exception):
+    """A stage ended with an error that another try would meet again; its last lines are the message."""
+
+
+class StageInterrupted(Exception):
+    """A stage was told to stop, or its process was lost: another try goes on from its checkpoint."""
+
+
+def failure(folder: Path, name: str, since: float, code: int, last: list[str]) -> StageFailed | StageInterrupted:
+    """The error of a stage that did not succeed.
+
+    Args:
+        folder: the checkout.
+        name: of the stage instance.
+        since: seconds since the epoch when it was started.
+        code: DVC's exit code.
+        last: its last lines.
+    """
+    told = "\n".join(last)
+    status = _status(folder, name, since)
+    state = status.get("state", "not started")
+    if state == "preempted":
+        return StageInterrupted(f"{name}: was told to stop\n{told}")
+    if state == "running" or code < 0:
+        return StageInterrupted(
+            f"{name}: its process was lost (killed, or out of memory), dvc ended with {code}\n{told}"
+        )
+    kind = "bad input" if status.get("exit_code") == EXIT_BAD_INPUT else state
+    return StageFailed(f"{name}: {kind}, dvc ended with {code}\n{told}")
+
+
+def _status(folder: Path, name: str, since: float) -> dict[str, object]:
+    records = sorted((folder / RUNS).glob(f"{name}/*/status.json"), key=lambda path: path.stat().st_mtime)
+    if not records or records[-1].stat().st_mtime < since - 1:
+        return {}
+    found: dict[str, object] = json.loads(records[-1].read_text(encoding="utf-8"))
+    return found

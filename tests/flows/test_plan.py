@@ -1,0 +1,101 @@
+"""What a run would do, told before it runs, against what DVC then does."""
+
+import json
+import shutil
+import sys
+from pathlib import Path
+from typing import Any
+
+from tests.conftest import run_in
+
+
+def _plan(folder: Path) -> dict[str, dict[str, Any]]:
+    planned = json.loads(run_in(folder, sys.executable, "-m", "flows.plan", "--json").stdout)
+    return {one["name"]: one for one in planned}
+
+
+def _states(planned: dict[str, dict[str, Any]]) -> dict[str, str]:
+    return {name: one["state"] for name, one in planned.items()}
+
+
+def _edit(path: Path, old: str, new: str) -> None:
+    text = path.read_text()
+    assert old in text
+    path.write_text(text.replace(old, new, 1))
+
+
+def test_nothing_changed_is_all_cached_with_what_it_cost(reproduced_copy):
+    planned = _plan(reproduced_copy)
+    assert set(_states(planned).values()) == {"cached"}
+    assert len(planned) == 16
+    for one in planned.values():
+        assert one["reasons"] == one["told"] == one["waits_for"] == one["environment"] == []
+        assert 0 < one["seconds"] < 300
+        assert one["mib"] > 0
+    assert run_in(reproduced_copy, sys.executable, "-m", "flows.plan").stdout.endswith("0 of 16 stages may run\n")
+
+
+def test_a_changed_key_is_told_with_its_values_and_its_line_and_dvc_does_as_planned(reproduced_copy):
+    path = reproduced_copy / "params.yaml"
+    line = next(number for number, text in enumerate(path.read_text().splitlines(), 1) if "num_resamples" in text)
+    _edit(path, "num_resamples: 100", "num_resamples: 120")
+    planned = _plan(reproduced_copy)
+    reason = planned["evaluation"]["reasons"][0]
+    expected = {"kind": "param", "name": "evaluation.num_resamples", "old": 100, "new": 120, "line": line}
+    assert reason == expected
+    assert planned["evaluation"]["told"] == [f"param evaluation.num_resamples: 100 → 120 (params.yaml:{line})"]
+    states = _states(planned)
+    assert states.pop("evaluation") == "run"
+    assert states.pop("report") == "blocked"
+    assert planned["report"]["told"] == ["waits for evaluation"]
+    assert set(states.values()) == {"cached"}
+    before = (reproduced_copy / "dvc.lock").read_bytes()
+    assert "evaluation" in run_in(reproduced_copy, "dvc", "repro").stdout
+    assert (reproduced_copy / "dvc.lock").read_bytes() != before
+    _edit(path, "num_resamples: 120", "num_resamples: 100")  # DVC has computed this before
+    back = _plan(reproduced_copy)
+    assert set(_states(back).values()) == {"cached"}
+    assert back["evaluation"]["reasons"] == [{**expected, "old": 120, "new": 100}]
+    printed = run_in(reproduced_copy, "dvc", "repro").stdout
+    assert "Running stage" not in printed
+    assert "'evaluation' is cached" in printed
+
+
+def test_changed_code_lost_data_and_another_environment_are_told(reproduced_copy):
+    _edit(reproduced_copy / "pipelines/evaluation/score.py", '"""', '"""Of a stranger: ')
+    shutil.rmtree(reproduced_copy / "data/decoding/gru")
+    for record in (reproduced_copy / ".runs/bert").glob("*/origin.json"):
+        _edit(record, '"torch": "2', '"torch": "1')
+    planned = _plan(reproduced_copy)
+    (reason,) = planned["evaluation"]["reasons"]
+    assert (reason["kind"], reason["name"]) == ("code", "pipelines/evaluation/score.py")
+    assert reason["old"] != reason["new"]
+    assert planned["evaluation"]["state"] == "run"
+    (lost,) = planned["decoding@gru"]["reasons"]
+    assert (lost["kind"], lost["name"], lost["new"]) == ("output", "data/decoding/gru", None)
+    assert planned["decoding@gru"]["state"] == "cached"  # comes back from the cache
+    (told,) = planned["bert"]["environment"]
+    assert told.startswith("torch 1.")
+    assert " → 2." in told
+    assert planned["bert"]["state"] == "cached"
+
+
+def test_nothing_has_run_yet(reproduced_copy):
+    (reproduced_copy / "dvc.lock").unlink()
+    for name in ("data", ".runs", ".dvc/cache"):
+        for path in (reproduced_copy / name).glob("*"):
+            if path.name != "raw":
+                shutil.rmtree(path)
+    planned = _plan(reproduced_copy)
+    assert set(_states(planned).values()) == {"run"}
+    assert planned["evaluation"]["waits_for"] == ["corpus", *sorted(name for name in planned if "decoding" in name)]
+    assert all(one["seconds"] is None for one in planned.values())
+    assert planned["corpus"]["told"][0].startswith("data data/raw/embedded: new")
+
+
+def test_a_broken_dvc_yaml_is_an_error(reproduced_copy):
+    _edit(reproduced_copy / "dvc.yaml", "    outs: [data/corpus]", "    outz: [data/corpus]")
+    result = run_in(reproduced_copy, sys.executable, "-m", "flows.plan", check=False)
+    assert result.returncode == 1
+    assert "error: " in result.stderr
+    assert "dvc.yaml" in result.stderr
