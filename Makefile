@@ -36,6 +36,14 @@ endif
 flow: setup ## the same stages as one Prefect flow
 	python -m flows.pipeline
 
+.PHONY: plan
+plan: setup ## what a run would do, and why
+	@python -m flows.plan
+
+.PHONY: ui
+ui: setup ## Prefect's server and UI on this machine, a worker, the deployments of prefect.yaml
+	python -m flows.ui
+
 .PHONY: table
 table: setup ## print the results table of the last run
 	@python -m pipelines.report.table
@@ -55,6 +63,10 @@ test-corpora: setup ## tests on real text (CORPORA=folder with multi30k/)
 .PHONY: test-learning
 test-learning: setup ## every architecture learns a toy task to the end (minutes)
 	pytest -m learning
+
+.PHONY: test-reliability
+test-reliability: setup ## a real Prefect server and worker: run, cancel, kill (minutes)
+	pytest -m reliability
 
 .PHONY: test-chaos
 test-chaos: setup ## more ways to kill a training (minutes)

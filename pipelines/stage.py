@@ -30,7 +30,7 @@ from pipelines.imports import code_of
 from pipelines.records import Records, write_json
 from pipelines.runfolder import RUNS, RunFolder, describe_input, digest, key_of, sha256_of
 from pipelines.sections import Document, plain, read_document, validate
-from pipelines.supervision import PoliteStop, die_with_parent, exclusive, process_rank
+from pipelines.supervision import PoliteStop, die_with_parent, exclusive, outlive_readers, process_rank
 from pipelines.tracking import Tracker, TrackingParams
 
 T = TypeVar("T")
@@ -151,6 +151,7 @@ def run_stage(declare: Callable[[Document], Stage], compute: Callable[[StageRun]
     stop = PoliteStop()
     stop.install()
     die_with_parent()
+    outlive_readers()
     try:
         document = read_document()
         hardware = validate(document, "hardware", Hardware)

@@ -38,6 +38,39 @@ def process_rank() -> int:
     return max(int(os.environ.get(name, "0")) for name in ("LOCAL_RANK", "NODE_RANK", "RANK", "SLURM_PROCID"))
 
 
+class _Lasting:
+    """A stream that goes on into nothing when nobody reads it any more."""
+
+    def __init__(self, stream: Any) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        try:
+            self._stream.write(text)
+        except BrokenPipeError:
+            self._mute()
+        return len(text)
+
+    def flush(self) -> None:
+        try:
+            self._stream.flush()
+        except BrokenPipeError:
+            self._mute()
+
+    def _mute(self) -> None:
+        nothing = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nothing, self._stream.fileno())
+        os.close(nothing)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+
+def outlive_readers() -> None:
+    """A flow that is killed takes the pipe with it: no print may then keep a stage from saving its checkpoint."""
+    sys.stdout, sys.stderr = _Lasting(sys.stdout), _Lasting(sys.stderr)
+
+
 class PoliteStop:
     """SIGTERM, SIGINT and SIGHUP (a closed terminal) as a request to stop.
 

@@ -50,7 +50,7 @@ def copy_project(folder: Path) -> Path:
     for name in ("pipelines", "flows"):
         shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copytree(ROOT / "data/raw/embedded", folder / "data/raw/embedded")
-    for name in ("params.yaml", "dvc.yaml", ".gitignore", ".dvcignore", "tests/params.tiny.yaml"):
+    for name in ("params.yaml", "dvc.yaml", "prefect.yaml", ".gitignore", ".dvcignore", "tests/params.tiny.yaml"):
         shutil.copy(ROOT / name, folder / Path(name).name)
     shutil.copytree(ROOT / "recipes", folder / "recipes")
     run_in(folder, "git", "init", "-q")

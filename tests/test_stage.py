@@ -28,6 +28,7 @@ def compute(run):
             print("working", flush=True)
             while not run.stop.requested:
                 time.sleep(0.01)
+                print("still working", flush=True)
         from pipelines.errors import Preempted
         raise Preempted("saved")
     if mode == "sleep":
@@ -124,6 +125,18 @@ def test_run_stage_signal_stops_politely_with_75(toy, mode, number):
     process.send_signal(number)
     assert process.wait(timeout=10) == 75
     assert not Path("data/toy").exists()
+    assert _status()["state"] == "preempted"
+
+
+def test_run_stage_whose_reader_is_gone_still_stops_politely(toy):
+    process = _start("cooperate")
+    assert process.stdout.readline() == "working\n"
+    process.stdout.close()
+    process.stderr.close()
+    time.sleep(0.3)  # some prints into nothing
+    assert process.poll() is None
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(timeout=10) == 75
     assert _status()["state"] == "preempted"
 
 

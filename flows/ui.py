@@ -1,0 +1,85 @@
+"""Prefect's server, its UI and a worker for this checkout: ``python -m flows.ui [--port N]``.
+
+Bound to the loopback device; whoever can reach the server can run code here. Ctrl-C ends all of it, politely.
+"""
+
+import argparse
+import os
+import signal
+import sys
+import threading
+import time
+import urllib.error
+import urllib.request
+from pathlib import Path
+from types import FrameType
+
+import flows.environment  # noqa: F401  (sets PREFECT_HOME)
+from flows.deployments import POOL
+from flows.process import Children
+
+LOGS = Path(os.environ["PREFECT_HOME"])
+_PATIENCE_S = 120.0
+
+
+def wait_until_healthy(url: str, patience_s: float = _PATIENCE_S) -> None:
+    """Wait for the server.
+
+    Raises:
+        TimeoutError: it does not answer.
+    """
+    deadline = time.monotonic() + patience_s
+    while time.monotonic() < deadline:
+        try:
+            with urllib.request.urlopen(f"{url}/health", timeout=5) as answer:
+                if answer.status == 200:
+                    return
+        except (urllib.error.URLError, OSError):
+            time.sleep(0.5)
+    raise TimeoutError(f"Prefect's server at {url} must answer within {patience_s:.0f} s; is the port taken?")
+
+
+def main() -> int:
+    """Run until told to stop."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--host", default="127.0.0.1", help="address to listen at")
+    parser.add_argument("--port", type=int, default=4200)
+    arguments = parser.parse_args()
+    url = f"http://{arguments.host}:{arguments.port}/api"
+    environment = {"PREFECT_API_URL": url, "PREFECT_SERVER_API_HOST": arguments.host}
+    os.environ.update(environment)
+    LOGS.mkdir(parents=True, exist_ok=True)
+    children, ended = Children(), threading.Event()
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        ended.set()
+
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, stop)
+
+    def keep(name: str, *command: str) -> None:
+        path = LOGS / f"{name}.log"
+        with path.open("w", encoding="utf-8", buffering=1) as log:
+            code = children.run([sys.executable, "-m", *command], lambda line: print(line, file=log), environment)
+        if not ended.is_set():
+            print(f"error: Prefect's {name} ended with {code}; its last words are in {path}", file=sys.stderr)
+        ended.set()
+
+    server = ("prefect", "server", "start", "--host", arguments.host, "--port", str(arguments.port))
+    worker = ("prefect", "worker", "start", "--pool", POOL, "--type", "process", "--limit", "1")
+    try:
+        threading.Thread(target=keep, args=("server", *server), daemon=True).start()
+        wait_until_healthy(url)
+        quiet = children.run([sys.executable, "-m", "flows.deployments"], lambda line: None, environment)
+        if quiet:
+            raise RuntimeError(f"flows.deployments ended with {quiet}; run it by hand with PREFECT_API_URL={url}")
+        threading.Thread(target=keep, args=("worker", *worker), daemon=True).start()
+        print(f"Prefect's UI: http://{arguments.host}:{arguments.port}; its logs: {LOGS}; Ctrl-C ends it", flush=True)
+        ended.wait()
+    finally:
+        children.stop()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
