@@ -1,36 +1,51 @@
-"""Every check worth making before hours of compute: ``python -m pipelines.preflight``.
+"""Every check worth making before hours of compute: ``python -m pipelines.preflight [--json]``.
 
-DVC deletes a stage's outs before it starts the stage, so what can be known beforehand is said beforehand.
+DVC deletes a stage's outs before it starts the stage, so what can be known beforehand is said beforehand: all of it at
+once, each problem with its remedy. Errors end with exit code 2, warnings do not.
 """
 
+import argparse
+import json
 import sys
+from collections.abc import Iterator
+from dataclasses import asdict
 from pathlib import Path
 
 from pipelines.bert.classification.examples import read_tables
 from pipelines.bert.classification.params import ClassificationParams
+from pipelines.checks import endpoints, machine
+from pipelines.checks.finding import Finding
 from pipelines.corpus.lexicon import read_lexicon
 from pipelines.corpus.params import CorpusParams, FilesReader
 from pipelines.corpus.text_files import inspect
 from pipelines.errors import EXIT_BAD_INPUT, MasklineError, ParamsError
 from pipelines.params import problems_of
+from pipelines.runfolder import RUNS
 from pipelines.sections import Document, read_document, validate
 
 
-def problems() -> list[str]:
-    """All problems of params and raw data, each with its remedy; empty if the run can start."""
+def findings() -> Iterator[Finding]:
+    """All problems of params, raw data, machine and endpoints; no error among them if the run can start."""
+    yield from machine.versions()
+    yield from machine.checkout()
     try:
         document = read_document()
     except ParamsError as error:
-        return [str(error)]
-    found = problems_of(document)
+        yield Finding("error", "params", str(error))
+        return
+    broken = problems_of(document)
+    yield from (Finding("error", "params", problem) for problem in broken)
     for check in (_check_raw_data, _check_tasks):
         try:
             check(document)
         except ParamsError:
             pass  # already among the problems of the params
         except MasklineError as error:
-            found.append(str(error))
-    return found
+            yield Finding("error", "data", str(error))
+    if not broken:
+        yield from machine.disk(document)
+        yield from machine.devices(document)
+        yield from endpoints.check(document, machine.last_seconds(RUNS))
 
 
 def _check_tasks(document: Document) -> None:
@@ -48,11 +63,17 @@ def _check_raw_data(document: Document) -> None:
 
 
 def main() -> int:
-    """Print all problems; 0 if there are none."""
-    found = problems()
-    for problem in found:
-        print(f"error: {problem}", file=sys.stderr)
-    return EXIT_BAD_INPUT if found else 0
+    """Print all problems; 0 if none is an error."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--json", action="store_true", help="for programs")
+    arguments = parser.parse_args()
+    found = list(findings())
+    if arguments.json:
+        print(json.dumps([asdict(one) for one in found], ensure_ascii=False, indent=1))
+    else:
+        for one in found:
+            print(f"{one.severity}: {one.message}", file=sys.stderr)
+    return EXIT_BAD_INPUT if any(one.severity == "error" for one in found) else 0
 
 
 if __name__ == "__main__":

@@ -1,0 +1,122 @@
+"""Disk, devices, checkout, versions of libraries."""
+
+import json
+import os
+import re
+import shutil
+import socket
+import subprocess
+from collections.abc import Iterator
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+from pipelines.bert.params import BertParams
+from pipelines.checks.finding import Finding
+from pipelines.errors import broken_rule
+from pipelines.hardware import Hardware
+from pipelines.sections import Document, plain, read_document, validate
+
+_LEAST_INODES = 2_000
+_STATES = 3  # weight, first and second moment of an optimizer, of a checkpoint
+_FLOAT = 4
+_TIGHT = 2  # free space below so many times what is needed is worth a warning
+
+# package → versions that do not work, as a pattern or as a bound, and why
+_BAD = {
+    "lightning": (r"2\.6\.[23]$", "was malicious; update it to 2.6.4 and change every secret this machine knows"),
+    "fastapi": (r"0\.15[1-9]|0\.1[6-9]\d|0\.[2-9]\d\d|[1-9]", "breaks Prefect's server; install fastapi below 0.151"),
+    "sqlalchemy": (r"2\.[1-9]|[3-9]", "makes Prefect's server schedule nothing; install sqlalchemy below 2.1"),
+}
+
+
+def disk(document: Document, folder: Path = Path()) -> Iterator[Finding]:
+    """Room for the checkpoints of BERT, the largest model, and for outs twice, here and in DVC's cache."""
+    bert, hardware = validate(document, "bert", BertParams), validate(document, "hardware", Hardware)
+    model, vocabulary = bert.model, int(document.get("tokenizer.vocab_size"))
+    block = 4 * model.width**2 + 2 * model.width * model.feed_forward_width
+    parameters = (vocabulary + model.max_positions) * model.width + model.num_layers * block
+    checkpoint = parameters * _FLOAT * _STATES
+    needed = (hardware.keep_checkpoints + 2) * checkpoint + 2 * _outs(folder)  # one is being written, one is the best
+    free, inodes, where = shutil.disk_usage(folder).free, os.statvfs(folder), str(folder.resolve())
+    told, remedy = f"{needed / 2**20:,.0f} MiB for checkpoints and outs", "make room or lower hardware.keep_checkpoints"
+    if free < needed:
+        rule = f"be at least {told}"
+        yield Finding("error", "disk", broken_rule(where, "free MiB", free // 2**20, rule, remedy))
+    elif free < _TIGHT * needed:
+        rule = f"be comfortably above {told}"
+        yield Finding("warning", "disk", broken_rule(where, "free MiB", free // 2**20, rule, remedy))
+    if inodes.f_files and inodes.f_favail < _LEAST_INODES:
+        rule = f"be at least {_LEAST_INODES}"
+        yield Finding("error", "disk", broken_rule(where, "free inodes", inodes.f_favail, rule, "delete small files"))
+
+
+def _outs(folder: Path) -> int:
+    """Bytes of all outs, by dvc.lock; 0 before the first run."""
+    path = folder / "dvc.lock"
+    if not path.is_file():
+        return 0
+    stages = plain(read_document(path).root).get("stages", {})
+    return sum(int(out.get("size", 0)) for stage in stages.values() for out in stage.get("outs", []))
+
+
+def devices(document: Document) -> Iterator[Finding]:
+    """GPUs that are asked for, and a precision this processor is slow at."""
+    hardware = validate(document, "hardware", Hardware)
+    gpus = len(list(Path("/dev").glob("nvidia[0-9]*")))
+    line = f"{document.path}:{document.line(['hardware', 'accelerator'])}"
+    if hardware.accelerator == "gpu" and hardware.devices > gpus:
+        rule = f"be at most the GPUs of this machine ({gpus})"
+        remedy = "lower it, or set hardware.accelerator to auto"
+        yield Finding("error", "devices", broken_rule(line, "hardware.devices", hardware.devices, rule, remedy))
+    if hardware.num_nodes > 1:
+        address = os.environ.get("MASTER_ADDR", "")
+        try:
+            socket.getaddrinfo(address, None)
+        except (OSError, UnicodeError) as error:
+            rule, remedy = f"be the address of the first machine ({error})", "start by torchrun or SLURM, or set it"
+            yield Finding("error", "devices", broken_rule("environment", "MASTER_ADDR", address, rule, remedy))
+    precisions = {document.get("bert.training.precision"), document.get("seq2seq.common.precision")}
+    if "bf16-mixed" in precisions and not (gpus and hardware.accelerator != "cpu") and not _has_bf16():
+        rule, remedy = "suit the processor, which has no avx512_bf16 or amx_bf16", "32-true is faster here"
+        yield Finding("warning", "devices", broken_rule(str(document.path), "precision", "bf16-mixed", rule, remedy))
+
+
+def _has_bf16() -> bool:
+    path = Path("/proc/cpuinfo")
+    return not path.is_file() or re.search(r"\b(avx512_bf16|amx_bf16)\b", path.read_text(encoding="utf-8")) is not None
+
+
+def versions() -> Iterator[Finding]:
+    """Versions of libraries that are known not to work."""
+    for name, (pattern, why) in _BAD.items():
+        try:
+            found = version(name)
+        except PackageNotFoundError:
+            continue
+        if re.match(pattern, found):
+            yield Finding("error", "versions", f"{name} {found} {why}")
+
+
+def checkout() -> Iterator[Finding]:
+    """Whether a result can be traced to a commit."""
+    result = subprocess.run(["git", "status", "--porcelain"], capture_output=True, text=True, check=False)
+    if result.returncode:
+        yield Finding(
+            "warning", "git", "this folder must be a git checkout for results to be traced; git init, git commit"
+        )
+        return
+    changed = [line[3:] for line in result.stdout.splitlines() if not line.endswith("dvc.lock")]
+    if changed:
+        some = ", ".join(changed[:3]) + (f" and {len(changed) - 3} more" if len(changed) > 3 else "")
+        yield Finding("warning", "git", f"uncommitted changes ({some}) must be committed for results to be traced")
+
+
+def last_seconds(runs: Path) -> float:
+    """What all stages took the last time they ran here, together."""
+    total = 0.0
+    for instance in sorted(runs.glob("*")):
+        records = sorted(instance.glob("*/committed.json"), key=lambda path: path.stat().st_mtime)
+        timings = records[-1].with_name("timings.jsonl") if records else Path()
+        if records and timings.is_file() and (lines := timings.read_text(encoding="utf-8").splitlines()):
+            total += float(json.loads(lines[-1]).get("seconds", 0.0))
+    return total
