@@ -40,6 +40,10 @@ flow: setup ## the same stages as one Prefect flow
 plan: setup ## what a run would do, and why
 	@python -m flows.plan
 
+.PHONY: verify
+verify: setup ## everything twice from an empty cache, results compared to the tensor
+	python -m flows.verify
+
 .PHONY: ui
 ui: setup ## Prefect's server and UI on this machine, a worker, the deployments of prefect.yaml
 	python -m flows.ui

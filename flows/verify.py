@@ -1,0 +1,108 @@
+"""Everything twice from an empty cache, and the results compared: ``python -m flows.verify``.
+
+Works in two clones of this checkout's last commit, with this checkout's params.yaml, and leaves nothing behind. What
+differs is told to the file, the tensor, the key. Exit code 1 if anything does.
+"""
+
+import argparse
+import json
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from pipelines.runfolder import MANIFEST, sha256_of
+from pipelines.sections import plain, read_document
+
+
+def run_from_nothing(folder: Path) -> None:
+    """A clone, and everything computed in it.
+
+    Raises:
+        subprocess.CalledProcessError: a stage failed.
+    """
+    subprocess.run(["git", "clone", "--quiet", ".", str(folder)], check=True)
+    (folder / "dvc.lock").unlink(missing_ok=True)
+    (folder / "params.yaml").write_bytes(Path("params.yaml").read_bytes())
+    for path in sorted(Path("data/raw").iterdir()):
+        if not (folder / path).exists():
+            (folder / path).symlink_to(path.resolve())
+    subprocess.run([sys.executable, "-m", "dvc", "repro"], cwd=folder, check=True)
+
+
+def outs(folder: Path) -> dict[str, str]:
+    """Out → hash, by dvc.lock."""
+    stages = plain(read_document(folder / "dvc.lock").root)["stages"]
+    return {out["path"]: out["md5"] for stage in stages.values() for out in stage["outs"]}
+
+
+def differences(one: Path, other: Path) -> Iterator[str]:
+    """What differs between two folders of results, file by file."""
+    files = {path.relative_to(root) for root in (one, other) for path in root.rglob("*") if path.is_file()}
+    for name in sorted(files):
+        first, second = one / name, other / name
+        if not first.exists() or not second.exists():
+            yield f"{name}: only in {'the second' if second.exists() else 'the first'}"
+        elif name.name != MANIFEST and sha256_of(first) != sha256_of(second):
+            told = list(_inside(first, second))
+            yield f"{name}: {'; '.join(told[:3]) or 'other bytes'}{' …' if len(told) > 3 else ''}"
+
+
+def _inside(first: Path, second: Path) -> Iterator[str]:
+    if first.suffix == ".safetensors":
+        yield from _tensors(first, second)
+    elif first.suffix == ".json":
+        yield from _keys("", json.loads(first.read_text()), json.loads(second.read_text()))
+    elif first.suffix in {".txt", ".jsonl", ".md", ".html"}:
+        pairs = zip(first.read_text().splitlines(), second.read_text().splitlines(), strict=False)
+        yield from (f"line {number}" for number, (one, other) in enumerate(pairs, 1) if one != other)
+
+
+def _tensors(first: Path, second: Path) -> Iterator[str]:
+    from safetensors.torch import load_file
+
+    one, other = load_file(first), load_file(second)
+    for name in sorted(one.keys() | other.keys()):
+        if name not in one or name not in other or one[name].shape != other[name].shape:
+            yield f"tensor {name} is not in both"
+        elif not one[name].equal(other[name]):
+            yield f"tensor {name} by up to {(one[name].double() - other[name].double()).abs().max():.1e}"
+
+
+def _keys(path: str, one: Any, other: Any) -> Iterator[str]:
+    if isinstance(one, dict) and isinstance(other, dict):
+        for key in sorted(one.keys() | other.keys()):
+            yield from _keys(f"{path}.{key}" if path else key, one.get(key), other.get(key))
+    elif isinstance(one, list) and isinstance(other, list) and len(one) == len(other):
+        for number, pair in enumerate(zip(one, other, strict=True)):
+            yield from _keys(f"{path}[{number}]", *pair)
+    elif one != other:
+        yield f"key {path} ({one!r}, {other!r})"
+
+
+def main() -> int:
+    """The command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        one, other = Path(folder, "first"), Path(folder, "second")
+        for clone in (one, other):
+            run_from_nothing(clone)
+        first, second = outs(one), outs(other)
+        for name, md5 in first.items():
+            if second.get(name) == md5:
+                print(f"equal    {name}")
+                continue
+            print(f"differs  {name}")
+            for told in differences(one / name, other / name):
+                print(f"         {told}")
+        recorded = outs(Path()) if Path("dvc.lock").exists() else {}
+        as_recorded = sum(recorded.get(name) == md5 for name, md5 in first.items())
+        print(f"{as_recorded} of {len(first)} are as dvc.lock of this checkout has them")
+        return 0 if first == second else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
