@@ -1,5 +1,6 @@
 """The stages and their order, read from dvc.yaml through DVC itself."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,6 +27,16 @@ class Node:
     gpus: int
     alone: bool
     limit_s: float | None = None
+
+
+def ancestors(nodes: Iterable[Node], name: str) -> list[Node]:
+    """A stage instance and all it depends on, directly or not, in the order given."""
+    by_name = {node.name: node for node in nodes}
+    wanted, found = [name], set()
+    while wanted:
+        found.add(one := wanted.pop())
+        wanted += [before for before in by_name[one].depends_on if before not in found]
+    return [node for node in by_name.values() if node.name in found]
 
 
 def read_graph(folder: Path = Path()) -> list[Node]:

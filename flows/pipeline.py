@@ -22,6 +22,7 @@ from prefect.task_runners import ThreadPoolTaskRunner
 
 from flows.experiment import experiment
 from flows.graph import Node, read_graph
+from flows.notify import notify
 from flows.outcome import StageFailed, StageInterrupted, failure
 from flows.output import Output
 from flows.pictures import show_graph, show_plan, show_results
@@ -112,14 +113,32 @@ class _Progress:
             update_progress_artifact(self._id, 100 * share)
 
 
-def reproduce(folder: Path, slots: Slots, children: Children, group: str) -> dict[str, State[Any]]:
-    """All stages of a checkout; the final state of each. To be called inside a flow."""
-    nodes = read_graph(folder)
+def submit(
+    nodes: list[Node], folder: Path, slots: Slots, children: Children, group: str, *, prefix: str = ""
+) -> dict[str, PrefectFuture[Any]]:
+    """A task for each stage of a checkout, each waiting for the ones it depends on. To be called inside a flow.
+
+    Args:
+        nodes: the stages, each after the ones it depends on.
+        folder: the checkout.
+        slots: of the machine.
+        children: of the flow.
+        group: of W&B.
+        prefix: of the tasks' names.
+    """
     futures: dict[str, PrefectFuture[Any]] = {}
     for node in nodes:
         upstream = [futures[name] for name in node.depends_on]
-        stage: Any = run_stage.with_options(name=node.name, task_run_name=node.name)
+        name = f"{prefix}{node.name}"
+        stage: Any = run_stage.with_options(name=name, task_run_name=name)
         futures[node.name] = stage.submit(node, folder, slots, children, group, wait_for=upstream)
+    return futures
+
+
+def reproduce(folder: Path, slots: Slots, children: Children, group: str) -> dict[str, State[Any]]:
+    """All stages of a checkout; the final state of each. To be called inside a flow."""
+    nodes = read_graph(folder)
+    futures = submit(nodes, folder, slots, children, group)
     for future in futures.values():
         future.wait()
     states = {name: future.state for name, future in futures.items()}
@@ -132,10 +151,10 @@ def slots_of(folder: Path) -> Slots:
     return Slots.of_this_machine(validate(read_document(folder / "params.yaml"), "hardware", Hardware).accelerator)
 
 
-_RUNNER: Any = ThreadPoolTaskRunner(max_workers=_MOST_TASKS)
+RUNNER: Any = ThreadPoolTaskRunner(max_workers=_MOST_TASKS)
 
 
-@flow(name="maskline", log_prints=True, task_runner=_RUNNER)
+@flow(name="maskline", log_prints=True, task_runner=RUNNER, on_failure=[notify], on_crashed=[notify])
 def pipeline(recipes: list[str] | None = None, overrides: dict[str, Any] | None = None) -> dict[str, str]:
     """Reproduce everything; stage → name of its final state.
 

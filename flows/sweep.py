@@ -1,0 +1,147 @@
+"""Many experiments as one flow: ``python -m flows.sweep sweep.yaml``.
+
+Each has a git worktree of its own and shares this checkout's cache, so what they have in common is computed once and
+they run side by side without touching each other. An interrupted sweep goes on where it stood. Its results stand
+in ``.runs/sweeps/<name>.jsonl``, in Prefect as a table, in W&B as one group, and as branches ``sweep/<name>/…`` for
+``dvc exp show --all-branches``.
+"""
+
+import argparse
+import json
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from prefect import flow, get_run_logger
+from prefect.artifacts import create_table_artifact
+from prefect.futures import PrefectFuture
+
+from flows.experiment import experiment
+from flows.graph import ancestors, read_graph
+from flows.notify import notify
+from flows.pipeline import RUNNER, slots_of, submit
+from flows.process import Children
+from flows.search_space import Halving, Sweep, nested
+from flows.slots import Slots
+from pipelines.errors import MasklineError
+from pipelines.records import Records
+from pipelines.runfolder import RUNS
+from pipelines.sections import read_document, validate
+from pipelines.supervision import exclusive
+
+SWEEPS = RUNS / "sweeps"
+_METRICS = Path("data/evaluation/metrics.json")
+Combination = dict[str, Any]
+
+
+@flow(name="maskline-sweep", log_prints=True, task_runner=RUNNER, on_failure=[notify], on_crashed=[notify])
+def sweep(spec: dict[str, Any]) -> list[dict[str, Any]]:
+    """Run a sweep to its end; its experiments, best first.
+
+    Args:
+        spec: see `flows.search_space.Sweep`.
+
+    Raises:
+        BusyError: another sweep of that name is at work.
+        ParamsError: the code is not committed, or no such params exist.
+    """
+    plan = Sweep.model_validate(spec)
+    children, slots = Children(), slots_of(Path())
+    with exclusive(SWEEPS / f"{plan.name}.lock"):
+        try:
+            results = _all_rounds(plan, slots, children)
+        finally:
+            children.stop()
+    table = [{**one["overrides"], "value": one["value"], "experiment": one["experiment"]} for one in results]
+    create_table_artifact(table, key=f"sweep-{plan.name}", description=f"{plan.target}, best first.")
+    return results
+
+
+def _all_rounds(plan: Sweep, slots: Slots, children: Children) -> list[dict[str, Any]]:
+    method, combinations = plan.method, plan.combinations()
+    if not isinstance(method, Halving):
+        return _ranked(plan, _round(plan, f"{plan.name}", combinations, slots, children))
+    everything: list[dict[str, Any]] = []
+    for number, (count, budget) in enumerate(method.rounds()):
+        chosen = [{**one, method.budget: budget} for one in combinations[:count]]
+        ranked = _ranked(plan, _round(plan, f"{plan.name}-r{number}", chosen, slots, children))
+        combinations = [one["overrides"] for one in ranked]
+        everything = [*ranked, *everything]  # later rounds had more to learn from
+    return everything
+
+
+def _round(
+    plan: Sweep, prefix: str, combinations: Sequence[Combination], slots: Slots, children: Children
+) -> list[dict[str, Any]]:
+    """Experiments that may run side by side; those with a result are not run again."""
+    records = Records(SWEEPS / f"{plan.name}.jsonl")
+    records.rewind(0)  # drops a half-written line
+    done = {record["experiment"]: record for record in records.read()}
+    running: dict[str, tuple[Combination, Path, dict[str, PrefectFuture[Any]]]] = {}
+    for number, combination in enumerate(combinations):
+        name = f"{prefix}-{number}"
+        if name in done and done[name]["overrides"] == combination:
+            continue
+        folder = experiment(name, plan.recipes, nested(combination))
+        nodes = ancestors(read_graph(folder), "evaluation")
+        running[name] = combination, folder, submit(nodes, folder, slots, children, plan.name, prefix=f"{name}: ")
+    for name, (combination, folder, futures) in running.items():
+        for future in futures.values():
+            future.wait()
+        failed = [one for one, future in futures.items() if not future.state.is_completed()]
+        if children.stopping.is_set():
+            break
+        value = None if failed else _value(folder, plan.target)
+        if failed:
+            get_run_logger().warning(f"{name}: {failed[0]} failed; the sweep goes on without it")
+        else:
+            _commit(f"sweep/{plan.name}/{name}", folder, f"{name}: {plan.target} {value}")
+        done[name] = {"experiment": name, "overrides": combination, "value": value}
+        records.append(done[name])
+    return [done[name] for number in range(len(combinations)) if (name := f"{prefix}-{number}") in done]
+
+
+def _ranked(plan: Sweep, results: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    sign = -1 if plan.goal == "maximize" else 1
+    return sorted(results, key=lambda one: (one["value"] is None, sign * (one["value"] or 0.0)))
+
+
+def _value(folder: Path, target: str) -> float:
+    found = json.loads((folder / _METRICS).read_text(encoding="utf-8"))
+    for part in target.split("."):
+        if part not in found:
+            raise MasklineError(f"{_METRICS}: {target} ({part}) must be one of {', '.join(found)}; correct the target")
+        found = found[part]
+    return float(found)
+
+
+def _commit(branch: str, folder: Path, message: str) -> None:
+    """The experiment as a branch, for git and ``dvc exp show --all-branches``."""
+    author = ["-c", "user.name=maskline", "-c", "user.email=maskline@localhost"]
+    for command in (
+        ["add", "params.yaml", "dvc.lock"],
+        [*author, "commit", "--quiet", "--allow-empty", "--message", message],
+        ["branch", "--force", branch],
+    ):
+        subprocess.run(["git", *command], cwd=folder, check=True, capture_output=True)
+
+
+def main() -> int:
+    """The command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("file", type=Path, help="YAML with one key, sweep")
+    arguments = parser.parse_args()
+    try:
+        plan = validate(read_document(arguments.file), "sweep", Sweep)
+    except MasklineError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return error.exit_code
+    for one in sweep(plan.model_dump()):
+        print(f"{one['value'] if one['value'] is not None else 'failed':>10}  {one['experiment']}  {one['overrides']}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

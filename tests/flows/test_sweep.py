@@ -1,0 +1,124 @@
+"""Sweeps: what they try, and that they end with every result whatever happens on the way."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+
+from flows.search_space import Sweep, nested
+from tests.conftest import run_in
+
+SPEC: dict[str, Any] = {
+    "name": "beams",
+    "method": {"name": "grid"},
+    "space": {"decoding.beam_size": [2, 3], "decoding.score.strength": [0.0, 1.0]},
+    "target": "evaluation.architectures.bert2bert.beam.bleu",
+}
+
+
+def _sweep(**changes: Any) -> Sweep:
+    return Sweep.model_validate({**SPEC, **changes})
+
+
+def test_a_grid_is_every_combination():
+    assert _sweep().combinations() == [
+        {"decoding.beam_size": beam, "decoding.score.strength": strength} for beam in (2, 3) for strength in (0.0, 1.0)
+    ]
+    assert nested({"a.b.c": 1, "a.d": 2, "e": 3}) == {"a": {"b": {"c": 1}, "d": 2}, "e": 3}
+
+
+def test_random_combinations_are_of_their_ranges_and_their_seed():
+    space = {
+        "rate": {"low": 1e-4, "high": 1e-1, "log": True},
+        "width": {"low": 8, "high": 16},
+        "norm": ["pre", "post"],
+    }
+    method = {"name": "random", "samples": 300}
+    found = _sweep(method=method, space=space).combinations()
+    assert found == _sweep(method=method, space=space).combinations()
+    assert found != _sweep(method=method, space=space, seed=2).combinations()
+    assert all(1e-4 <= one["rate"] <= 1e-1 for one in found)
+    assert 60 < sum(one["rate"] < 1e-3 for one in found) < 140  # a third of the logarithm
+    assert {one["width"] for one in found} == set(range(8, 17))
+    assert {one["norm"] for one in found} == {"pre", "post"}
+
+
+def test_halving_keeps_one_in_factor_with_factor_times_the_budget():
+    method = {"name": "halving", "samples": 20, "budget": "seq2seq.common.updates", "smallest": 50, "factor": 3}
+    plan = _sweep(method=method, space={"seq2seq.common.batch_size": [8, 16]})
+    assert plan.method.rounds() == [(20, 50), (6, 150), (2, 450)]
+    assert len(plan.combinations()) == 20
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"name": "Big Sweep"}, "should match pattern"),
+        ({"space": {}}, "at least 1 item"),
+        ({"space": {"a": []}}, r"space.a \(\[\]\) must have values"),
+        ({"space": {"a": {"low": 0, "high": 1}}}, r"space.a \(a range\) must be a list of values in a grid"),
+        ({"space": {"a": {"low": 2, "high": 1}}}, r"low \(2\) must be below high \(1\)"),
+        ({"space": {"a": {"low": 0, "high": 1, "log": True}}}, r"low \(0\) must be above 0 on a logarithmic scale"),
+        ({"goal": "best"}, "'maximize' or 'minimize'"),
+        ({"method": {"name": "bayes"}}, "'grid', 'random', 'halving'"),
+    ],
+)
+def test_sweeps_that_mean_nothing_are_refused(changes, message):
+    with pytest.raises(ValidationError, match=message):
+        _sweep(**changes)
+
+
+def _ready(folder: Path) -> None:
+    """The copied project with everything committed, as an experiment needs it, and a sweep."""
+    run_in(folder, "git", "add", "-A")
+    run_in(folder, "git", "commit", "-qm", "all")
+    (folder / "sweep.yaml").write_text(json.dumps({"sweep": {**SPEC, "space": {"decoding.beam_size": [2, 3, 4]}}}))
+
+
+def test_a_sweep_of_uncommitted_code_is_refused(reproduced_copy):
+    _ready(reproduced_copy)
+    with (reproduced_copy / "pipelines/errors.py").open("a") as file:
+        file.write("# changed\n")
+    result = run_in(reproduced_copy, sys.executable, "-m", "flows.sweep", "sweep.yaml", check=False)
+    assert result.returncode != 0
+    assert "the code (pipelines/errors.py) must be committed" in result.stdout + result.stderr
+
+
+@pytest.mark.reliability
+def test_a_killed_sweep_goes_on_and_ends_with_every_result(reproduced_copy):
+    _ready(reproduced_copy)
+    command = [sys.executable, "-m", "flows.sweep", "sweep.yaml"]
+    environment = {key: value for key, value in os.environ.items() if key != "PREFECT_HOME"}
+    first = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    results = reproduced_copy / ".runs/sweeps/beams.jsonl"
+    deadline = time.monotonic() + 240
+    while not (results.exists() and results.read_text().count("\n") >= 1):
+        assert first.poll() is None
+        assert time.monotonic() < deadline
+        time.sleep(0.2)
+    first.send_signal(signal.SIGKILL)
+    first.wait()
+    before = results.read_text().splitlines()[0]
+    printed = run_in(reproduced_copy, *command).stdout
+    found = [json.loads(line) for line in results.read_text().splitlines()]
+    assert results.read_text().splitlines()[0] == before
+    assert {one["experiment"] for one in found} == {"beams-0", "beams-1", "beams-2"}
+    assert [one["overrides"]["decoding.beam_size"] for one in found] == [2, 3, 4]
+    assert printed.count("'decoding.beam_size'") >= 3
+    for one in found:
+        folder = reproduced_copy / ".runs/experiments" / one["experiment"]
+        metrics = json.loads((folder / "data/evaluation/metrics.json").read_text())
+        assert metrics["evaluation"]["architectures"]["bert2bert"]["beam"]["bleu"] == one["value"]
+        assert not list(folder.glob(".runs/bert/*/committed.json"))  # BERT came from the cache
+    branches = run_in(reproduced_copy, "git", "branch", "--list", "sweep/beams/*").stdout.split()
+    assert len([name for name in branches if name.startswith("sweep/")]) == 3
+    shown = run_in(reproduced_copy, "dvc", "exp", "show", "--all-branches", "--csv").stdout
+    assert "sweep/beams/beams-2" in shown
+    assert (reproduced_copy / "params.yaml").read_text().count("beam_size: 3") == 1  # nothing here has changed
