@@ -29,8 +29,8 @@ def notify(flow: Any, flow_run: Any, state: Any) -> None:
     message = (state.message or "")[:_LONGEST]
     told = {"flow": flow.name, "run": flow_run.name, "state": state.name, "message": message}
     body = json.dumps({"text": f"{flow.name} {flow_run.name}: {state.name}\n{message}", **told}).encode()
-    request = urllib.request.Request(url, body, {"Content-Type": "application/json"})
     try:
+        request = urllib.request.Request(url, body, {"Content-Type": "application/json"})
         with urllib.request.urlopen(request, timeout=_PATIENCE_S):
             pass
     except (urllib.error.URLError, OSError, ValueError) as error:
