@@ -76,6 +76,10 @@ test-reliability: setup ## a real Prefect server and worker: run, cancel, kill (
 test-chaos: setup ## more ways to kill a training (minutes)
 	pytest -m chaos
 
+.PHONY: chaos
+chaos: setup ## kills at random moments, TRIALS of them (50), half a minute each
+	python -m tests.reliability.chaos --trials $(or $(TRIALS),50)
+
 .PHONY: lint
 lint: setup ## style, types, layering
 	ruff check .

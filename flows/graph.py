@@ -7,6 +7,8 @@ from pathlib import Path
 import networkx
 from dvc.repo import Repo
 
+from pipelines.errors import ParamsError
+
 
 @dataclass(frozen=True)
 class Node:
@@ -30,8 +32,14 @@ class Node:
 
 
 def ancestors(nodes: Iterable[Node], name: str) -> list[Node]:
-    """A stage instance and all it depends on, directly or not, in the order given."""
+    """A stage instance and all it depends on, directly or not, in the order given.
+
+    Raises:
+        ParamsError: there is no such stage.
+    """
     by_name = {node.name: node for node in nodes}
+    if name not in by_name:
+        raise ParamsError(f"stage ({name}) must be one of {', '.join(by_name)}; correct it")
     wanted, found = [name], set()
     while wanted:
         found.add(one := wanted.pop())

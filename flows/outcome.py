@@ -1,10 +1,13 @@
 """How a stage ended, by what it wrote itself: DVC tells the same of everything that is not success."""
 
 import json
+import re
 from pathlib import Path
 
 from pipelines.errors import EXIT_BAD_INPUT
 from pipelines.runfolder import RUNS
+
+_LOST_RANK = re.compile(r"Connection (closed|reset) by peer|NCCL error|ncclRemoteError")
 
 
 class StageFailed(Exception):
@@ -30,7 +33,7 @@ def failure(folder: Path, name: str, since: float, code: int, last: list[str]) -
     state = status.get("state", "not started")
     if state == "preempted":
         return StageInterrupted(f"{name}: was told to stop\n{told}")
-    if state == "running" or code < 0:
+    if state == "running" or code < 0 or _LOST_RANK.search(str(status.get("error", ""))):
         return StageInterrupted(
             f"{name}: its process was lost (killed, or out of memory), dvc ended with {code}\n{told}"
         )

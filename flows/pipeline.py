@@ -4,6 +4,7 @@ One task per DVC stage, in the order dvc.yaml gives, as many at once as the mach
 what runs and what is cached; Prefect shows it. No server has to be started beforehand.
 """
 
+import argparse
 import json
 import subprocess
 import sys
@@ -21,12 +22,13 @@ from prefect.states import Completed
 from prefect.task_runners import ThreadPoolTaskRunner
 
 from flows.experiment import experiment
-from flows.graph import Node, read_graph
+from flows.graph import Node, ancestors, read_graph
 from flows.notify import notify
 from flows.outcome import StageFailed, StageInterrupted, failure
 from flows.output import Output
 from flows.pictures import show_graph, show_plan, show_results
 from flows.process import Children
+from flows.server import temporary_server
 from flows.slots import Slots
 from pipelines.hardware import Hardware
 from pipelines.runfolder import RUNS
@@ -135,9 +137,16 @@ def submit(
     return futures
 
 
-def reproduce(folder: Path, slots: Slots, children: Children, group: str) -> dict[str, State[Any]]:
-    """All stages of a checkout; the final state of each. To be called inside a flow."""
+def reproduce(
+    folder: Path, slots: Slots, children: Children, group: str, until: str | None = None
+) -> dict[str, State[Any]]:
+    """The stages of a checkout, or those that ``until`` needs; the final state of each. To be called inside a flow.
+
+    Raises:
+        ParamsError: there is no stage ``until``.
+    """
     nodes = read_graph(folder)
+    nodes = ancestors(nodes, until) if until else nodes
     futures = submit(nodes, folder, slots, children, group)
     for future in futures.values():
         future.wait()
@@ -155,16 +164,20 @@ RUNNER: Any = ThreadPoolTaskRunner(max_workers=_MOST_TASKS)
 
 
 @flow(name="maskline", log_prints=True, task_runner=RUNNER, on_failure=[notify], on_crashed=[notify])
-def pipeline(recipes: list[str] | None = None, overrides: dict[str, Any] | None = None) -> dict[str, str]:
+def pipeline(
+    recipes: list[str] | None = None, overrides: dict[str, Any] | None = None, until: str | None = None
+) -> dict[str, str]:
     """Reproduce everything; stage → name of its final state.
 
     Args:
         recipes: names of files in recipes/, to be laid over params.yaml.
         overrides: parts of params.yaml, laid over it last. With recipes or overrides the flow works in a git worktree
             of its own, ``.runs/experiments/<flow run>``, with this checkout's cache; nothing here is changed.
+        until: the stage that is wanted, ``evaluation`` or ``seq2seq@gru``; all stages without it.
 
     Raises:
         BusyError: another flow works in this checkout.
+        ParamsError: recipes, overrides or ``until`` name what is not there.
         StageFailed: at least one stage failed.
     """
     name, folder, children = flow_run.name or "flow", Path(), Children()
@@ -175,7 +188,7 @@ def pipeline(recipes: list[str] | None = None, overrides: dict[str, Any] | None 
         check(folder)
         plan(folder)
         try:
-            states = reproduce(folder, slots_of(folder), children, name)
+            states = reproduce(folder, slots_of(folder), children, name, until)
         finally:
             children.stop()
     show_results(folder / "data/report")
@@ -186,4 +199,8 @@ def pipeline(recipes: list[str] | None = None, overrides: dict[str, Any] | None 
 
 
 if __name__ == "__main__":
-    pipeline()
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--until", help="the stage that is wanted; all stages without it")
+    arguments = parser.parse_args()
+    with temporary_server():
+        pipeline(until=arguments.until)

@@ -24,6 +24,7 @@ from flows.notify import notify
 from flows.pipeline import RUNNER, slots_of, submit
 from flows.process import Children
 from flows.search_space import Halving, Sweep, nested
+from flows.server import temporary_server
 from flows.slots import Slots
 from pipelines.errors import MasklineError
 from pipelines.records import Records
@@ -138,7 +139,9 @@ def main() -> int:
     except MasklineError as error:
         print(f"error: {error}", file=sys.stderr)
         return error.exit_code
-    for one in sweep(plan.model_dump()):
+    with temporary_server():
+        results = sweep(plan.model_dump())
+    for one in results:
         print(f"{one['value'] if one['value'] is not None else 'failed':>10}  {one['experiment']}  {one['overrides']}")
     return 0
 

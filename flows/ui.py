@@ -8,35 +8,15 @@ import os
 import signal
 import sys
 import threading
-import time
-import urllib.error
-import urllib.request
 from pathlib import Path
 from types import FrameType
 
 import flows.environment  # noqa: F401  (sets PREFECT_HOME)
 from flows.deployments import POOL
 from flows.process import Children
+from flows.server import wait_until_healthy
 
 LOGS = Path(os.environ["PREFECT_HOME"])
-_PATIENCE_S = 120.0
-
-
-def wait_until_healthy(url: str, patience_s: float = _PATIENCE_S) -> None:
-    """Wait for the server.
-
-    Raises:
-        TimeoutError: it does not answer.
-    """
-    deadline = time.monotonic() + patience_s
-    while time.monotonic() < deadline:
-        try:
-            with urllib.request.urlopen(f"{url}/health", timeout=5) as answer:
-                if answer.status == 200:
-                    return
-        except (urllib.error.URLError, OSError):
-            time.sleep(0.5)
-    raise TimeoutError(f"Prefect's server at {url} must answer within {patience_s:.0f} s; is the port taken?")
 
 
 def main() -> int:

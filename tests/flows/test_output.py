@@ -44,6 +44,7 @@ def test_output_tells_progress_once_a_second_and_at_the_end(tmp_path):
         ({"state": "preempted", "exit_code": 75}, 255, StageInterrupted, "was told to stop"),
         ({"state": "running", "pid": 1}, 255, StageInterrupted, "its process was lost"),
         ({"state": "finished"}, -9, StageInterrupted, "its process was lost"),
+        ({"state": "failed", "error": "[gloo] Connection closed by peer"}, 255, StageInterrupted, "process was lost"),
         ({"state": "failed", "exit_code": 2}, 255, StageFailed, "bad input"),
         ({"state": "failed", "exit_code": 1}, 255, StageFailed, "failed"),
         (None, 255, StageFailed, "not started"),
