@@ -1,9 +1,9 @@
 """Kills at random moments, against the uninterrupted run: ``python -m tests.reliability.chaos --trials 50``.
 
-Each trial starts the flow for BERT, on one process or two gloo ranks, sends SIGKILL or SIGTERM to one of {trainer, rank 0,
-rank 1, dvc, flow, server, whole group} at a random moment, and starts the flow again until it is through. Then data/bert
-(weights, curves, manifest) and dvc.lock have to be, byte for byte, those of the uninterrupted run. One line per trial,
-last the totals.
+Each trial starts the flow for BERT, on one process or two gloo ranks, sends SIGKILL or SIGTERM to one of {trainer,
+rank 0, rank 1, dvc, flow, server, whole group} at a random moment, and starts the flow again until it is through. Then
+data/bert (weights, curves, manifest) and dvc.lock have to be, byte for byte, those of the uninterrupted run. One line
+per trial, last the totals.
 """
 
 import argparse
@@ -55,7 +55,7 @@ class Chaos:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self._ready, self._expected, self._seconds = {}, {}, 0.0
+        self._ready, self._expected, self._seconds = {}, {}, {}
         for ranks in (1, 2):
             project = copy_project(folder / f"ready{ranks}")
             overlay = f"bert: {{phases: [{{updates: {_UPDATES}, {_PHASE}}}]}}\n"
@@ -68,9 +68,11 @@ class Chaos:
             run_in(project, "dvc", "repro", "shards")
             whole = folder / f"whole{ranks}"
             shutil.copytree(project, whole, symlinks=True)
+            flow = self._flow(whole)
+            _wait_for_stage(whole, flow)
             started = time.monotonic()
-            self._flow(whole).wait()
-            self._seconds = max(self._seconds, time.monotonic() - started)
+            flow.wait()
+            self._seconds[ranks] = time.monotonic() - started
             self._ready[ranks], self._expected[ranks] = project, _contents(whole)
             assert len(self._expected[ranks]) > 1, "the uninterrupted run failed"
 
@@ -85,13 +87,14 @@ class Chaos:
         Args:
             target: of `TARGETS`.
             number: the signal.
-            moment: when, 0 to 1 of what an uninterrupted run takes.
+            moment: when, 0 to 1 of the uninterrupted stage.
         """
         ranks = 2 if target.startswith("rank") else 1
-        found = Trial(target, number, moment * self._seconds)
+        found = Trial(target, number, moment * self._seconds[ranks])
         project = Path(tempfile.mkdtemp(dir=self._folder)) / "project"
         shutil.copytree(self._ready[ranks], project, symlinks=True)
         flow = self._flow(project)
+        _wait_for_stage(project, flow)
         time.sleep(found.delay_s)
         before = _last_update(project)
         found.hit = _hit(project, target, number, flow)
@@ -124,6 +127,12 @@ class Chaos:
         out = project / "data/bert"
         if out.exists() and not (out / "manifest.json").exists():
             found.problems.append("data/bert is half made")
+
+
+def _wait_for_stage(project: Path, flow: subprocess.Popen[bytes]) -> None:
+    """Until BERT's stage begins."""
+    while not (project / ".runs/bert/output.log").exists() and flow.poll() is None:
+        time.sleep(0.05)
 
 
 def _contents(project: Path) -> dict[str, bytes]:
@@ -198,7 +207,7 @@ def main() -> int:
         chaos = Chaos(Path(folder))
         for number in range(arguments.trials):
             chosen = generator.choice([signal.SIGKILL, signal.SIGTERM])
-            trial = chaos.trial(TARGETS[number % len(TARGETS)], chosen, generator.uniform(0.3, 1.0))
+            trial = chaos.trial(TARGETS[number % len(TARGETS)], chosen, generator.uniform(0.1, 0.9))
             totals.update(trials=1, hits=trial.hit, orphans=len(trial.orphans), problems=len(trial.problems))
             print(f"{number + 1:3}  {trial}", flush=True)
     print(", ".join(f"{count} {name}" for name, count in totals.items()))

@@ -12,7 +12,7 @@ from tests.reliability.chaos import TARGETS, Chaos
 def test_killed_at_random_moments_nothing_is_lost_and_nothing_left(tmp_path):
     chaos, generator = Chaos(tmp_path), random.Random(7)
     for target in TARGETS:
-        trial = chaos.trial(target, generator.choice([signal.SIGKILL, signal.SIGTERM]), generator.uniform(0.5, 0.8))
+        trial = chaos.trial(target, generator.choice([signal.SIGKILL, signal.SIGTERM]), generator.uniform(0.3, 0.8))
         print(trial)
         assert not trial.problems, trial
         assert not trial.orphans, trial
