@@ -23,7 +23,7 @@ from pathlib import Path
 from tests.conftest import copy_project, run_in
 
 TARGETS = ("trainer", "rank 0", "rank 1", "dvc", "flow", "server", "group")
-_UPDATES, _INTERVAL = 200, 4
+_UPDATES, _INTERVAL = 300, 4
 _PHASE = "batch_size: 8, ramp: none, max_length: 96, max_predictions: 20"
 _ORPHANS_S = 75.0  # the grace before SIGKILL, and a little
 _STARTS = 6
@@ -71,8 +71,10 @@ class Chaos:
             flow = self._flow(whole)
             _wait_for_stage(whole, flow)
             started = time.monotonic()
-            flow.wait()
+            while not (whole / "data/bert").exists() and flow.poll() is None:
+                time.sleep(0.05)
             self._seconds[ranks] = time.monotonic() - started
+            flow.wait()
             self._ready[ranks], self._expected[ranks] = project, _contents(whole)
             assert len(self._expected[ranks]) > 1, "the uninterrupted run failed"
 
@@ -87,7 +89,7 @@ class Chaos:
         Args:
             target: of `TARGETS`.
             number: the signal.
-            moment: when, 0 to 1 of the uninterrupted stage.
+            moment: when, 0 to 1 of the uninterrupted training.
         """
         ranks = 2 if target.startswith("rank") else 1
         found = Trial(target, number, moment * self._seconds[ranks])
@@ -130,8 +132,8 @@ class Chaos:
 
 
 def _wait_for_stage(project: Path, flow: subprocess.Popen[bytes]) -> None:
-    """Until BERT's stage begins."""
-    while not (project / ".runs/bert/output.log").exists() and flow.poll() is None:
+    """Until BERT's first updates are made."""
+    while not _last_update(project) and flow.poll() is None:
         time.sleep(0.05)
 
 

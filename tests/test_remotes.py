@@ -1,0 +1,81 @@
+"""A colleague's clone gets every artefact from the remote, a folder or an S3 server, without computing."""
+
+import os
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import run_in
+
+
+@pytest.fixture
+def s3() -> Iterator[str]:
+    """Address of an S3 server on the loopback device, with one bucket."""
+    import boto3
+
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    url = f"http://127.0.0.1:{port}"
+    command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]
+    server = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        keys = {"aws_access_key_id": "test", "aws_secret_access_key": "test", "region_name": "us-east-1"}
+        client, deadline = boto3.client("s3", endpoint_url=url, **keys), time.monotonic() + 60
+        while True:
+            try:
+                client.create_bucket(Bucket="maskline")
+                break
+            except Exception:
+                assert server.poll() is None
+                assert time.monotonic() < deadline
+                time.sleep(0.2)
+        yield url
+    finally:
+        server.terminate()
+        server.wait(timeout=30)
+
+
+def _share(project: Path, clone: Path, **environment: str) -> None:
+    """Push from one, clone with git, pull in the other."""
+    run_in(project, "git", "add", "-A")
+    run_in(project, "git", "commit", "-qm", "results")
+    run_in(project, "dvc", "push", "--quiet", **environment)
+    run_in(project.parent, "git", "clone", "-q", str(project), str(clone))
+    run_in(clone, "dvc", "pull", "--quiet", **environment)
+
+
+def _check(project: Path, clone: Path) -> None:
+    for path in (project / "data").rglob("*"):
+        if path.is_file() and "raw" not in path.parts:
+            assert (clone / path.relative_to(project)).read_bytes() == path.read_bytes()
+    printed = run_in(clone, "dvc", "repro").stdout
+    assert "Running stage" not in printed
+    assert "up to date" in printed
+
+
+def test_a_clone_pulls_everything_from_a_shared_folder(reproduced_copy, tmp_path):
+    run_in(reproduced_copy, "dvc", "remote", "add", "--default", "store", str(tmp_path / "store"))
+    _share(reproduced_copy, tmp_path / "clone")
+    _check(reproduced_copy, tmp_path / "clone")
+
+
+@pytest.mark.reliability
+def test_a_clone_pulls_everything_from_s3(reproduced_copy, tmp_path, s3):
+    run_in(reproduced_copy, "dvc", "remote", "add", "--default", "store", "s3://maskline/cache")
+    run_in(reproduced_copy, "dvc", "remote", "modify", "store", "endpointurl", s3)
+    secret = "wJalr-a-planted-secret"
+    keys = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": secret, "AWS_DEFAULT_REGION": "us-east-1"}
+    _share(reproduced_copy, tmp_path / "clone", **keys)
+    _check(reproduced_copy, tmp_path / "clone")
+    result = run_in(reproduced_copy, sys.executable, "-m", "pipelines.preflight", check=False, **keys)
+    assert result.returncode == 0, result.stderr  # the endpoint is reachable
+    for folder in (reproduced_copy, tmp_path / "clone"):
+        for root, _, names in os.walk(folder):
+            for name in names:
+                assert secret.encode() not in Path(root, name).read_bytes()
