@@ -60,7 +60,8 @@ def test_product_in_int8_is_that_of_rounded_rows(bias):
     ]
     with torch.no_grad():
         product = Product(weight, layer.bias, "int8")
-        torch.testing.assert_close(product(x), F.linear(*rounded, layer.bias), atol=1e-5, rtol=1e-5)
+        difference = (product(x) - F.linear(*rounded, layer.bias)).abs().amax(-1)
+        assert torch.all(difference < 1e-5 * x.norm(dim=-1))
         error = (product(x) - F.linear(x, weight, layer.bias)).abs().amax(-1)
         assert torch.all(error < 0.02 * x.norm(dim=-1))
         assert torch.equal(product(x)[3, 2:], product(x[3, 2:]))  # no row sees its neighbours
