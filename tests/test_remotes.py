@@ -1,4 +1,4 @@
-"""A colleague's clone gets every artefact from the remote, a folder or an S3 server, without computing."""
+"""A colleague's clone gets every artefact from the remote, a folder or an S3 server, without computing. Marked ``reliability``."""
 
 import os
 import socket
@@ -11,6 +11,8 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import run_in
+
+pytestmark = pytest.mark.reliability
 
 
 @pytest.fixture
@@ -65,7 +67,6 @@ def test_a_clone_pulls_everything_from_a_shared_folder(reproduced_copy, tmp_path
     _check(reproduced_copy, tmp_path / "clone")
 
 
-@pytest.mark.reliability
 def test_a_clone_pulls_everything_from_s3(reproduced_copy, tmp_path, s3):
     run_in(reproduced_copy, "dvc", "remote", "add", "--default", "store", "s3://maskline/cache")
     run_in(reproduced_copy, "dvc", "remote", "modify", "store", "endpointurl", s3)
