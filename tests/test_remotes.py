@@ -1,4 +1,4 @@
-"""A colleague's clone gets every artefact from the remote, a folder or an S3 server, without computing. Marked ``reliability``."""
+"""A colleague's clone gets every artefact from the remote, folder or S3, without computing. Marked ``reliability``."""
 
 import os
 import socket
