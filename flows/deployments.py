@@ -33,12 +33,8 @@ async def create_pool() -> None:
             await client.create_work_pool(WorkPoolCreate(name=POOL, type="process", concurrency_limit=1))
 
 
-def zombies(heartbeat_s: float = HEARTBEAT_S) -> Automation:
-    """Flow runs that have been heard of, then no more, crash.
-
-    Args:
-        heartbeat_s: seconds between the signs of life of a flow run.
-    """
+def zombies() -> Automation:
+    """Flow runs that have been heard of, then no more, crash."""
     crash: Any = ChangeFlowRunState
     ended = {f"prefect.flow-run.{state}" for state in ("Completed", "Failed", "Cancelled", "Crashed")}
     return Automation(
@@ -51,7 +47,7 @@ def zombies(heartbeat_s: float = HEARTBEAT_S) -> Automation:
             for_each={"prefect.resource.id"},
             posture=Posture.Proactive,
             threshold=1,
-            within=timedelta(seconds=_MISSED * heartbeat_s),
+            within=timedelta(seconds=_MISSED * HEARTBEAT_S),
         ),
         actions=[crash(state=StateType.CRASHED, message="Its process has vanished.")],
     )

@@ -1,7 +1,6 @@
 """Experiments: a git worktree each, with params of its own and the cache of this checkout."""
 
 import json
-import os
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
@@ -16,7 +15,7 @@ _CODE = ("pipelines", "flows", "dvc.yaml")
 
 
 def experiment(name: str, recipes: Sequence[str], overrides: Mapping[str, Any]) -> Path:
-    """The worktree of an experiment: made, or found if it has been made before.
+    """The worktree of an experiment: made, or found if it has been made before with the same recipes and overrides.
 
     It has the commit this checkout stands at, this checkout's params.yaml with the recipes and overrides laid over it,
     and links to raw data that git does not know. What it computes is in this checkout's cache.
@@ -25,28 +24,34 @@ def experiment(name: str, recipes: Sequence[str], overrides: Mapping[str, Any]) 
         ParamsError: the code here is not committed, or the params are not valid.
     """
     folder = EXPERIMENTS / name
-    if (folder / "experiment.json").is_file():
+    made = json.dumps({"recipes": list(recipes), "overrides": overrides})
+    record = folder / "experiment.json"
+    if record.is_file() and record.read_text(encoding="utf-8") == made:
         return folder
     if changed := _git("status", "--porcelain", "--", *_CODE).strip():
         raise ParamsError(f"experiment {name}: the code ({changed.split()[-1]}) must be committed; git commit it first")
-    if folder.exists():  # half made, by a process that was killed
+    if folder.exists():  # of other params, or half made by a process that was killed
         _git("worktree", "remove", "--force", "--force", str(folder))
     _git("worktree", "prune")
     _git("worktree", "add", "--detach", "--force", str(folder), "HEAD")
     (folder / ".dvc/config.local").write_text(f"[cache]\n    dir = {_cache()}\n", encoding="utf-8")
-    for path in sorted(Path("data/raw").iterdir()):
-        if not (folder / path).exists():
-            (folder / path).symlink_to(path.resolve())
-    (folder / "params.yaml").write_bytes(Path("params.yaml").read_bytes())
+    take_inputs(folder)
     (folder / "overrides.yaml").write_text(json.dumps(overrides), encoding="utf-8")  # JSON is YAML
     overlays = [*(f"recipes/{recipe}.yaml" for recipe in recipes), *(["overrides.yaml"] if overrides else [])]
     command = [sys.executable, "-m", "pipelines.params", "apply", *overlays]
     result = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
     if result.returncode:
         raise ParamsError(f"experiment {name}: {result.stderr.strip()}")
-    made = {"recipes": list(recipes), "overrides": overrides}
-    (folder / "experiment.json").write_text(json.dumps(made), encoding="utf-8")  # the last: now it is whole
+    record.write_text(made, encoding="utf-8")  # the last: now it is whole
     return folder
+
+
+def take_inputs(folder: Path) -> None:
+    """Give another checkout this one's params.yaml, and links to raw data that git does not know."""
+    (folder / "params.yaml").write_bytes(Path("params.yaml").read_bytes())
+    for path in sorted(Path("data/raw").iterdir()):
+        if not (folder / path).exists():
+            (folder / path).symlink_to(path.resolve())
 
 
 def _cache() -> Path:
@@ -57,7 +62,7 @@ def _cache() -> Path:
 
 
 def _git(*arguments: str) -> str:
-    result = subprocess.run(["git", *arguments], capture_output=True, text=True, check=False, env={**os.environ})
+    result = subprocess.run(["git", *arguments], capture_output=True, text=True, check=False)
     if result.returncode:
         raise ParamsError(f"git {' '.join(arguments)}: {result.stderr.strip()}")
     return result.stdout

@@ -22,7 +22,7 @@ from dvc.repo import Repo
 from dvc.stage.cache import RunCacheNotFoundError
 from dvc_data.hashfile.hash_info import HashInfo
 
-from pipelines.runfolder import RUNS, folder_of_out
+from pipelines.runfolder import folder_of_out, last_seconds
 from pipelines.sections import Document, plain, read_document
 
 _ABSENT = None
@@ -114,7 +114,7 @@ def plan() -> list[Planned]:
                 reasons,
                 waits_for,
                 tuple(_environment(stage.addressing, out)),
-                _seconds(stage.addressing),
+                last_seconds(stage.addressing),
                 bytes_ / 2**20 if bytes_ else None,
             )
     return list(planned.values())
@@ -172,17 +172,6 @@ def _environment(instance: str, out: Path) -> Iterator[str]:
             new = "not installed"
         if old != new:
             yield f"{name} {old} → {new}"
-
-
-def _seconds(instance: str) -> float | None:
-    """Of the last finished run: the one that committed last."""
-    records = sorted(RUNS.glob(f"{instance}/*/committed.json"), key=lambda path: path.stat().st_mtime)
-    for record in reversed(records):
-        timings = record.with_name("timings.jsonl")
-        lines = timings.read_text(encoding="utf-8").splitlines() if timings.is_file() else []
-        if lines and "seconds" in (last := json.loads(lines[-1])):
-            return float(last["seconds"])
-    return None
 
 
 def _digits(value: object) -> str | None:

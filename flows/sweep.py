@@ -92,8 +92,6 @@ def _round(
         for future in futures.values():
             future.wait()
         failed = [one for one, future in futures.items() if not future.state.is_completed()]
-        if children.stopping.is_set():
-            break
         value = None if failed else _value(folder, plan.target)
         if failed:
             get_run_logger().warning(f"{name}: {failed[0]} failed; the sweep goes on without it")

@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from flows.experiment import take_inputs
 from pipelines.runfolder import MANIFEST, sha256_of
 from pipelines.sections import plain, read_document
 
@@ -25,10 +26,7 @@ def run_from_nothing(folder: Path) -> None:
     """
     subprocess.run(["git", "clone", "--quiet", ".", str(folder)], check=True)
     (folder / "dvc.lock").unlink(missing_ok=True)
-    (folder / "params.yaml").write_bytes(Path("params.yaml").read_bytes())
-    for path in sorted(Path("data/raw").iterdir()):
-        if not (folder / path).exists():
-            (folder / path).symlink_to(path.resolve())
+    take_inputs(folder)
     subprocess.run([sys.executable, "-m", "dvc", "repro"], cwd=folder, check=True)
 
 

@@ -117,6 +117,17 @@ def folder_of_out(instance: str, out: Path) -> Path | None:
     return None
 
 
+def last_seconds(instance: str) -> float | None:
+    """What the last run of a stage instance that committed in this checkout took."""
+    records = sorted((RUNS / instance).glob("*/committed.json"), key=lambda path: path.stat().st_mtime)
+    for record in reversed(records):
+        timings = record.with_name("timings.jsonl")
+        lines = timings.read_text(encoding="utf-8").splitlines() if timings.is_file() else []
+        if lines and "seconds" in (last := json.loads(lines[-1])):
+            return float(last["seconds"])
+    return None
+
+
 def key_of(instance: str, params: Mapping[str, Any], inputs: Mapping[str, str], code: Mapping[str, str]) -> str:
     """What determines a result: stage, params, input data, code, and the numeric libraries."""
     from importlib.metadata import version

@@ -1,6 +1,5 @@
 """Disk, devices, checkout, versions of libraries."""
 
-import json
 import os
 import re
 import shutil
@@ -109,14 +108,3 @@ def checkout() -> Iterator[Finding]:
     if changed:
         some = ", ".join(changed[:3]) + (f" and {len(changed) - 3} more" if len(changed) > 3 else "")
         yield Finding("warning", "git", f"uncommitted changes ({some}) must be committed for results to be traced")
-
-
-def last_seconds(runs: Path) -> float:
-    """What all stages took the last time they ran here, together."""
-    total = 0.0
-    for instance in sorted(runs.glob("*")):
-        records = sorted(instance.glob("*/committed.json"), key=lambda path: path.stat().st_mtime)
-        timings = records[-1].with_name("timings.jsonl") if records else Path()
-        if records and timings.is_file() and (lines := timings.read_text(encoding="utf-8").splitlines()):
-            total += float(json.loads(lines[-1]).get("seconds", 0.0))
-    return total

@@ -91,6 +91,18 @@ def test_a_sweep_of_uncommitted_code_is_refused(reproduced_copy):
     assert "the code (pipelines/errors.py) must be committed" in result.stdout + result.stderr
 
 
+def test_an_experiment_of_other_params_is_made_anew(reproduced_copy):
+    _ready(reproduced_copy)
+    script = "import sys, json; from flows.experiment import experiment; experiment('x', [], json.loads(sys.argv[1]))"
+    record, params = (reproduced_copy / ".runs/experiments/x" / name for name in ("experiment.json", "params.yaml"))
+    for beam, kept in ((2, False), (2, True), (4, False)):
+        before = record.stat().st_mtime_ns if record.exists() else None
+        run_in(reproduced_copy, sys.executable, "-c", script, json.dumps({"decoding": {"beam_size": beam}}))
+        assert f"beam_size: {beam}" in params.read_text()
+        assert (record.stat().st_mtime_ns == before) == kept
+    assert "beam_size: 3" in (reproduced_copy / "params.yaml").read_text()
+
+
 @pytest.mark.reliability
 def test_a_killed_sweep_goes_on_and_ends_with_every_result(reproduced_copy):
     _ready(reproduced_copy)
