@@ -72,6 +72,10 @@ test-learning: setup ## every architecture learns a toy task to the end (minutes
 test-reliability: setup ## a real Prefect server and worker: run, cancel, kill (minutes)
 	pytest -m reliability
 
+.PHONY: test-browser
+test-browser: setup ## Prefect's UI as a browser shows it (Debian: chromium, chromium-driver; PICTURES=folder keeps pictures)
+	pytest -m browser --pictures='$(PICTURES)'
+
 .PHONY: test-chaos
 test-chaos: setup ## more ways to kill a training (minutes)
 	pytest -m chaos

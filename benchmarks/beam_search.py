@@ -1,12 +1,12 @@
 """Beam search against transformers' `generate` and CTranslate2: sentences per second, on this machine.
 
     python -m benchmarks.beam_search                               the small Transformer, Multi30k's lengths, 15 steps
-    python -m benchmarks.beam_search --shape 6 512 2048 8          another one: layers, width, feed-forward width, heads
+    python -m benchmarks.beam_search --case transformer_512        another network of `benchmarks.seq2seq`
+    python -m benchmarks.beam_search --case bert2bert_256          against `generate`: CTranslate2 has no such model
 
-Identical weights, sources, stop rule and, in fp32, identical ids (checked): post-norm, ReLU, all embeddings tied, a
-vocabulary of 8,000, 1,000 sources, beam 5, exactly 15 steps. All run on two threads: ours as one batch per core,
-CTranslate2 as two workers of one thread (the better layout), `generate` on batches of 64 as it comes. The engines take
-turns; medians of ``--rounds``.
+Identical weights, sources, stop rule and, in fp32, identical ids (checked): a vocabulary of 8,000, 1,000 sources, beam
+5, exactly 15 steps. All run on two threads: ours as one batch per core, CTranslate2 as two workers of one thread (the
+better layout), `generate` on batches of 64 as it comes. The engines take turns; medians of ``--rounds``.
 """
 
 import argparse
@@ -22,8 +22,8 @@ import numpy as np
 import torch
 
 from benchmarks.results import Row, write
-from benchmarks.seq2seq import captions
-from benchmarks.seq2seq_peers import give_weights, marian
+from benchmarks.seq2seq import CASES, VOCAB, Case, captions
+from benchmarks.seq2seq_peers import give_bert_weights, give_weights
 from pipelines.decoding.batches import search_all
 from pipelines.decoding.export import to_ctranslate2
 from pipelines.decoding.params import DecodingParams
@@ -38,35 +38,32 @@ from pipelines.seq2seq.sources import sources
 from pipelines.shards.format import Ragged
 from pipelines.tokenizer.special_tokens import END, PAD, SPECIAL_TOKENS, START
 
-VOCAB, SENTENCES, BEAM, STEPS, THREADS = 8000, 1000, 5, 15, 2
+SENTENCES, BEAM, STEPS, THREADS = 1000, 5, 15, 2
 WORDS = [*SPECIAL_TOKENS, *(f"w{number}" for number in range(5, VOCAB))]
 Ids = list[list[int]]
+PRECISIONS: tuple[Precision, ...] = ("float32", "bfloat16", "int8")
 
 
-def build(layers: int, width: int, feed_forward_width: int, heads: int) -> Seq2SeqModel:
+def build(case: Case) -> Seq2SeqModel:
     """Random weights; nothing but ordinary words is ever likely, so that all engines take all steps."""
     torch.manual_seed(0)
-    block = {
-        "family": "transformer", "layers": "transformer", "starts_from": "data/shards", "norm": "post",
-        "activation": "relu", "positions": "sinusoidal", "tied": "all", "num_encoder_layers": layers,
-        "num_decoder_layers": layers, "width": width, "num_heads": heads, "feed_forward_width": feed_forward_width,
-        "dropout": 0.0, "attention_dropout": 0.0, "max_positions": 128, "learning_rate": 1e-3, "r_drop": 0.0,
-        "scheduled_sampling": 0.0,
-    }  # fmt: skip
-    model = build_model(schema_of("transformer").model_validate(block), VOCAB).eval()
+    extra = {"starts_from": "data/shards", "dropout": 0.0, "learning_rate": 1e-3, "r_drop": 0.0}
+    schema = schema_of(case.block["family"])
+    model = build_model(schema.model_validate({**case.block, **extra, "scheduled_sampling": 0.0}), VOCAB).eval()
     with torch.no_grad():
         for parameter in model.parameters():
             if parameter.dim() > 1:
-                torch.nn.init.normal_(parameter, std=2 * width**-0.5 if parameter.shape[0] != VOCAB else width**-0.5)
+                size = 1 if len(parameter) == VOCAB else 2
+                torch.nn.init.normal_(parameter, std=size * case.sizes["width"] ** -0.5)
         model.output_bias[: len(SPECIAL_TOKENS)] = -1e4
     return model
 
 
-def params(budget: int) -> DecodingParams:
+def params(budget: int, beam: int = BEAM) -> DecodingParams:
     """Ours: the same score and stop rule as the others'."""
     return DecodingParams.model_validate(
         {
-            "strategy": {"name": "beam"}, "beam_size": BEAM, "curve": [], "num_best": 1, "min_length": STEPS,
+            "strategy": {"name": "beam"}, "beam_size": beam, "curve": [], "num_best": 1, "min_length": STEPS,
             "max_length": STEPS, "no_repeat": 0, "rerank": "none", "batch_tokens": budget,
             "score": {"name": "average", "strength": 1.0, "end_counts": True, "coverage": 0.0},
             "stop": {"rule": "finished", "patience": 1.0}, "precision": "float32",
@@ -91,14 +88,16 @@ def ours(model: Seq2SeqModel, source: Ragged, budget: int, precision: Precision)
     return run
 
 
-def generate(model: Seq2SeqModel, source: Ragged, shape: tuple[int, ...]) -> Callable[[], Ids]:
-    """`transformers.MarianMTModel.generate`."""
+def generate(model: Seq2SeqModel, source: Ragged, case: Case) -> Callable[[], Ids]:
+    """`generate` of `transformers`' model of the same kind."""
     import transformers
 
-    layers, width, feed_forward_width, heads = shape
-    sizes = {"layers": layers, "width": width, "feed_forward_width": feed_forward_width, "heads": heads}
-    theirs = marian(VOCAB, **sizes, attention="sdpa").eval()
-    give_weights(model, theirs)
+    theirs = case.peer(VOCAB, **case.sizes, attention="sdpa").eval()
+    if case.block["family"] == "bert2bert":
+        theirs.decoder.tie_weights()
+        give_bert_weights(model, theirs)
+    else:
+        give_weights(model, theirs)
     configuration: Any = transformers.GenerationConfig
     settings = configuration(
         num_beams=BEAM, max_new_tokens=STEPS, min_new_tokens=STEPS, do_sample=False, length_penalty=1.0,
@@ -151,25 +150,24 @@ def seconds(run: Callable[[], Ids]) -> tuple[float, Ids]:
 def main() -> None:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--shape", nargs=4, type=int, default=[4, 128, 256, 4])
+    parser.add_argument("--case", choices=[name for name in CASES if name != "lstm_512"], default="transformer_128")
     parser.add_argument(
-        "--budget", type=int, default=2300, help="source tokens of our batches; this makes eight of them"
+        "--budget", type=int, default=4600, help="source tokens of our batches; this makes five of them"
     )
     parser.add_argument("--rounds", type=int, default=3)
     arguments = parser.parse_args()
-    shape = tuple(arguments.shape)
-    model, source = build(*shape), captions(SENTENCES).source
+    case = CASES[arguments.case]
+    model, source = build(case), captions(SENTENCES).source
     with tempfile.TemporaryDirectory() as folder:
-        exported = Path(folder, "model")
-        to_ctranslate2(model, WORDS, exported)
-        runs = {
-            "ours, fp32": ours(model, source, arguments.budget, "float32"),
-            "CTranslate2, fp32": ctranslate2(source, exported, "float32"),
-            "ours, int8": ours(model, source, arguments.budget, "int8"),
-            "CTranslate2, int8": ctranslate2(source, exported, "int8"),
-            "ours, bf16": ours(model, source, arguments.budget, "bfloat16"),
-            "generate": generate(model, source, shape),
-        }
+        runs = {f"ours, {name}": ours(model, source, arguments.budget, name) for name in PRECISIONS}
+        goals = [("ours, float32", "generate", 3.5)]
+        if case.block["family"] == "transformer":
+            exported = Path(folder, "model")
+            to_ctranslate2(model, WORDS, exported)
+            runs |= {f"CTranslate2, {name}": ctranslate2(source, exported, name) for name in ("float32", "int8")}
+            goals += [("ours, float32", "CTranslate2, float32", 1.0)]
+            goals += [(name, "CTranslate2, int8", 1.0) for name in ("ours, int8", "ours, bfloat16")]
+        runs["generate"] = generate(model, source, case)
         taken: dict[str, list[float]] = {name: [] for name in runs}
         ids: dict[str, Ids] = {}
         for _ in range(arguments.rounds):
@@ -177,16 +175,13 @@ def main() -> None:
                 took, ids[name] = seconds(run)
                 taken[name].append(took)
     speeds = {name: SENTENCES / statistics.median(found) for name, found in taken.items()}
-    case = "×".join(map(str, shape))
-    pairs = [("ours, fp32", "CTranslate2, fp32", 1.0), ("ours, fp32", "generate", 3.5)]
-    pairs += [(name, "CTranslate2, int8", 1.0) for name in ("ours, int8", "ours, bf16")]
     rows = [
-        Row(f"{one}, beam 5, {case}", "sent/s", speeds[one], other, speeds[other], speeds[one] / speeds[other], goal)
-        for one, other, goal in pairs
+        Row(f"{arguments.case}, {one}", "sent/s", speeds[one], other, speeds[other], speeds[one] / speeds[other], goal)
+        for one, other, goal in goals
     ]
     for name in list(runs)[1:]:
-        same = sum(one == other for one, other in zip(ids["ours, fp32"], ids[name], strict=True))
-        print(f"{name}: {same} of {SENTENCES} translations are those of ours in fp32", flush=True)
+        same = sum(one == other for one, other in zip(ids["ours, float32"], ids[name], strict=True))
+        print(f"{name}: {same} of {SENTENCES} translations are those of ours in float32", flush=True)
     write("beam_search", rows)
 
 

@@ -18,18 +18,25 @@ class StageInterrupted(Exception):
     """A stage was told to stop, or its process was lost: another try goes on from its checkpoint."""
 
 
-def failure(folder: Path, name: str, since: float, code: int, last: list[str]) -> StageFailed | StageInterrupted:
+def statuses(folder: Path, name: str) -> dict[Path, int]:
+    """Files in which runs of a stage instance tell of themselves, with the moment of their last change."""
+    return {path: path.stat().st_mtime_ns for path in (folder / RUNS).glob(f"{name}/*/status.json")}
+
+
+def failure(
+    folder: Path, name: str, before: dict[Path, int], code: int, last: list[str]
+) -> StageFailed | StageInterrupted:
     """The error of a stage that did not succeed.
 
     Args:
         folder: the checkout.
         name: of the stage instance.
-        since: seconds since the epoch when it was started.
+        before: its `statuses` before it was started.
         code: DVC's exit code.
         last: its last lines.
     """
     told = "\n".join(last)
-    status = _status(folder, name, since)
+    status = _status(folder, name, before)
     state = status.get("state", "not started")
     if state == "preempted":
         return StageInterrupted(f"{name}: was told to stop\n{told}")
@@ -41,9 +48,10 @@ def failure(folder: Path, name: str, since: float, code: int, last: list[str]) -
     return StageFailed(f"{name}: {kind}, dvc ended with {code}\n{told}")
 
 
-def _status(folder: Path, name: str, since: float) -> dict[str, object]:
-    records = sorted((folder / RUNS).glob(f"{name}/*/status.json"), key=lambda path: path.stat().st_mtime)
-    if not records or records[-1].stat().st_mtime < since - 1:
-        return {}
-    found: dict[str, object] = json.loads(records[-1].read_text(encoding="utf-8"))
-    return found
+def _status(folder: Path, name: str, before: dict[Path, int]) -> dict[str, object]:
+    """The one that has changed, whatever the clock says now."""
+    for path, changed in statuses(folder, name).items():
+        if before.get(path) != changed:
+            found: dict[str, object] = json.loads(path.read_text(encoding="utf-8"))
+            return found
+    return {}

@@ -7,9 +7,10 @@ from typing import Any
 
 from prefect.artifacts import create_markdown_artifact, create_table_artifact
 
-from flows.graph import Node
+from flows.graph import Node, ancestors
 
 _PICTURES = ("bleu", "seq2seq_loss", "bert_loss", "beam_size")
+_BOX_X, _BOX_Y, _STEP_X, _STEP_Y = 185, 42, 225, 54  # pixels
 _COLOURS = {"Completed": "#c8e6c9", "Cached": "#e0e0e0", "Failed": "#ffcdd2"}
 
 
@@ -19,9 +20,9 @@ def show_plan(planned: list[dict[str, Any]]) -> None:
         {
             "stage": one["name"],
             "will": one["state"],
-            "because": "; ".join(one["told"]) or "-",
             "seconds last time": round(one["seconds"]) if one["seconds"] else None,
             "MiB": round(one["mib"], 1) if one["mib"] else None,
+            "because": "; ".join(one["told"]) or "-",
         }
         for one in planned
     ]
@@ -29,20 +30,44 @@ def show_plan(planned: list[dict[str, Any]]) -> None:
 
 
 def show_graph(nodes: list[Node], states: Mapping[str, str]) -> None:
-    """The graph with the states of the stages, as mermaid draws it, and as a table."""
-    number = {node.name: f"s{place}" for place, node in enumerate(nodes)}
-    lines = ["graph LR"]
-    for node in nodes:
-        lines.append(f'    {number[node.name]}["{node.name}<br/>{states[node.name]}"]')
-        lines += [f"    {number[before]} --> {number[node.name]}" for before in node.depends_on]
-        if colour := _COLOURS.get(states[node.name]):
-            lines.append(f"    style {number[node.name]} fill:{colour}")
-    rows = [f"| {node.name} | {', '.join(node.depends_on) or '-'} | {states[node.name]} |" for node in nodes]
-    table = "\n".join(["| stage | reads | state |", "|---|---|---|", *rows])
-    drawn = "\n".join(lines)
+    """The graph with the states of the stages, drawn and as a table."""
+    data = base64.b64encode(drawn(nodes, states).encode()).decode()
+    rows = [f"| {node.name} | {states[node.name]} | {', '.join(node.depends_on) or '-'} |" for node in nodes]
+    table = "\n".join(["| stage | state | reads |", "|---|---|---|", *rows])
     create_markdown_artifact(
-        f"{table}\n\n```mermaid\n{drawn}\n```", key="graph", description="Stages and their states."
+        f"![graph](data:image/svg+xml;base64,{data})\n\n{table}", key="graph", description="Stages and their states."
     )
+
+
+def drawn(nodes: list[Node], states: Mapping[str, str]) -> str:
+    """The graph as SVG: a stage stands a column to the right of the last one it waits for."""
+    column: dict[str, int] = {}
+    for node in nodes:
+        column[node.name] = 1 + max((column[before] for before in node.depends_on), default=-1)
+    rows: dict[str, int] = {}
+    for node in nodes:
+        rows[node.name] = sum(column[other] == column[node.name] for other in rows)
+    corner = {name: (10 + _STEP_X * column[name], 10 + _STEP_Y * rows[name]) for name in rows}
+    lines, boxes = [], []
+    for node in nodes:
+        x, y = corner[node.name]
+        implied = {far.name for near in node.depends_on for far in ancestors(nodes, near) if far.name != near}
+        for before in (name for name in node.depends_on if name not in implied):
+            x0, y0 = corner[before][0] + _BOX_X, corner[before][1] + _BOX_Y / 2
+            bend, y1 = (x - x0) / 2, y + _BOX_Y / 2
+            path = f"M {x0} {y0} C {x0 + bend} {y0} {x - bend} {y1} {x} {y1}"
+            lines.append(f'<path d="{path}" fill="none" stroke="#90a4ae"/>')
+        colour = _COLOURS.get(states[node.name], "#fff9c4")
+        boxes.append(
+            f'<rect x="{x}" y="{y}" width="{_BOX_X}" height="{_BOX_Y}" rx="5" fill="{colour}" stroke="#607d8b"/>'
+        )
+        boxes.append(f'<text x="{x + 8}" y="{y + 17}" font-weight="bold">{node.name}</text>')
+        boxes.append(f'<text x="{x + 8}" y="{y + 33}">{states[node.name]}</text>')
+    width = 10 + _STEP_X * (1 + max(column.values()))
+    height = 10 + _STEP_Y * (1 + max(rows.values()))
+    style = 'font-family="sans-serif" font-size="12"'
+    inner = "\n".join([f'<rect width="{width}" height="{height}" fill="white"/>', *lines, *boxes])
+    return f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height}" {style}>\n{inner}\n</svg>\n'
 
 
 def show_results(report: Path) -> None:

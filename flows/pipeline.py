@@ -24,7 +24,7 @@ from prefect.task_runners import ThreadPoolTaskRunner
 from flows.experiment import experiment
 from flows.graph import Node, ancestors, read_graph
 from flows.notify import notify
-from flows.outcome import StageFailed, StageInterrupted, failure
+from flows.outcome import StageFailed, StageInterrupted, failure, statuses
 from flows.output import Output
 from flows.pictures import show_graph, show_plan, show_results
 from flows.process import Children
@@ -90,7 +90,7 @@ def _try_stage(node: Node, folder: Path, slots: Slots, children: Children, group
     path = folder / RUNS / node.name / "output.log"
     for attempt in range(_LOCK_TRIES):
         with slots.taken(node) as devices, Output(path, logger.info, shown.update) as output:
-            since, environment = time.time(), {"MASKLINE_GROUP": group, **devices}
+            before, environment = statuses(folder, node.name), {"MASKLINE_GROUP": group, **devices}
             code = children.run(command, output, environment, folder=folder, limit_s=node.limit_s)
         if code == 0:
             cached = any(word in line for line in output.last for word in _UNCHANGED)
@@ -98,7 +98,7 @@ def _try_stage(node: Node, folder: Path, slots: Slots, children: Children, group
         if not any(_BUSY in line for line in output.last):
             break
         time.sleep(2**attempt)
-    raise failure(folder, node.name, since, code, output.last)
+    raise failure(folder, node.name, before, code, output.last)
 
 
 class _Progress:

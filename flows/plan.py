@@ -33,7 +33,7 @@ class Reason:
     """One thing that differs from what the last result was made of.
 
     Attributes:
-        kind: param, code, data, command or output.
+        kind: stage (dvc.lock does not know it), param, code, data, command or output.
         name: dotted key, or path.
         old, new: values of a param; first digits of a file's md5; None where there is none.
         line: of the key in params.yaml.
@@ -121,7 +121,10 @@ def plan() -> list[Planned]:
 
 
 def _reasons(stage: Any, document: Document) -> Iterator[Reason]:
-    if stage.changed_stage() and any(dep.hash_info for dep in stage.deps):
+    if not any(dep.hash_info for dep in stage.deps):
+        yield Reason("stage", stage.addressing, None, "in dvc.yaml")
+        return
+    if stage.changed_stage():
         yield Reason("command", stage.addressing, "as it was", "as in dvc.yaml")
     for dep in stage.deps:
         if not dep.status():

@@ -79,7 +79,7 @@ class RunFolder:
 
     @property
     def checkpoints(self) -> Path:
-        """Resumable state; dropped by the commit."""
+        """Resumable state; it stays until DVC has the out (`release`)."""
         return self.path / "checkpoints"
 
     def write_status(self, state: str, **details: Any) -> None:
@@ -103,7 +103,16 @@ class RunFolder:
         _move(self.work, out)
         sync(out.parent)
         write_json(self.path / "committed.json", {"out": out.as_posix(), "manifest": sha256_of(out / MANIFEST)})
-        shutil.rmtree(self.checkpoints, ignore_errors=True)
+
+
+def release(out: Path) -> None:
+    """Drop the checkpoints behind an out: that a later stage reads it shows that DVC has it.
+
+    Until then DVC may still be killed, or find no room for its copy, and delete the out before the next start.
+    """
+    for record in RUNS.glob("*/*/committed.json"):
+        if json.loads(record.read_text(encoding="utf-8"))["out"] == out.as_posix():
+            shutil.rmtree(RunFolder(record.parent).checkpoints, ignore_errors=True)
 
 
 def folder_of_out(instance: str, out: Path) -> Path | None:

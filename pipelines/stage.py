@@ -8,6 +8,7 @@ are handled before the seconds those imports take.
 """
 
 import contextlib
+import errno
 import json
 import os
 import platform
@@ -28,13 +29,14 @@ from pipelines.errors import EXIT_FAILED, MasklineError, ParamsError, Preempted
 from pipelines.hardware import Hardware, limit_threads
 from pipelines.imports import code_of
 from pipelines.records import Records, write_json
-from pipelines.runfolder import RUNS, RunFolder, describe_input, digest, key_of, sha256_of
+from pipelines.runfolder import RUNS, RunFolder, describe_input, digest, key_of, release, sha256_of
 from pipelines.sections import Document, plain, read_document, validate
 from pipelines.supervision import PoliteStop, die_with_parent, exclusive, outlive_readers, process_rank
 from pipelines.tracking import Tracker, TrackingParams
 
 T = TypeVar("T")
 Metrics = dict[str, Any]
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EFBIG)  # for files, says the system
 
 
 @dataclass(frozen=True)
@@ -161,7 +163,7 @@ def run_stage(declare: Callable[[Document], Stage], compute: Callable[[StageRun]
         params = {path: validate(document, path, schema) for path, schema in stage.sections.items()}
         with _locked(stage):
             return _run(stage, params, hardware, tracking, stop, compute, started)
-    except (MasklineError, Preempted) as error:
+    except (MasklineError, Preempted, OSError) as error:
         return _report(error)
 
 
@@ -204,6 +206,8 @@ def _run(
     environment = _environment(hardware)
     if process_rank() == 0:
         write_json(folder.path / "origin.json", {**origin, **environment, "key": key})
+        for path in stage.inputs:
+            release(path)
     tracker = Tracker(
         tracking,
         RUNS,
@@ -224,7 +228,8 @@ def _run(
     except BaseException as error:
         code_of_exit = _report(error)
         state = "preempted" if isinstance(error, Preempted) else "failed"
-        folder.write_status(state, error=str(error), exit_code=code_of_exit)
+        with contextlib.suppress(OSError):  # the disk may be full
+            folder.write_status(state, error=str(error), exit_code=code_of_exit)
         tracker.finish({"state": state}, exit_code=code_of_exit)
         return code_of_exit
     folder.write_status("finished", exit_code=0)
@@ -250,6 +255,9 @@ def _report(error: BaseException) -> int:
         print(f"stopped: {error}", file=sys.stderr)
     elif isinstance(error, MasklineError):
         print(f"error: {error}", file=sys.stderr)
+    elif any(os.strerror(number) in str(error) for number in _NO_ROOM):
+        remedy = "make room or give access (df -h . shows what is mounted), then start again to go on"
+        print(f"error: files must be written, but: {error}; {remedy}", file=sys.stderr)
     else:
         traceback.print_exception(error)
     return error.exit_code if isinstance(error, MasklineError | Preempted) else EXIT_FAILED

@@ -29,6 +29,7 @@ Run = Callable[..., subprocess.CompletedProcess[str]]
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--corpora", default="", help="folder with multi30k/ for tests marked corpora")
+    parser.addoption("--pictures", default="", help="folder for what the browser of tests marked browser shows")
 
 
 def run_in(folder: Path, *command: str, check: bool = True, **environment: str) -> subprocess.CompletedProcess[str]:

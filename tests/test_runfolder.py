@@ -40,7 +40,7 @@ def test_describe_input_missing_is_a_data_error(tmp_path):
 
 
 @pytest.mark.parametrize("across_file_systems", [False, True])
-def test_commit_replaces_the_old_out_whole_and_drops_checkpoints(tmp_path, monkeypatch, across_file_systems):
+def test_commit_replaces_the_old_out_whole_and_its_reader_drops_checkpoints(tmp_path, monkeypatch, across_file_systems):
     if across_file_systems:
         rename = type(tmp_path).rename
 
@@ -58,6 +58,9 @@ def test_commit_replaces_the_old_out_whole_and_drops_checkpoints(tmp_path, monke
     (folder.work / "fresh").write_text("new")
     folder.commit(out)
     assert sorted(path.name for path in out.iterdir()) == ["fresh", "manifest.json"]
+    runfolder.release(out.parent / "other")
+    assert folder.checkpoints.exists()
+    runfolder.release(out)
     assert not folder.checkpoints.exists()
     assert runfolder.folder_of_out("toy", out).name == folder.path.name
     assert sorted(path.name for path in out.parent.iterdir()) == ["toy"]

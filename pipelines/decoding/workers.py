@@ -4,6 +4,7 @@ Cores work in processes of their own: threads of one would wait for each other's
 """
 
 import copy
+import gc
 import multiprocessing
 import pickle
 import signal
@@ -102,6 +103,7 @@ class Workers:
         context = multiprocessing.get_context("fork")
         taken = context.Value("q", 0)
         running: dict[Any, Any] = {}  # connection → process
+        gc.freeze()  # a collection would write to all objects there are, and so copy the pages shared with a process
         try:
             for _ in range(min(len(self._devices), len(items))):
                 receiver, sender = context.Pipe(duplex=False)
@@ -125,6 +127,7 @@ class Workers:
             for process in running.values():
                 process.kill()
                 process.join()
+            gc.unfreeze()
 
 
 def _answer(receiver: Any) -> tuple[int, Any] | None:

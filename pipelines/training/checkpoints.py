@@ -67,7 +67,11 @@ class Checkpoints:
         self._folder.mkdir(parents=True, exist_ok=True)
         path = self._path(trainer.global_step)
         temporary = path.with_suffix(".tmp")
-        trainer.save_checkpoint(temporary, weights_only=False)  # all ranks take part, rank 0 writes
+        try:
+            trainer.save_checkpoint(temporary, weights_only=False)  # all ranks take part, rank 0 writes
+        except BaseException:
+            temporary.unlink(missing_ok=True)  # of a full disk
+            raise
         if not trainer.is_global_zero:
             return
         sync(temporary)

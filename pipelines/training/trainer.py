@@ -2,6 +2,7 @@
 
 import logging
 import os
+import pickle
 import re
 import warnings
 from typing import Any
@@ -12,7 +13,7 @@ from torch import nn
 from torch.utils.data import DataLoader
 
 from pipelines.allocator import keep_freed_memory
-from pipelines.errors import Preempted
+from pipelines.errors import CheckpointError, Preempted
 from pipelines.hardware import Hardware
 from pipelines.stage import StageRun
 from pipelines.training.checkpoints import Checkpoint, Checkpoints, RandomStates
@@ -60,8 +61,15 @@ def train(module: TrainingModule, source: BatchSource, run: StageRun) -> dict[st
     if not loop.finished:
         if run.hardware.compile:
             compile_blocks(module.network)
-        with run.stop.cooperative():
-            trainer.fit(module, loader, ckpt_path=found.path if found else None, weights_only=True)
+        try:
+            with run.stop.cooperative():
+                trainer.fit(module, loader, ckpt_path=found.path if found else None, weights_only=True)
+        except pickle.UnpicklingError:
+            assert found is not None
+            message = (
+                "must hold tensors and numbers alone, so it is none of ours and was not loaded; to start again: rm"
+            )
+            raise CheckpointError(f"{found.path}: {message} {found.path}") from None
         done = trainer.global_step
     run.stop.install()
     if not loop.finished:

@@ -64,3 +64,29 @@ def all_translations(
                 sequence = (*prefix, token)
                 found[sequence] = sum(table(source, sequence[:t])[sequence[t]].item() for t in range(length))
     return found
+
+
+def depth_first(
+    table: Callable[[int, tuple[int, ...]], Tensor], source: int, max_length: int, end: int, alpha: float
+) -> tuple[tuple[int, ...], float]:
+    """The best translation of all by log P / length^alpha, and its score (Stahlberg & Byrne 2019, section 3).
+
+    A prefix is left as soon as no end could make it better than the best so far: log P only falls, and at best the
+    translation is as long as it may be.
+    """
+    best: tuple[tuple[int, ...], float] = ((), float("-inf"))
+
+    def visit(prefix: tuple[int, ...], log_probability: float) -> None:
+        nonlocal best
+        if log_probability / max_length**alpha <= best[1]:
+            return
+        if prefix and (prefix[-1] == end or len(prefix) == max_length):
+            score = log_probability / len(prefix) ** alpha
+            best = max(best, (prefix, score), key=lambda one: one[1])
+            return
+        following = table(source, prefix)
+        for token in following.argsort(descending=True).tolist():
+            visit((*prefix, token), log_probability + following[token].item())
+
+    visit((), 0.0)
+    return best

@@ -11,7 +11,7 @@ from pipelines.decoding.length_scores import LengthScore
 from pipelines.decoding.options import SearchOptions, Stop
 from pipelines.decoding.rescoring import log_probabilities
 from pipelines.tokenizer.special_tokens import START
-from tests.decoding.table_model import TableModel, all_translations, random_table
+from tests.decoding.table_model import TableModel, all_translations, depth_first, random_table
 from tests.seq2seq.families import BLOCKS, build
 
 END = 3
@@ -38,6 +38,24 @@ def test_beam_search_wide_enough_equals_exhaustive_search(seed, alpha):
         for hypothesis, (tokens, log_probability) in zip(found, ranked, strict=True):
             assert math.isclose(hypothesis.log_probability, log_probability, abs_tol=1e-9)
             assert math.isclose(hypothesis.score, log_probability / len(tokens) ** alpha, abs_tol=1e-9)
+
+
+@pytest.mark.parametrize("alpha", [0.0, 0.6, 1.0])
+def test_no_beam_finds_better_than_exact_depth_first_search(alpha):
+    V, T, missed = 5, 8, 0
+    for seed in range(12):
+        table = random_table(V, seed, scale=3.0)
+        assert depth_first(table, 1, 4, END, alpha)[1] == pytest.approx(
+            max(p / len(tokens) ** alpha for tokens, p in all_translations(table, 1, V, 4, END).items())
+        )
+        tokens, score = depth_first(table, 0, T, END, alpha)
+        for beam in (1, 2, 4, 8, 300):
+            found = beam_search(TableModel(table), *_source(0), _options(beam, alpha=alpha, max_length=T))[0][0]
+            assert found.score <= score + 1e-9
+            assert (found.tokens == tokens) == math.isclose(found.score, score, abs_tol=1e-9)
+            missed += found.tokens != tokens
+            assert beam < 300 or found.tokens == tokens
+    assert 0 < missed < 12 * 4  # narrow beams do miss it, and find it
 
 
 def test_beam_search_finds_what_greedy_misses():

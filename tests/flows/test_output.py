@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from flows.outcome import StageFailed, StageInterrupted, failure
+from flows.outcome import StageFailed, StageInterrupted, failure, statuses
 from flows.output import Output
 
 
@@ -50,16 +50,17 @@ def test_output_tells_progress_once_a_second_and_at_the_end(tmp_path):
         (None, 255, StageFailed, "not started"),
     ],
 )
-def test_failure_is_of_the_kind_the_stage_wrote(tmp_path, status, code, kind, told):
-    since = time.time()
-    for key, content in (("old", {"state": "preempted"}), ("new", status)):
-        if content is not None:
-            path = tmp_path / ".runs/bert" / key / "status.json"
-            path.parent.mkdir(parents=True)
-            path.write_text(json.dumps(content))
-            if key == "old":
-                os.utime(path, (since - 60, since - 60))
-    error = failure(tmp_path, "bert", since, code, ["the last line"])
+def test_failure_is_of_the_kind_the_stage_wrote_even_if_the_clock_was_set_back(tmp_path, status, code, kind, told):
+    old, new = (tmp_path / ".runs/bert" / key / "status.json" for key in ("old", "new"))
+    for path in (old, new):
+        path.parent.mkdir(parents=True)
+        path.write_text(json.dumps({"state": "preempted"}))
+    before = statuses(tmp_path, "bert")
+    if status is not None:
+        new.write_text(json.dumps(status))
+        an_hour_ago = time.time() - 3600
+        os.utime(new, (an_hour_ago, an_hour_ago))
+    error = failure(tmp_path, "bert", before, code, ["the last line"])
     assert type(error) is kind
     assert told in str(error)
     assert str(error).endswith("the last line")

@@ -90,7 +90,7 @@ def test_nothing_has_run_yet(reproduced_copy):
     assert set(_states(planned).values()) == {"run"}
     assert planned["evaluation"]["waits_for"] == ["corpus", *sorted(name for name in planned if "decoding" in name)]
     assert all(one["seconds"] is None for one in planned.values())
-    assert planned["corpus"]["told"][0].startswith("data data/raw/embedded: new")
+    assert planned["corpus"]["told"] == ["stage corpus: new"]
 
 
 def test_a_broken_dvc_yaml_is_an_error(reproduced_copy):

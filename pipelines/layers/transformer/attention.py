@@ -106,14 +106,6 @@ class MultiHeadAttention(nn.Module):
         weight_BHWS = (query_BHWK @ key_BHSK.transpose(-1, -2) + far_B1WS).softmax(dim=-1)
         return self.output((weight_BHWS @ value_BHSK).transpose(1, 2).reshape(query_ND.shape)), weight_BHWS
 
-    def one_each(self, x_ND: Tensor, num_sentences: int) -> tuple[Tensor, Tensor]:
-        """Keys and values [B, H, W, K] of one token of each hypothesis."""
-        key, value = (
-            layer(x_ND).view(num_sentences, -1, self.num_heads, x_ND.shape[-1] // self.num_heads).transpose(1, 2)
-            for layer in (self.key, self.value)
-        )
-        return key, value
-
     def _split(self, x_BTD: Tensor) -> Tensor:
         B, T, D = x_BTD.shape
         return x_BTD.view(B, T, self.num_heads, D // self.num_heads).transpose(1, 2)

@@ -115,7 +115,7 @@ class DecoderBlock(nn.Module):
         self,
         x_ND: Tensor,
         table: tuple[Tensor, Tensor],
-        own: slice,
+        places: Tensor,
         itself_B1WP: Tensor,
         memory: tuple[Tensor, Tensor],
         source_B11S: Tensor,
@@ -125,7 +125,7 @@ class DecoderBlock(nn.Module):
         Args:
             x_ND: inputs.
             table: keys and values of the positions before, [B, H, C, K] each (`pipelines.layers.transformer.cache`).
-            own: the W slots this one's are written into.
+            places: where this one's are written (`pipelines.layers.transformer.cache.Slots`).
             itself_B1WP: 0 where a hypothesis has its ancestors and itself, else -∞.
             memory: cross-attention's keys and values, [B, H, S, K] each.
             source_B11S: 0 on real source tokens, else -∞.
@@ -133,11 +133,10 @@ class DecoderBlock(nn.Module):
         Returns:
             [N, D] and cross-attention's weights [B, H, W, S].
         """
-        B, _, _, P = itself_B1WP.shape
         y_ND = self.attention_norm(x_ND) if self.pre else x_ND
-        key, value = (slots[:, :, :P] for slots in table)
-        for slots, new in zip((key, value), self.attention.one_each(y_ND, B), strict=True):
-            slots[:, :, own] = new
+        for slots, layer in zip(table, (self.attention.key, self.attention.value), strict=True):
+            slots.view(-1, slots.shape[3]).index_copy_(0, places, layer(y_ND).view(-1, slots.shape[3]))
+        key, value = (slots[:, :, : itself_B1WP.shape[3]] for slots in table)
         x_ND = x_ND + self.attention.for_beams(y_ND, key, value, itself_B1WP)[0]
         y_ND = self.cross_attention_norm(x_ND) if self.pre else self.attention_norm(x_ND)
         x_ND = x_ND if self.pre else y_ND

@@ -62,13 +62,14 @@ class Decoder(nn.Module):
     def start(self, memory_BSD: Tensor, mask_B11S: Tensor) -> State:
         """Empty tables for self-attention (see `cache`), and the memory's keys and values, made once."""
         attention_BS = memory_BSD.new_zeros(memory_BSD.shape[:2])
-        longer = max(0, SHORTEST - memory_BSD.shape[1])
+        longer = max(SHORTEST - memory_BSD.shape[1], -memory_BSD.shape[1] % 8)
         memory_BSD, mask_B11S = F.pad(memory_BSD, (0, 0, 0, longer)), F.pad(mask_B11S, (0, longer))
         state = {"mask": mask_B11S, "ancestors": mask_B11S[:, 0, 0, :0], "position": torch.tensor(0)}
         for number, block in enumerate(self._decoder_blocks()):
-            memory = (part.contiguous() for part in block.cross_attention.keys_and_values(memory_BSD))
-            state[f"memory_key.{number}"], state[f"memory_value.{number}"] = memory
-            state[f"key.{number}"] = state[f"value.{number}"] = state[f"memory_key.{number}"][:, :, :0]
+            key_BHSK, value_BHSK = block.cross_attention.keys_and_values(memory_BSD)
+            state[f"memory_key.{number}"] = key_BHSK.transpose(2, 3).contiguous()  # twice as fast a product
+            state[f"memory_value.{number}"] = value_BHSK.contiguous()
+            state[f"key.{number}"] = state[f"value.{number}"] = key_BHSK[:, :, :0]
         return {**state, "attention": attention_BS}
 
     def step(self, tokens_N: Tensor, state: State) -> tuple[Tensor, State]:
@@ -77,18 +78,14 @@ class Decoder(nn.Module):
         ``attention`` [N, S] is the last layer's to the source, the mean of its heads.
         """
         tables = {name: tensor for name, tensor in state.items() if name.startswith(("key.", "value."))}
-        tables, ancestors_NP = take_slots(tables, state["ancestors"])
-        B, P, position = len(state["mask"]), ancestors_NP.shape[1], int(state["position"])
-        x_ND = self.embeddings(tokens_N[:, None], first_position=position)[:, 0]
-        own = slice(P - len(ancestors_NP) // B, P)
-        itself_B1WP = _far(
-            F.pad(ancestors_NP, (0, max(0, SHORTEST - P))).view(B, 1, own.stop - own.start, -1), x_ND.dtype
-        )
+        tables, ancestors_NP, places = take_slots(tables, state["ancestors"])
+        x_ND = self.embeddings(tokens_N[:, None], first_position=int(state["position"]))[:, 0]
+        itself_B1WP = _far(ancestors_NP.view(len(state["mask"]), 1, -1, ancestors_NP.shape[1]), x_ND.dtype)
         source_B11S = _far(state["mask"], x_ND.dtype)
         for number, block in enumerate(self._decoder_blocks()):
             table = tables[f"key.{number}"], tables[f"value.{number}"]
-            memory = state[f"memory_key.{number}"], state[f"memory_value.{number}"]
-            x_ND, weight_BHWS = block.step(x_ND, table, own, itself_B1WP, memory, source_B11S)
+            memory = state[f"memory_key.{number}"].transpose(2, 3), state[f"memory_value.{number}"]
+            x_ND, weight_BHWS = block.step(x_ND, table, places, itself_B1WP, memory, source_B11S)
         after = {"ancestors": ancestors_NP, "position": state["position"] + 1}
         attention_NS = weight_BHWS[..., : state["attention"].shape[1]].mean(dim=1).flatten(0, 1)
         return self.norm(x_ND), {**state, **tables, **after, "attention": attention_NS}
