@@ -28,6 +28,7 @@ def findings() -> Iterator[Finding]:
     """All problems of params, raw data, machine and endpoints; no error among them if the run can start."""
     yield from machine.versions()
     yield from machine.checkout()
+    yield from (damaged := list(machine.dvc_files()))
     try:
         document = read_document()
     except ParamsError as error:
@@ -42,7 +43,7 @@ def findings() -> Iterator[Finding]:
             pass  # already among the problems of the params
         except MasklineError as error:
             yield Finding("error", "data", str(error))
-    if not broken:
+    if not broken and not damaged:
         yield from machine.disk(document)
         yield from machine.devices(document)
         yield from endpoints.check(document, sum(last_seconds(path.name) or 0.0 for path in RUNS.glob("*")))

@@ -87,8 +87,11 @@ class RunFolder:
         if process_rank() > 0:
             return
         temporary = self.path / "status.tmp"
-        write_json(temporary, {"state": state, **details})
-        temporary.replace(self.path / "status.json")
+        try:
+            write_json(temporary, {"state": state, **details})
+            temporary.replace(self.path / "status.json")
+        finally:
+            temporary.unlink(missing_ok=True)  # of a full disk
 
     def commit(self, out: Path) -> None:
         """Make the finished work the stage's out: manifest, fsync, rename.

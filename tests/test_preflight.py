@@ -213,6 +213,25 @@ def test_disk_that_is_full_or_nearly_so(document, tmp_path, monkeypatch):
         assert all(f"free MiB ({free_mib}) must be" in one.message for one in found)
 
 
+@pytest.mark.parametrize(
+    ("path", "content", "told"),
+    [
+        ("dvc.lock", "schema: '2.0'\nstages:\n  bert:\n    cmd: python -m pip\n    de", "git checkout dvc.lock"),
+        ("dvc.lock", "stages: [", "git checkout dvc.lock"),
+        ("dvc.lock", "", "git checkout dvc.lock"),
+        (".dvc/tmp/rwlock", '{"data/bert": {"read": [{"pid": 1', "rm "),
+    ],
+)
+def test_files_of_dvc_that_were_cut_short(tmp_path, path, content, told):
+    assert list(machine.dvc_files(tmp_path)) == []
+    (tmp_path / ".dvc/tmp").mkdir(parents=True)
+    (tmp_path / path).write_text(content)
+    (found,) = machine.dvc_files(tmp_path)
+    assert found.severity == "error"
+    assert str(tmp_path / path) in found.message
+    assert told in found.message
+
+
 def test_devices_that_are_not_there(document, monkeypatch):
     assert [one for one in machine.devices(document) if one.severity == "error"] == []
     document.root["hardware"]["accelerator"] = "gpu"

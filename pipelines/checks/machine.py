@@ -1,5 +1,6 @@
 """Disk, devices, checkout, versions of libraries."""
 
+import json
 import os
 import re
 import shutil
@@ -8,10 +9,11 @@ import subprocess
 from collections.abc import Iterator
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import Any
 
 from pipelines.bert.params import BertParams
 from pipelines.checks.finding import Finding
-from pipelines.errors import broken_rule
+from pipelines.errors import ParamsError, broken_rule
 from pipelines.hardware import Hardware
 from pipelines.sections import Document, plain, read_document, validate
 
@@ -49,12 +51,31 @@ def disk(document: Document, folder: Path = Path()) -> Iterator[Finding]:
         yield Finding("error", "disk", broken_rule(where, "free inodes", inodes.f_favail, rule, "delete small files"))
 
 
-def _outs(folder: Path) -> int:
-    """Bytes of all outs, by dvc.lock; 0 before the first run."""
+def dvc_files(folder: Path = Path()) -> Iterator[Finding]:
+    """Files of DVC's own that a full disk or a crash may have cut short."""
+    try:
+        _stages(folder)
+    except (ParamsError, AttributeError, TypeError):
+        rule, remedy = "be whole; DVC writes it", "git checkout dvc.lock, or delete it: DVC's cache knows what has run"
+        yield Finding("error", "dvc", broken_rule(str(folder / "dvc.lock"), "content", "damaged", rule, remedy))
+    path = folder / ".dvc/tmp/rwlock"
+    try:
+        json.loads(path.read_text(encoding="utf-8") if path.is_file() else "{}")
+    except ValueError:
+        rule, remedy = "be JSON: DVC will not start", f"rm {path}, while no dvc is running"
+        yield Finding("error", "dvc", broken_rule(str(path), "content", "damaged", rule, remedy))
+
+
+def _stages(folder: Path) -> dict[str, Any]:
+    """What dvc.lock holds; nothing before the first run."""
     path = folder / "dvc.lock"
-    if not path.is_file():
-        return 0
-    stages = plain(read_document(path).root).get("stages", {})
+    found: dict[str, Any] = plain(read_document(path).root).get("stages", {}) if path.is_file() else {}
+    return found
+
+
+def _outs(folder: Path) -> int:
+    """Bytes of all outs, by dvc.lock."""
+    stages = _stages(folder)
     return sum(int(out.get("size", 0)) for stage in stages.values() for out in stage.get("outs", []))
 
 

@@ -45,11 +45,11 @@ class Server:
         script = _CLIENT.format(code=code.strip().replace("\n", "\n        "))
         return json.loads(run_in(self.folder, sys.executable, "-c", script, **self.environment).stdout)
 
-    def start(self, **parameters: Any) -> str:
-        """Id of a new flow run of the deployment ``on-demand``."""
+    def start(self, deployment: str = "on-demand", **parameters: Any) -> str:
+        """Id of a new flow run."""
         return self.ask(
             f"""
-deployment = await client.read_deployment_by_name("maskline/on-demand")
+deployment = await client.read_deployment_by_name("maskline/{deployment}")
 run = await client.create_flow_run_from_deployment(deployment.id, parameters={parameters!r})
 print(json.dumps(str(run.id)))
 """
@@ -103,13 +103,21 @@ def processes_in(folder: Path) -> dict[int, str]:
     return found
 
 
+HEARTBEAT_S = 30  # the shortest Prefect takes
+
+
+def inherited() -> dict[str, str]:
+    """This process's environment, without what belongs to its own checkout."""
+    kept = {key: value for key, value in os.environ.items() if key != "PREFECT_HOME"}
+    return {**kept, "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": str(HEARTBEAT_S)}
+
+
 @contextmanager
 def served(folder: Path) -> Iterator[Server]:
     """A copy of the project with tiny params, its server, worker and deployments."""
     folder = copy_project(folder)
-    environment = {key: value for key, value in os.environ.items() if key != "PREFECT_HOME"}
     command = [sys.executable, "-m", "flows.ui", "--port", str(port := _free_port())]
-    process = subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, text=True, env=environment)
+    process = subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, text=True, env=inherited())
     try:
         assert process.stdout is not None
         assert f"http://127.0.0.1:{port}" in process.stdout.readline()

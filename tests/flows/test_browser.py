@@ -50,7 +50,7 @@ class Browser:
         WebDriverWait(self.driver, 60).until(shown, f"{self.driver.current_url} shows no such image")
 
     def click(self, text: str) -> None:
-        self.driver.find_element(By.XPATH, f"//*[normalize-space(text())='{text}']").click()
+        self.driver.find_element(By.XPATH, f"(//*[normalize-space(.)='{text}'])[last()]").click()
 
     def keep(self, name: str) -> None:
         if self._pictures:

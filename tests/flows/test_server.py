@@ -4,12 +4,16 @@ import json
 import os
 import signal
 import subprocess
+import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 
 from tests.conftest import run_in
-from tests.flows.served import processes_in, until
+from tests.flows.served import HEARTBEAT_S, Server, inherited, processes_in, until
 
 pytestmark = pytest.mark.reliability
 
@@ -65,42 +69,88 @@ _LONG = {
 }
 
 
-def test_cancelling_in_the_ui_ends_everything_and_keeps_the_checkpoint(server):
-    id = server.start(overrides=_LONG)
-    name = server.flow_run(id)["name"]
-    experiment = server.folder / ".runs/experiments" / name
-    until(lambda: bool(list(experiment.glob(".runs/bert/*/checkpoints/*"))), 240, lambda: server.log("worker"))
+def _training(server: Server, id: str) -> Path:
+    """The experiment of a flow run, once its BERT has a checkpoint."""
+    experiment = server.folder / ".runs/experiments" / server.flow_run(id)["name"]
+    until(lambda: bool(list(experiment.glob(".runs/bert/*/checkpoints/*.ckpt"))), 240, lambda: server.log("worker"))
+    return experiment
+
+
+def _cancelled(server: Server, id: str, experiment: Path) -> float:
+    """Cancel as the UI does; seconds until all is gone, with its checkpoint there and nothing half made."""
     assert any("pipelines.bert.pretrain" in command for command in processes_in(experiment).values())
     asked = time.monotonic()
     server.ask(f'await client.set_flow_run_state("{id}", Cancelling()); print(0)')
     server.wait(id, "Cancelled", patience_s=65)
     took = time.monotonic() - asked
     assert processes_in(experiment) == {}
+    _stopped_well(experiment)
+    return took
+
+
+def _stopped_well(experiment: Path) -> None:
     (status,) = experiment.glob(".runs/bert/*/status.json")
     assert json.loads(status.read_text())["state"] == "preempted"
-    assert list(experiment.glob(".runs/bert/*/checkpoints/*"))
+    assert list(experiment.glob(".runs/bert/*/checkpoints/*.ckpt"))
     assert not (experiment / "data/bert").exists()
-    print(f"cancelled after {took:.1f} s")
+
+
+def test_cancelling_in_the_ui_ends_everything_and_keeps_the_checkpoint(server):
+    id = server.start(overrides=_LONG)
+    print(f"cancelled after {_cancelled(server, id, _training(server, id)):.1f} s")
+
+
+@contextmanager
+def _serving(server: Server) -> Iterator[subprocess.Popen[bytes]]:
+    """A process of ``pipeline.serve()``, without any worker."""
+    script = "import flows.environment\nfrom flows.pipeline import pipeline\npipeline.serve('served')"
+    environment = {**inherited(), **server.environment}
+    with (server.folder / ".runs/serve.log").open("w") as log:
+        process = subprocess.Popen([sys.executable, "-c", script], cwd=server.folder, env=environment, stdout=log)
+    names = "print(json.dumps([one.name for one in await client.read_deployments()]))"
+    until(lambda: "served" in server.ask(names), 60, lambda: server.log("server"))
+    try:
+        yield process
+    finally:
+        process.terminate()
+        process.wait(timeout=60)
+
+
+def test_cancelling_a_run_that_is_served_ends_everything_and_keeps_the_checkpoint(server):
+    with _serving(server):
+        id = server.start("served", overrides=_LONG)
+        print(f"cancelled after {_cancelled(server, id, _training(server, id)):.1f} s")
+
+
+def test_a_flow_killed_with_all_who_could_tell_crashes_when_nothing_is_heard_of_it(server):
+    with _serving(server) as serving:
+        id = server.start("served", overrides=_LONG)
+        experiment = _training(server, id)
+        time.sleep(HEARTBEAT_S)  # so that it has been heard of
+        running = processes_in(server.folder)
+        (flow,) = [pid for pid, command in running.items() if "flow_run" in command or "engine" in command]
+        os.kill(serving.pid, signal.SIGKILL)
+        os.kill(flow, signal.SIGKILL)
+        assert server.flow_run(id)["state"] == "Running"
+        found = server.wait(id, "Crashed", patience_s=5 * HEARTBEAT_S + 60)
+    assert found["message"] == "Its process has vanished."
+    until(lambda: processes_in(experiment) == {}, 60, lambda: str(processes_in(experiment)))
+    _stopped_well(experiment)
 
 
 def test_a_killed_flow_leaves_nothing_and_its_run_crashes(server):
     id = server.start(overrides=_LONG)
-    name = server.flow_run(id)["name"]
-    experiment = server.folder / ".runs/experiments" / name
-    until(lambda: bool(list(experiment.glob(".runs/bert/*/checkpoints/*"))), 240, lambda: server.log("worker"))
-    (pid,) = [
-        pid for pid, command in processes_in(server.folder).items() if "flow_run" in command or "engine" in command
-    ]
+    experiment = _training(server, id)
+    running = processes_in(server.folder)
+    (pid,) = [pid for pid, command in running.items() if "flow_run" in command or "engine" in command]
     os.kill(pid, signal.SIGKILL)
     server.wait(id, "Crashed", patience_s=60)
     until(lambda: processes_in(experiment) == {}, 60, lambda: str(processes_in(experiment)))
-    (status,) = experiment.glob(".runs/bert/*/status.json")
-    assert json.loads(status.read_text())["state"] == "preempted"
-    assert not (experiment / "data/bert").exists()
+    _stopped_well(experiment)
 
 
 def test_the_automation_for_vanished_flow_runs_is_registered(server):
     (found,) = server.ask("print(json.dumps([one.model_dump(mode='json') for one in await client.read_automations()]))")
     assert found["name"] == "maskline-zombies"
     assert found["enabled"]
-    assert found["trigger"]["within"] == 180.0
+    assert found["trigger"]["within"] == 3 * HEARTBEAT_S
