@@ -1,6 +1,7 @@
 """Experiments: a git worktree each, with params of its own and the cache of this checkout."""
 
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
@@ -44,6 +45,21 @@ def experiment(name: str, recipes: Sequence[str], overrides: Mapping[str, Any]) 
         raise ParamsError(f"experiment {name}: {result.stderr.strip()}")
     record.write_text(made, encoding="utf-8")  # the last: now it is whole
     return folder
+
+
+def remove(names: re.Pattern[str], branches: str) -> int:
+    """Remove the worktrees of all experiments with such names, and their branches; how many worktrees.
+
+    Args:
+        names: matches whole names.
+        branches: as git lists them, ``sweep/rates/*``.
+    """
+    folders = [folder for folder in EXPERIMENTS.glob("*") if names.fullmatch(folder.name)]
+    for folder in folders:
+        _git("worktree", "remove", "--force", "--force", str(folder))
+    for branch in _git("branch", "--list", "--format=%(refname:short)", branches).split():
+        _git("branch", "--delete", "--force", branch)
+    return len(folders)
 
 
 def take_inputs(folder: Path) -> None:

@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 from prefect import flow, get_run_logger, task
-from prefect.artifacts import create_progress_artifact, update_progress_artifact
 from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State
 from prefect.futures import PrefectFuture
@@ -28,6 +27,7 @@ from flows.outcome import StageFailed, StageInterrupted, failure, statuses
 from flows.output import Output
 from flows.pictures import show_graph, show_plan, show_results
 from flows.process import Children
+from flows.progress import Progress
 from flows.server import temporary_server
 from flows.slots import Slots
 from pipelines.hardware import Hardware
@@ -85,11 +85,15 @@ def run_stage(node: Node, folder: Path, slots: Slots, children: Children, group:
 
 
 def _try_stage(node: Node, folder: Path, slots: Slots, children: Children, group: str) -> State[Any]:
-    logger, shown = get_run_logger(), _Progress(node.name)
+    logger = get_run_logger()
     command = [sys.executable, "-m", "dvc", "--wait-for-lock", "repro", "--single-item", node.name]
     path = folder / RUNS / node.name / "output.log"
     for attempt in range(_LOCK_TRIES):
-        with slots.taken(node) as devices, Output(path, logger.info, shown.update) as output:
+        with (
+            slots.taken(node) as devices,
+            Progress(node.name) as shown,
+            Output(path, logger.info, shown.update) as output,
+        ):
             before, environment = statuses(folder, node.name), {"MASKLINE_GROUP": group, **devices}
             code = children.run(command, output, environment, folder=folder, limit_s=node.limit_s)
         if code == 0:
@@ -99,20 +103,6 @@ def _try_stage(node: Node, folder: Path, slots: Slots, children: Children, group
             break
         time.sleep(2**attempt)
     raise failure(folder, node.name, before, code, output.last)
-
-
-class _Progress:
-    """A stage's progress bar in Prefect's UI; there once there is progress."""
-
-    def __init__(self, name: str) -> None:
-        self._name, self._id = name, None
-
-    def update(self, share: float) -> None:
-        if self._id is None:
-            key = f"progress-{self._name}".replace("@", "-").replace("_", "-").lower()
-            self._id = create_progress_artifact(100 * share, key=key, description=self._name)  # type: ignore[assignment]
-        else:
-            update_progress_artifact(self._id, 100 * share)
 
 
 def submit(

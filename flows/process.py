@@ -78,12 +78,16 @@ class Children:
         timer = threading.Timer(limit_s or 0, end)
         if limit_s is not None:
             timer.start()
+        assert process.stdout is not None
         try:
-            assert process.stdout is not None
             process.stdout.reconfigure(newline="\n")  # type: ignore[attr-defined]
             for line in process.stdout:
                 on_line(line.rstrip().rpartition("\r")[2])
             code = process.wait()
+        except BaseException:  # of ``on_line``
+            threading.Thread(target=process.stdout.read, daemon=True).start()  # unread, it could not even save
+            self._end([process])
+            raise
         finally:
             timer.cancel()
             with self._lock:

@@ -8,6 +8,7 @@ in ``.runs/sweeps/<name>.jsonl``, in Prefect as a table, in W&B as one group, an
 
 import argparse
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -18,7 +19,7 @@ from prefect import flow, get_run_logger
 from prefect.artifacts import create_table_artifact
 from prefect.futures import PrefectFuture
 
-from flows.experiment import experiment
+from flows.experiment import experiment, remove
 from flows.graph import ancestors, read_graph
 from flows.notify import notify
 from flows.pipeline import RUNNER, slots_of, submit
@@ -131,12 +132,18 @@ def main() -> int:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("file", type=Path, help="YAML with one key, sweep")
+    parser.add_argument("--remove", action="store_true", help="remove its worktrees and branches; its results stay")
     arguments = parser.parse_args()
     try:
         plan = validate(read_document(arguments.file), "sweep", Sweep)
     except MasklineError as error:
         print(f"error: {error}", file=sys.stderr)
         return error.exit_code
+    if arguments.remove:
+        with exclusive(SWEEPS / f"{plan.name}.lock"):
+            names = re.compile(rf"{re.escape(plan.name)}-(r\d+-)?\d+")
+            print(f"{remove(names, f'sweep/{plan.name}/*')} experiments removed")
+        return 0
     with temporary_server():
         results = sweep(plan.model_dump())
     for one in results:

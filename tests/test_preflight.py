@@ -232,6 +232,15 @@ def test_files_of_dvc_that_were_cut_short(tmp_path, path, content, told):
     assert told in found.message
 
 
+def test_ranks_that_cannot_talk(document, monkeypatch):
+    document.root["hardware"] |= {"accelerator": "cpu", "devices": 2}
+    assert [one for one in machine.devices(document) if one.severity == "error"] == []
+    monkeypatch.setenv("GLOO_SOCKET_IFNAME", "nosuchdevice0")
+    (found,) = [one.message for one in machine.devices(document) if one.severity == "error"]
+    assert "network ('gloo') must let ranks reach each other" in found
+    assert "GLOO_SOCKET_IFNAME" in found
+
+
 def test_devices_that_are_not_there(document, monkeypatch):
     assert [one for one in machine.devices(document) if one.severity == "error"] == []
     document.root["hardware"]["accelerator"] = "gpu"

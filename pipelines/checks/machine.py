@@ -6,6 +6,7 @@ import re
 import shutil
 import socket
 import subprocess
+import sys
 from collections.abc import Iterator
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -18,6 +19,7 @@ from pipelines.hardware import Hardware
 from pipelines.sections import Document, plain, read_document, validate
 
 _LEAST_INODES = 2_000
+_GROUP_S = 20.0
 _STATES = 3  # weight, first and second moment of an optimizer, of a checkpoint
 _FLOAT = 4
 _TIGHT = 2  # free space below so many times what is needed is worth a warning
@@ -95,10 +97,33 @@ def devices(document: Document) -> Iterator[Finding]:
         except (OSError, UnicodeError) as error:
             rule, remedy = f"be the address of the first machine ({error})", "start by torchrun or SLURM, or set it"
             yield Finding("error", "devices", broken_rule("environment", "MASTER_ADDR", address, rule, remedy))
+    if hardware.devices * hardware.num_nodes > 1:
+        yield from _group("nccl" if gpus and hardware.accelerator != "cpu" else "gloo")
     precisions = {document.get("bert.training.precision"), document.get("seq2seq.common.precision")}
     if "bf16-mixed" in precisions and not (gpus and hardware.accelerator != "cpu") and not _has_bf16():
         rule, remedy = "suit the processor, which has no avx512_bf16 or amx_bf16", "32-true is faster here"
         yield Finding("warning", "devices", broken_rule(str(document.path), "precision", "bf16-mixed", rule, remedy))
+
+
+def _group(backend: str) -> Iterator[Finding]:
+    """Whether ranks can talk here: a process group of one rank, on the address this host has for itself."""
+    script = (
+        "import sys, torch, torch.distributed as group\n"
+        "group.init_process_group(sys.argv[1], store=group.HashStore(), rank=0, world_size=1)\n"
+        "one = torch.ones(1, device='cuda' if sys.argv[1] == 'nccl' else 'cpu')\n"
+        "group.all_reduce(one)\n"
+        "group.destroy_process_group()\n"
+    )
+    command = [sys.executable, "-c", script, backend]
+    try:
+        result = subprocess.run(command, capture_output=True, text=True, timeout=_GROUP_S, check=False)
+        told = result.stderr.strip().splitlines()[-1:] if result.returncode else []
+    except subprocess.TimeoutExpired:
+        told = [f"no answer within {_GROUP_S:.0f} s"]
+    if told:
+        rule = f"let ranks reach each other ({told[0]})"
+        remedy = f"give the host a name that resolves, or set {backend.upper()}_SOCKET_IFNAME"
+        yield Finding("error", "devices", broken_rule(socket.gethostname(), "network", backend, rule, remedy))
 
 
 def _has_bf16() -> bool:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 from selenium import webdriver
+from selenium.common.exceptions import TimeoutException
 from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.common.by import By
 from selenium.webdriver.support.ui import WebDriverWait
@@ -39,7 +40,11 @@ class Browser:
             text = driver.find_element(By.TAG_NAME, "body").text
             return all(one in text for one in told)
 
-        WebDriverWait(self.driver, 60).until(all_there, f"{self.driver.current_url} does not say {told}")
+        try:
+            WebDriverWait(self.driver, 60).until(all_there)
+        except TimeoutException:
+            text = self.driver.find_element(By.TAG_NAME, "body").text
+            raise AssertionError(f"{self.driver.current_url} does not say {told} but\n{text}") from None
 
     def wait_for_image(self, width: int) -> None:
         """Until the page shows an image that is so wide by itself."""

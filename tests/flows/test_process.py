@@ -3,6 +3,7 @@
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from pathlib import Path
@@ -48,6 +49,28 @@ def test_children_stop_ends_a_process_with_all_it_started():
     assert all(_gone(int(pid)) for pid in lines[0].split())
     with pytest.raises(RuntimeError, match="the flow is stopping"):
         children.run(["true"], lines.append, {})
+
+
+def test_a_process_whose_lines_cannot_be_taken_is_ended_and_may_save():
+    script = (
+        "import os, signal, sys, time\n"
+        "def save(number, frame):\n"
+        "    print('saving', 'x' * 200_000, flush=True); open(sys.argv[1], 'w').close(); sys.exit(75)\n"
+        "signal.signal(signal.SIGTERM, save)\n"
+        "while True: print(os.getpid(), flush=True); time.sleep(0.01)\n"
+    )
+    pids = []
+
+    def refuse(line: str) -> None:
+        pids.append(int(line))
+        raise OSError("no space left")
+
+    with tempfile.TemporaryDirectory() as folder:
+        saved = Path(folder, "saved")
+        with pytest.raises(OSError, match="no space left"):
+            Children().run([sys.executable, "-c", script, str(saved)], refuse, {})
+        assert _gone(pids[0])
+        assert saved.exists()
 
 
 def test_children_die_with_a_killed_flow():

@@ -52,7 +52,7 @@ print(json.dumps({{task.name: task.state.name for task in found}}))
 """
     )
     assert len(tasks) == 18
-    assert set(tasks.values()) == {"Completed"}
+    assert set(tasks.values()) <= {"Completed", "Cached"}
     artifacts = server.ask(
         "print(json.dumps({one.key: str(one.data) for one in await client.read_latest_artifacts()}))"
     )
@@ -112,8 +112,8 @@ def _serving(server: Server) -> Iterator[subprocess.Popen[bytes]]:
     try:
         yield process
     finally:
-        process.terminate()
-        process.wait(timeout=60)
+        process.kill()
+        process.wait()
 
 
 def test_cancelling_a_run_that_is_served_ends_everything_and_keeps_the_checkpoint(server):
@@ -127,10 +127,9 @@ def test_a_flow_killed_with_all_who_could_tell_crashes_when_nothing_is_heard_of_
         id = server.start("served", overrides=_LONG)
         experiment = _training(server, id)
         time.sleep(HEARTBEAT_S)  # so that it has been heard of
-        running = processes_in(server.folder)
-        (flow,) = [pid for pid, command in running.items() if "flow_run" in command or "engine" in command]
-        os.kill(serving.pid, signal.SIGKILL)
-        os.kill(flow, signal.SIGKILL)
+        listed = subprocess.run(["pgrep", "-P", str(serving.pid)], capture_output=True, text=True, check=True)
+        for pid in (serving.pid, *map(int, listed.stdout.split())):
+            os.kill(pid, signal.SIGKILL)
         assert server.flow_run(id)["state"] == "Running"
         found = server.wait(id, "Crashed", patience_s=5 * HEARTBEAT_S + 60)
     assert found["message"] == "Its process has vanished."

@@ -103,6 +103,21 @@ def test_an_experiment_of_other_params_is_made_anew(reproduced_copy):
     assert "beam_size: 3" in (reproduced_copy / "params.yaml").read_text()
 
 
+def test_a_sweep_is_removed_and_no_other(reproduced_copy):
+    _ready(reproduced_copy)
+    names = ("beams-0", "beams-r1-2", "beams-2-0")
+    script = f"from flows.experiment import experiment; [experiment(one, [], {{'seed': 2}}) for one in {names}]"
+    run_in(reproduced_copy, sys.executable, "-c", script)
+    for branch in ("sweep/beams/beams-0", "sweep/beams-2/beams-2-0"):
+        run_in(reproduced_copy, "git", "branch", branch)
+    told = run_in(reproduced_copy, sys.executable, "-m", "flows.sweep", "sweep.yaml", "--remove").stdout
+    assert told == "2 experiments removed\n"
+    assert [path.name for path in (reproduced_copy / ".runs/experiments").iterdir()] == ["beams-2-0"]
+    assert run_in(reproduced_copy, "git", "worktree", "list").stdout.count("experiments") == 1
+    branches = run_in(reproduced_copy, "git", "branch", "--list", "sweep/*").stdout.split()
+    assert branches == ["sweep/beams-2/beams-2-0"]
+
+
 @pytest.mark.reliability
 def test_a_killed_sweep_goes_on_and_ends_with_every_result(reproduced_copy):
     _ready(reproduced_copy)

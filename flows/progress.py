@@ -1,0 +1,63 @@
+"""A stage's progress bar in Prefect's UI."""
+
+import contextvars
+import threading
+from queue import Empty, SimpleQueue
+
+from prefect import get_run_logger
+from prefect.artifacts import create_progress_artifact, update_progress_artifact
+
+_PATIENCE_S = 5.0
+
+
+class Progress:
+    """Told in a thread of its own: a server may not answer, and a stage whose lines nobody reads stands still.
+
+    Made inside a task; a context manager, whose end waits a little for the last word.
+
+    Args:
+        name: of the stage.
+    """
+
+    def __init__(self, name: str) -> None:
+        self._name, self._shares = name, SimpleQueue[float | None]()
+        inside = contextvars.copy_context()
+        self._thread = threading.Thread(target=inside.run, args=(self._tell,), daemon=True)
+
+    def update(self, share: float) -> None:
+        """The share that is done, 0 to 1; returns at once."""
+        self._shares.put(share)
+
+    def __enter__(self) -> "Progress":
+        self._thread.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._shares.put(None)
+        self._thread.join(_PATIENCE_S)
+
+    def _tell(self) -> None:
+        key = f"progress-{self._name}".replace("@", "-").replace("_", "-").lower()
+        id = None
+        try:
+            while (share := self._newest()) is not None:
+                if id is None:
+                    id = create_progress_artifact(100 * share, key=key, description=self._name)
+                else:
+                    update_progress_artifact(id, 100 * share)  # type: ignore[arg-type]
+        except Exception as error:  # of the network, the server, its database
+            get_run_logger().warning(f"{self._name}: progress is not shown any more ({type(error).__name__})")
+
+    def _newest(self) -> float | None:
+        """The last share there is, waiting for one; None at the end."""
+        share = self._shares.get()
+        while share is not None:
+            try:
+                later = self._shares.get_nowait()
+            except Empty:
+                break
+            if later is None:
+                self._shares.put(None)  # after this share
+                break
+            share = later
+        return share
