@@ -72,6 +72,10 @@ test-learning: setup ## every architecture learns a toy task to the end (minutes
 test-reliability: setup ## a real Prefect server and worker: run, cancel, kill (minutes)
 	pytest -m reliability
 
+.PHONY: test-faults
+test-faults: setup ## full disks, damaged files, a few kills (minutes; CI runs it)
+	pytest -m reliability tests/reliability/test_faults.py tests/reliability/test_chaos.py
+
 .PHONY: test-browser
 test-browser: setup ## Prefect's UI as a browser shows it (Debian: chromium, chromium-driver; PICTURES=folder keeps pictures)
 	pytest -m browser --pictures='$(PICTURES)'

@@ -91,7 +91,7 @@ def test_a_finished_run_with_its_tasks_logs_and_artifacts(browser, finished):
     browser.click("Task Runs")
     browser.wait(*_STAGES[:3])
     browser.click("Artifacts")
-    browser.wait("plan", "graph", "results", "bleu")
+    browser.wait("graph", "results", "bleu", "seq2seq-loss")
 
 
 @pytest.mark.parametrize(

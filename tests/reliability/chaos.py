@@ -51,32 +51,34 @@ class Trial:
 
 
 class Chaos:
-    """Projects of one process and of two ranks, ready for BERT, and their uninterrupted results."""
+    """Trials in a folder; projects of one process and of two ranks, and their uninterrupted results, are made once."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._ready, self._expected, self._seconds = {}, {}, {}
-        for ranks in (1, 2):
-            project = copy_project(folder / f"ready{ranks}")
-            overlay = f"bert: {{phases: [{{updates: {_UPDATES}, {_PHASE}}}]}}\n"
-            if ranks > 1:
-                overlay += "hardware: {devices: 2, strategy: ddp}\n"
-            (project / "overlay.yaml").write_text(overlay)
-            run_in(project, sys.executable, "-m", "pipelines.params", "apply", "overlay.yaml")
-            run_in(project, "git", "add", "-A")
-            run_in(project, "git", "commit", "-qm", "ready")
-            run_in(project, "dvc", "repro", "shards")
-            whole = folder / f"whole{ranks}"
-            shutil.copytree(project, whole, symlinks=True)
-            flow = self._flow(whole)
-            _wait_for_stage(whole, flow)
-            started = time.monotonic()
-            while not (whole / "data/bert").exists() and flow.poll() is None:
-                time.sleep(0.05)
-            self._seconds[ranks] = time.monotonic() - started
-            flow.wait()
-            self._ready[ranks], self._expected[ranks] = project, _contents(whole)
-            assert len(self._expected[ranks]) > 1, "the uninterrupted run failed"
+
+    def _prepare(self, ranks: int) -> None:
+        """A project ready for BERT, and what an uninterrupted run makes of it."""
+        project = copy_project(self._folder / f"ready{ranks}")
+        overlay = f"bert: {{phases: [{{updates: {_UPDATES}, {_PHASE}}}]}}\n"
+        if ranks > 1:
+            overlay += "hardware: {devices: 2, strategy: ddp}\n"
+        (project / "overlay.yaml").write_text(overlay)
+        run_in(project, sys.executable, "-m", "pipelines.params", "apply", "overlay.yaml")
+        run_in(project, "git", "add", "-A")
+        run_in(project, "git", "commit", "-qm", "ready")
+        run_in(project, "dvc", "repro", "shards")
+        whole = self._folder / f"whole{ranks}"
+        shutil.copytree(project, whole, symlinks=True)
+        flow = self._flow(whole)
+        _wait_for_stage(whole, flow)
+        started = time.monotonic()
+        while not (whole / "data/bert").exists() and flow.poll() is None:
+            time.sleep(0.05)
+        self._seconds[ranks] = time.monotonic() - started
+        flow.wait()
+        self._ready[ranks], self._expected[ranks] = project, _contents(whole)
+        assert len(self._expected[ranks]) > 1, "the uninterrupted run failed"
 
     def _flow(self, project: Path) -> subprocess.Popen[bytes]:
         environment = {key: value for key, value in os.environ.items() if key != "PREFECT_HOME"}
@@ -89,9 +91,11 @@ class Chaos:
         Args:
             target: of `TARGETS`.
             number: the signal.
-            moment: when, 0 to 1 of the uninterrupted training.
+            moment: when, 0 to 1 of the uninterrupted training; somewhat more meets the commit.
         """
         ranks = 2 if target.startswith("rank") else 1
+        if ranks not in self._ready:
+            self._prepare(ranks)
         found = Trial(target, number, moment * self._seconds[ranks])
         project = Path(tempfile.mkdtemp(dir=self._folder)) / "project"
         shutil.copytree(self._ready[ranks], project, symlinks=True)
@@ -209,7 +213,7 @@ def main() -> int:
         chaos = Chaos(Path(folder))
         for number in range(arguments.trials):
             chosen = generator.choice([signal.SIGKILL, signal.SIGTERM])
-            trial = chaos.trial(TARGETS[number % len(TARGETS)], chosen, generator.uniform(0.1, 0.9))
+            trial = chaos.trial(TARGETS[number % len(TARGETS)], chosen, generator.uniform(0.1, 1.1))
             totals.update(trials=1, hits=trial.hit, orphans=len(trial.orphans), problems=len(trial.problems))
             print(f"{number + 1:3}  {trial}", flush=True)
     print(", ".join(f"{count} {name}" for name, count in totals.items()))
