@@ -11,9 +11,11 @@ import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
+from prefect.events.worker import EventsWorker
+from prefect.logging.handlers import APILogWorker
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
-_PATIENCE_S = 120.0
+_PATIENCE_S, _LAST_WORDS_S = 120.0, 5.0
 _APP = ("--factory", "prefect.server.api.server:create_app", "--log-level", "error", "--lifespan", "on")
 
 
@@ -56,6 +58,8 @@ def temporary_server() -> Iterator[None]:
         with temporary_settings({PREFECT_API_URL: url}):
             yield
     finally:
+        for queue in (EventsWorker, APILogWorker):  # else, at exit, Prefect tries for a minute to reach this server
+            queue.drain_all(timeout=_LAST_WORDS_S)
         process.terminate()
         try:
             process.wait(timeout=10)

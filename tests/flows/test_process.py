@@ -1,5 +1,6 @@
 """Processes of a flow: stopped with all they started, killed when they do not listen, never left behind."""
 
+import os
 import signal
 import subprocess
 import sys
@@ -126,3 +127,22 @@ def test_a_progress_bar_is_one_line_in_the_folder_it_runs_in(tmp_path):
     environment = {"GIVEN": "yes", "PYTHONPATH": str(ROOT)}
     assert Children().run([sys.executable, "-c", script], lines.append, environment, folder=tmp_path) == 0
     assert lines == ["3 %", f"{tmp_path} yes"]
+
+
+def test_a_flow_with_a_server_of_its_own_ends_when_it_is_through(tmp_path):
+    """Prefect's queues of logs and events are told before the server goes; at exit they would try for a minute."""
+    script = (
+        "import flows.environment\n"
+        "from prefect import flow\n"
+        "from flows.server import temporary_server\n"
+        "@flow\n"
+        "def nothing() -> None: print('told')\n"
+        "with temporary_server(): nothing.with_options(log_prints=True)()\n"
+        "print('through', flush=True)\n"
+    )
+    environment = {**os.environ, "PREFECT_HOME": str(tmp_path)}
+    process = subprocess.Popen([sys.executable, "-c", script], env=environment, stdout=subprocess.PIPE, text=True)
+    for line in process.stdout:
+        if line == "through\n":
+            break
+    assert process.wait(timeout=30) == 0
