@@ -1,4 +1,4 @@
-"""A few trials of `tests.reliability.chaos`, on one process; ``make chaos`` has as many as you like, on two ranks too."""
+"""Some trials of `tests.reliability.chaos`, on one process; ``make chaos`` has as many as you like, two ranks too."""
 
 import random
 import signal
