@@ -5,6 +5,7 @@ import os
 import socket
 import subprocess
 import sys
+import threading
 import time
 import urllib.error
 import urllib.request
@@ -15,7 +16,7 @@ from prefect.events.worker import EventsWorker
 from prefect.logging.handlers import APILogWorker
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
-_PATIENCE_S, _LAST_WORDS_S = 120.0, 5.0
+_PATIENCE_S, _LAST_WORDS_S, _PAUSE_S = 120.0, 30.0, 0.5
 _APP = ("--factory", "prefect.server.api.server:create_app", "--log-level", "error", "--lifespan", "on")
 
 
@@ -40,7 +41,8 @@ def wait_until_healthy(url: str, patience_s: float = _PATIENCE_S) -> None:
 def temporary_server() -> Iterator[None]:
     """A server for this process alone, unless PREFECT_API_URL names one; its history stays in PREFECT_HOME.
 
-    Prefect would start one by itself, but that one goes on when this process is killed.
+    Prefect would start one by itself, but that one goes on when this process is killed. If ours is killed it is started
+    again, at the same address: Prefect's client tries for a minute.
     """
     if PREFECT_API_URL.value():
         yield
@@ -50,19 +52,35 @@ def temporary_server() -> Iterator[None]:
         port = str(probe.getsockname()[1])
     url, log = f"http://127.0.0.1:{port}/api", Path(os.environ["PREFECT_HOME"], "server.log")
     uvicorn = [sys.executable, "-m", "uvicorn", *_APP, "--host", "127.0.0.1", "--port", port]
-    with log.open("w", encoding="utf-8") as file:
-        command = [sys.executable, "-m", "pipelines.supervision", *uvicorn]
-        process = subprocess.Popen(command, stdout=file, stderr=file, start_new_session=True)
+    ended, started = threading.Event(), list[subprocess.Popen[bytes]]()
+
+    def keep() -> None:
+        while not ended.is_set():
+            with log.open("a", encoding="utf-8") as file:
+                command = [sys.executable, "-m", "pipelines.supervision", *uvicorn]
+                started.append(subprocess.Popen(command, stdout=file, stderr=file, start_new_session=True))
+            started[-1].wait()
+            ended.wait(_PAUSE_S)
+
+    thread = threading.Thread(target=keep, daemon=True)
+    thread.start()
     try:
         wait_until_healthy(url)
         with temporary_settings({PREFECT_API_URL: url}):
             yield
     finally:
-        for queue in (EventsWorker, APILogWorker):  # else, at exit, Prefect tries for a minute to reach this server
-            queue.drain_all(timeout=_LAST_WORDS_S)
-        process.terminate()
-        try:
-            process.wait(timeout=10)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
+        _say_last_words()
+        ended.set()
+        while thread.is_alive():
+            started[-1].terminate()
+            thread.join(_LAST_WORDS_S)
+            started[-1].kill()
+
+
+def _say_last_words() -> None:
+    """Empty Prefect's queues of logs and events while there is a server to take them.
+
+    At exit Prefect waits until they are told, for many minutes if their server is gone.
+    """
+    for queue in (EventsWorker, APILogWorker):
+        queue.drain_all(timeout=_LAST_WORDS_S)

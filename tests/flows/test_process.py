@@ -129,20 +129,26 @@ def test_a_progress_bar_is_one_line_in_the_folder_it_runs_in(tmp_path):
     assert lines == ["3 %", f"{tmp_path} yes"]
 
 
-def test_a_flow_with_a_server_of_its_own_ends_when_it_is_through(tmp_path):
-    """Prefect's queues of logs and events are told before the server goes; at exit they would try for a minute."""
+@pytest.mark.parametrize("killed", [False, True])
+def test_a_flow_with_a_server_of_its_own_ends_when_it_is_through_whatever_happens_to_the_server(tmp_path, killed):
+    """At exit Prefect's queues of logs and events would wait for a server that is gone: many minutes."""
     script = (
-        "import flows.environment\n"
+        "import flows.environment, os, signal, subprocess, sys\n"
         "from prefect import flow\n"
         "from flows.server import temporary_server\n"
         "@flow\n"
-        "def nothing() -> None: print('told')\n"
+        "def nothing() -> None:\n"
+        "    print('told')\n"
+        "    if sys.argv[1] == 'True':\n"
+        "        found = subprocess.run(['pgrep', '-P', str(os.getpid())], capture_output=True).stdout.split()\n"
+        "        os.kill(int(found[0]), signal.SIGKILL)\n"
         "with temporary_server(): nothing.with_options(log_prints=True)()\n"
-        "print('through', flush=True)\n"
+        "print('through')\n"
     )
     environment = {**os.environ, "PREFECT_HOME": str(tmp_path)}
-    process = subprocess.Popen([sys.executable, "-c", script], env=environment, stdout=subprocess.PIPE, text=True)
-    for line in process.stdout:
-        if line == "through\n":
-            break
-    assert process.wait(timeout=30) == 0
+    command = [sys.executable, "-c", script, str(killed)]
+    found = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)
+    assert found.returncode == 0, found.stderr
+    assert found.stdout.endswith("through\n")
+    assert "Finished in state Completed()" in found.stderr
+    assert not subprocess.run(["pgrep", "-f", f"uvicorn.*{tmp_path}"], capture_output=True, check=False).stdout
