@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
@@ -53,12 +54,16 @@ def remove(names: re.Pattern[str], branches: str) -> int:
     Args:
         names: matches whole names.
         branches: as git lists them, ``sweep/rates/*``.
+
+    Raises:
+        ParamsError: a branch is checked out elsewhere.
     """
     folders = [folder for folder in EXPERIMENTS.glob("*") if names.fullmatch(folder.name)]
     for folder in folders:
-        _git("worktree", "remove", "--force", "--force", str(folder))
-    for branch in _git("branch", "--list", "--format=%(refname:short)", branches).split():
-        _git("branch", "--delete", "--force", branch)
+        shutil.rmtree(folder)
+    _git("worktree", "prune")
+    if found := _git("branch", "--list", "--format=%(refname:short)", branches).split():
+        _git("branch", "--delete", "--force", *found)
     return len(folders)
 
 

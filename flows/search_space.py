@@ -3,6 +3,7 @@
 import itertools
 import math
 import random
+import re
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
@@ -96,10 +97,12 @@ class Sweep(Section):
     recipes: list[str] = Field(default_factory=list)
 
     @model_validator(mode="after")
-    def _grids_are_finite(self) -> "Sweep":
+    def _makes_sense(self) -> "Sweep":
         ranges = [key for key, values in self.space.items() if isinstance(values, Range)]
         if isinstance(self.method, Grid) and ranges:
             raise ValueError(f"space.{ranges[0]} (a range) must be a list of values in a grid")
+        if re.search(r"-r\d+$", self.name):
+            raise ValueError(f"name ({self.name}) must not end as a round of halving does; rename it")
         if empty := [key for key, values in self.space.items() if values == []]:
             raise ValueError(f"space.{empty[0]} ([]) must have values")
         return self

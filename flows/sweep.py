@@ -136,14 +136,14 @@ def main() -> int:
     arguments = parser.parse_args()
     try:
         plan = validate(read_document(arguments.file), "sweep", Sweep)
+        if arguments.remove:
+            with exclusive(SWEEPS / f"{plan.name}.lock"):
+                names = re.compile(rf"{re.escape(plan.name)}-(r\d+-)?\d+")
+                print(f"{remove(names, f'sweep/{plan.name}/*')} experiments removed")
+            return 0
     except MasklineError as error:
         print(f"error: {error}", file=sys.stderr)
         return error.exit_code
-    if arguments.remove:
-        with exclusive(SWEEPS / f"{plan.name}.lock"):
-            names = re.compile(rf"{re.escape(plan.name)}-(r\d+-)?\d+")
-            print(f"{remove(names, f'sweep/{plan.name}/*')} experiments removed")
-        return 0
     with temporary_server():
         results = sweep(plan.model_dump())
     for one in results:

@@ -5,12 +5,13 @@ DVC deletes a stage's outs before it starts the stage, so work in progress lives
 key finds the same checkpoints again, another key starts clean. ``commit`` is the last act.
 """
 
+import contextlib
 import errno
 import hashlib
 import json
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -86,12 +87,7 @@ class RunFolder:
         """``status.json``, for the flow: DVC passes no exit code on. Rank 0 speaks for all."""
         if process_rank() > 0:
             return
-        temporary = self.path / "status.tmp"
-        try:
-            write_json(temporary, {"state": state, **details})
-            temporary.replace(self.path / "status.json")
-        finally:
-            temporary.unlink(missing_ok=True)  # of a full disk
+        _write_whole(self.path / "status.json", {"state": state, **details})
 
     def commit(self, out: Path) -> None:
         """Make the finished work the stage's out: manifest, fsync, rename.
@@ -105,7 +101,7 @@ class RunFolder:
             shutil.rmtree(out)
         _move(self.work, out)
         sync(out.parent)
-        write_json(self.path / "committed.json", {"out": out.as_posix(), "manifest": sha256_of(out / MANIFEST)})
+        _write_whole(self.path / "committed.json", {"out": out.as_posix(), "manifest": sha256_of(out / MANIFEST)})
 
 
 def release(out: Path) -> None:
@@ -113,9 +109,23 @@ def release(out: Path) -> None:
 
     Until then DVC may still be killed, or find no room for its copy, and delete the out before the next start.
     """
-    for record in RUNS.glob("*/*/committed.json"):
-        if json.loads(record.read_text(encoding="utf-8"))["out"] == out.as_posix():
-            shutil.rmtree(RunFolder(record.parent).checkpoints, ignore_errors=True)
+    for folder, record in _commits("*"):
+        if record["out"] == out.as_posix():
+            shutil.rmtree(RunFolder(folder).checkpoints, ignore_errors=True)
+
+
+def release_others(instance: str, key: str) -> None:
+    """Drop the checkpoints of finished runs of a stage instance with other keys."""
+    for folder, _ in _commits(instance):
+        if folder.name != key[:16]:
+            shutil.rmtree(RunFolder(folder).checkpoints, ignore_errors=True)
+
+
+def _commits(instances: str) -> Iterator[tuple[Path, dict[str, str]]]:
+    """Run folders that have written an out, and its record; of instances that a pattern matches."""
+    for path in RUNS.glob(f"{instances}/*/committed.json"):
+        with contextlib.suppress(OSError, ValueError):  # gone, or damaged
+            yield path.parent, json.loads(path.read_text(encoding="utf-8"))
 
 
 def folder_of_out(instance: str, out: Path) -> Path | None:
@@ -123,10 +133,7 @@ def folder_of_out(instance: str, out: Path) -> Path | None:
     if not (out / MANIFEST).is_file():
         return None
     manifest = sha256_of(out / MANIFEST)
-    for record in (RUNS / instance).glob("*/committed.json"):
-        if json.loads(record.read_text(encoding="utf-8"))["manifest"] == manifest:
-            return record.parent
-    return None
+    return next((folder for folder, record in _commits(instance) if record["manifest"] == manifest), None)
 
 
 def last_seconds(instance: str) -> float | None:
@@ -153,6 +160,16 @@ def key_of(instance: str, params: Mapping[str, Any], inputs: Mapping[str, str], 
             "versions": {name: version(name) for name in ("torch", "numpy", "tokenizers")},
         }
     )
+
+
+def _write_whole(path: Path, value: Any) -> None:
+    """JSON that stands there whole or as it was."""
+    temporary = path.with_suffix(".tmp")
+    try:
+        write_json(temporary, value)
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)  # of a full disk
 
 
 def _move(source: Path, target: Path) -> None:

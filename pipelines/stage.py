@@ -29,14 +29,14 @@ from pipelines.errors import EXIT_FAILED, MasklineError, ParamsError, Preempted
 from pipelines.hardware import Hardware, limit_threads
 from pipelines.imports import code_of
 from pipelines.records import Records, write_json
-from pipelines.runfolder import RUNS, RunFolder, describe_input, digest, key_of, release, sha256_of
+from pipelines.runfolder import RUNS, RunFolder, describe_input, digest, key_of, release, release_others, sha256_of
 from pipelines.sections import Document, plain, read_document, validate
 from pipelines.supervision import PoliteStop, die_with_parent, exclusive, outlive_readers, process_rank
 from pipelines.tracking import Tracker, TrackingParams
 
 T = TypeVar("T")
 Metrics = dict[str, Any]
-_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EFBIG)  # for files, says the system
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG)  # for files, says the system
 
 
 @dataclass(frozen=True)
@@ -208,6 +208,7 @@ def _run(
         write_json(folder.path / "origin.json", {**origin, **environment, "key": key})
         for path in stage.inputs:
             release(path)
+        release_others(stage.instance, key)
     tracker = Tracker(
         tracking,
         RUNS,
@@ -228,8 +229,10 @@ def _run(
     except BaseException as error:
         code_of_exit = _report(error)
         state = "preempted" if isinstance(error, Preempted) else "failed"
-        with contextlib.suppress(OSError):  # the disk may be full
+        try:
             folder.write_status(state, error=str(error), exit_code=code_of_exit)
+        except OSError:  # the disk is full
+            (folder.path / "status.json").unlink(missing_ok=True)  # not "running", for which a flow would try again
         tracker.finish({"state": state}, exit_code=code_of_exit)
         return code_of_exit
     folder.write_status("finished", exit_code=0)
@@ -256,8 +259,10 @@ def _report(error: BaseException) -> int:
     elif isinstance(error, MasklineError):
         print(f"error: {error}", file=sys.stderr)
     elif any(os.strerror(number) in str(error) for number in _NO_ROOM):
-        remedy = "make room or give access (df -h . shows what is mounted), then start again to go on"
+        remedy = "make room (df -h . shows what is mounted), then start again to go on"
         print(f"error: files must be written, but: {error}; {remedy}", file=sys.stderr)
+    elif isinstance(error, PermissionError):
+        print(f"error: {error}; give this user access, then start again to go on", file=sys.stderr)
     else:
         traceback.print_exception(error)
     return error.exit_code if isinstance(error, MasklineError | Preempted) else EXIT_FAILED

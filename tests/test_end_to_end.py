@@ -267,3 +267,8 @@ def test_hypotheses_are_one_per_test_sentence_and_n_best_is_ranked(reproduced):
             for hypothesis in hypotheses:
                 normalised = hypothesis["log_probability"] / len(hypothesis["tokens"])
                 assert hypothesis["score"] == pytest.approx(normalised)
+
+
+def test_checkpoints_are_gone_once_their_out_was_read(reproduced):
+    assert list(reproduced.glob(".runs/bert/*/committed.json"))
+    assert not list(reproduced.glob(".runs/*/*/checkpoints"))

@@ -1,6 +1,7 @@
 """Keys, commits and records."""
 
 import os
+from pathlib import Path
 
 import pytest
 
@@ -64,6 +65,21 @@ def test_commit_replaces_the_old_out_whole_and_its_reader_drops_checkpoints(tmp_
     assert not folder.checkpoints.exists()
     assert runfolder.folder_of_out("toy", out).name == folder.path.name
     assert sorted(path.name for path in out.parent.iterdir()) == ["toy"]
+
+
+def test_runs_of_other_keys_give_their_checkpoints_up_and_damaged_records_harm_nobody(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    folders = [RunFolder.open("toy", letter * 16) for letter in "abc"]
+    for folder in folders[:2]:
+        folder.checkpoints.mkdir()
+        folder.commit(Path("data/toy"))
+        folder.work.mkdir()
+    folders[2].checkpoints.mkdir()  # of a training that has not finished
+    (folders[2].path / "committed.json").write_text("")
+    runfolder.release_others("toy", "b" * 64)
+    assert [folder.checkpoints.exists() for folder in folders] == [False, True, True]
+    runfolder.release(Path("data/toy"))
+    assert [folder.checkpoints.exists() for folder in folders] == [False, False, True]
 
 
 def test_records_half_written_last_line_is_left_out(tmp_path):

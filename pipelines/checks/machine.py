@@ -7,6 +7,7 @@ import shutil
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -20,6 +21,7 @@ from pipelines.sections import Document, plain, read_document, validate
 
 _LEAST_INODES = 2_000
 _GROUP_S = 20.0
+_TRIES, _MOMENT_S = 3, 0.2
 _STATES = 3  # weight, first and second moment of an optimizer, of a checkpoint
 _FLOAT = 4
 _TIGHT = 2  # free space below so many times what is needed is worth a warning
@@ -33,13 +35,14 @@ _BAD = {
 
 
 def disk(document: Document, folder: Path = Path()) -> Iterator[Finding]:
-    """Room for the checkpoints of BERT, the largest model, and for outs twice, here and in DVC's cache."""
+    """Room for checkpoints of all trainings, each as large as BERT's, and for outs twice, here and in DVC's cache."""
     bert, hardware = validate(document, "bert", BertParams), validate(document, "hardware", Hardware)
     model, vocabulary = bert.model, int(document.get("tokenizer.vocab_size"))
     block = 4 * model.width**2 + 2 * model.width * model.feed_forward_width
     parameters = (vocabulary + model.max_positions) * model.width + model.num_layers * block
     checkpoint = parameters * _FLOAT * _STATES
-    needed = (hardware.keep_checkpoints + 2) * checkpoint + 2 * _outs(folder)  # one is being written, one is the best
+    trainings = 1 + len(plain(document.get("seq2seq.architectures")))  # one is being written, one is the best
+    needed = (hardware.keep_checkpoints * trainings + 2) * checkpoint + 2 * _outs(folder)
     free, inodes, where = shutil.disk_usage(folder).free, os.statvfs(folder), str(folder.resolve())
     told, remedy = f"{needed / 2**20:,.0f} MiB for checkpoints and outs", "make room or lower hardware.keep_checkpoints"
     if free < needed:
@@ -56,16 +59,28 @@ def disk(document: Document, folder: Path = Path()) -> Iterator[Finding]:
 def dvc_files(folder: Path = Path()) -> Iterator[Finding]:
     """Files of DVC's own that a full disk or a crash may have cut short."""
     try:
-        _stages(folder)
-    except (ParamsError, AttributeError, TypeError):
+        whole = all({"cmd", "deps", "outs"} <= stage.keys() for stage in _stages(folder).values())
+        _outs(folder)
+    except (ParamsError, AttributeError, TypeError, ValueError):
+        whole = False
+    if not whole:
         rule, remedy = "be whole; DVC writes it", "git checkout dvc.lock, or delete it: DVC's cache knows what has run"
         yield Finding("error", "dvc", broken_rule(str(folder / "dvc.lock"), "content", "damaged", rule, remedy))
     path = folder / ".dvc/tmp/rwlock"
+    for _ in range(_TRIES):
+        if _is_json(path):
+            return
+        time.sleep(_MOMENT_S)  # DVC may be writing it
+    rule, remedy = "be JSON: DVC will not start", f"rm {path}, while no dvc is running"
+    yield Finding("error", "dvc", broken_rule(str(path), "content", "damaged", rule, remedy))
+
+
+def _is_json(path: Path) -> bool:
     try:
         json.loads(path.read_text(encoding="utf-8") if path.is_file() else "{}")
     except ValueError:
-        rule, remedy = "be JSON: DVC will not start", f"rm {path}, while no dvc is running"
-        yield Finding("error", "dvc", broken_rule(str(path), "content", "damaged", rule, remedy))
+        return False
+    return True
 
 
 def _stages(folder: Path) -> dict[str, Any]:
@@ -98,32 +113,34 @@ def devices(document: Document) -> Iterator[Finding]:
             rule, remedy = f"be the address of the first machine ({error})", "start by torchrun or SLURM, or set it"
             yield Finding("error", "devices", broken_rule("environment", "MASTER_ADDR", address, rule, remedy))
     if hardware.devices * hardware.num_nodes > 1:
-        yield from _group("nccl" if gpus and hardware.accelerator != "cpu" else "gloo")
+        yield from _group(on_cpu=hardware.accelerator == "cpu")
     precisions = {document.get("bert.training.precision"), document.get("seq2seq.common.precision")}
     if "bf16-mixed" in precisions and not (gpus and hardware.accelerator != "cpu") and not _has_bf16():
         rule, remedy = "suit the processor, which has no avx512_bf16 or amx_bf16", "32-true is faster here"
         yield Finding("warning", "devices", broken_rule(str(document.path), "precision", "bf16-mixed", rule, remedy))
 
 
-def _group(backend: str) -> Iterator[Finding]:
+def _group(*, on_cpu: bool) -> Iterator[Finding]:
     """Whether ranks can talk here: a process group of one rank, on the address this host has for itself."""
     script = (
         "import sys, torch, torch.distributed as group\n"
-        "group.init_process_group(sys.argv[1], store=group.HashStore(), rank=0, world_size=1)\n"
-        "one = torch.ones(1, device='cuda' if sys.argv[1] == 'nccl' else 'cpu')\n"
-        "group.all_reduce(one)\n"
+        "gpu = sys.argv[1] == 'False' and torch.cuda.is_available()\n"
+        "group.init_process_group('nccl' if gpu else 'gloo', store=group.HashStore(), rank=0, world_size=1)\n"
+        "group.all_reduce(torch.ones(1, device='cuda' if gpu else 'cpu'))\n"
         "group.destroy_process_group()\n"
     )
-    command = [sys.executable, "-c", script, backend]
+    where, rule = socket.gethostname(), "let ranks reach each other"
+    remedy = "give the host a name that resolves, or set GLOO_SOCKET_IFNAME (on GPUs NCCL_SOCKET_IFNAME)"
+    command = [sys.executable, "-c", script, str(on_cpu)]
     try:
         result = subprocess.run(command, capture_output=True, text=True, timeout=_GROUP_S, check=False)
-        told = result.stderr.strip().splitlines()[-1:] if result.returncode else []
     except subprocess.TimeoutExpired:
-        told = [f"no answer within {_GROUP_S:.0f} s"]
-    if told:
-        rule = f"let ranks reach each other ({told[0]})"
-        remedy = f"give the host a name that resolves, or set {backend.upper()}_SOCKET_IFNAME"
-        yield Finding("error", "devices", broken_rule(socket.gethostname(), "network", backend, rule, remedy))
+        told = f"no answer within {_GROUP_S:.0f} s"
+        yield Finding("warning", "devices", broken_rule(where, "network", told, rule, remedy))
+        return
+    if result.returncode:
+        told = (result.stderr.strip().splitlines() or [f"ended with {result.returncode}"])[-1]
+        yield Finding("error", "devices", broken_rule(where, "network", told, rule, remedy))
 
 
 def _has_bf16() -> bool:

@@ -69,16 +69,16 @@ class Checkpoints:
         temporary = path.with_suffix(".tmp")
         try:
             trainer.save_checkpoint(temporary, weights_only=False)  # all ranks take part, rank 0 writes
-        except BaseException:
-            temporary.unlink(missing_ok=True)  # of a full disk
-            raise
-        if not trainer.is_global_zero:
-            return
-        sync(temporary)
-        seal = path.with_suffix(".json")
-        write_json(seal, {"sha256": sha256_of(temporary), **state})
-        sync(seal)
-        temporary.replace(path)
+            if not trainer.is_global_zero:
+                return
+            sync(temporary)
+            seal = path.with_suffix(".json")
+            write_json(seal, {"sha256": sha256_of(temporary), **state})
+            sync(seal)
+            temporary.replace(path)
+        finally:
+            if trainer.is_global_zero:
+                temporary.unlink(missing_ok=True)  # of a full disk
         sync(self._folder)
         wanted = {self._path(one["update"]) for one in state["kept"]}
         for old in sorted(self._folder.glob("update-*.ckpt"))[: -self._keep]:

@@ -103,17 +103,24 @@ def test_cancelling_in_the_ui_ends_everything_and_keeps_the_checkpoint(server):
 @contextmanager
 def _serving(server: Server) -> Iterator[subprocess.Popen[bytes]]:
     """A process of ``pipeline.serve()``, without any worker."""
-    script = "import flows.environment\nfrom flows.pipeline import pipeline\npipeline.serve('served')"
+    script = (
+        "import os, flows.environment\nfrom flows.pipeline import pipeline\n"
+        "pipeline.serve('served', description=f'pid {os.getpid()}')"
+    )
     environment = {**inherited(), **server.environment}
     with (server.folder / ".runs/serve.log").open("w") as log:
         process = subprocess.Popen([sys.executable, "-c", script], cwd=server.folder, env=environment, stdout=log)
-    names = "print(json.dumps([one.name for one in await client.read_deployments()]))"
-    until(lambda: "served" in server.ask(names), 60, lambda: server.log("server"))
     try:
+        until(lambda: f"pid {process.pid}" in _served(server), 60, lambda: server.log("server"))
         yield process
     finally:
         process.kill()
         process.wait()
+
+
+def _served(server: Server) -> str:
+    """What the deployments say of themselves."""
+    return str(server.ask("print(json.dumps([one.description for one in await client.read_deployments()]))"))
 
 
 def test_cancelling_a_run_that_is_served_ends_everything_and_keeps_the_checkpoint(server):

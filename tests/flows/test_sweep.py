@@ -61,6 +61,7 @@ def test_halving_keeps_one_in_factor_with_factor_times_the_budget():
     ("changes", "message"),
     [
         ({"name": "Big Sweep"}, "should match pattern"),
+        ({"name": "beams-r1"}, r"name \(beams-r1\) must not end as a round of halving does"),
         ({"space": {}}, "at least 1 item"),
         ({"space": {"a": []}}, r"space.a \(\[\]\) must have values"),
         ({"space": {"a": {"low": 0, "high": 1}}}, r"space.a \(a range\) must be a list of values in a grid"),
