@@ -2,8 +2,8 @@
 
 Each trial starts the flow for BERT, on one process or two gloo ranks, sends SIGKILL or SIGTERM to one of {trainer,
 rank 0, rank 1, dvc, flow, server, whole group} at a random moment, and starts the flow again until it is through. Then
-data/bert (weights, curves, manifest) and dvc.lock have to be, byte for byte, those of the uninterrupted run. One line
-per trial, last the totals.
+data/bert (weights, curves, manifest), dvc.lock and the optimizer have to be, byte for byte, those of the uninterrupted
+run. One line per trial, last the totals.
 """
 
 import argparse
@@ -19,6 +19,9 @@ import time
 from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
+
+import torch
+from torch.utils._pytree import keystr, tree_flatten_with_path
 
 from tests.conftest import copy_project, run_in
 
@@ -78,7 +81,7 @@ class Chaos:
         self._seconds[ranks] = time.monotonic() - started
         flow.wait()
         self._ready[ranks], self._expected[ranks] = project, _contents(whole)
-        assert len(self._expected[ranks]) > 1, "the uninterrupted run failed"
+        assert f"optimizer_states after update {_UPDATES}" in self._expected[ranks], "the uninterrupted run failed"
 
     def _flow(self, project: Path) -> subprocess.Popen[bytes]:
         environment = {key: value for key, value in os.environ.items() if key != "PREFECT_HOME"}
@@ -143,7 +146,14 @@ def _wait_for_stage(project: Path, flow: subprocess.Popen[bytes]) -> None:
 
 def _contents(project: Path) -> dict[str, bytes]:
     paths = [project / "dvc.lock", *sorted((project / "data/bert").rglob("*"))]
-    return {path.relative_to(project).as_posix(): path.read_bytes() for path in paths if path.is_file()}
+    found = {path.relative_to(project).as_posix(): path.read_bytes() for path in paths if path.is_file()}
+    for path in sorted(project.glob(".runs/bert/*/checkpoints/update-*.ckpt"))[-1:]:  # there until its out is read
+        saved = torch.load(path, weights_only=True)
+        for name in ("optimizer_states", "lr_schedulers"):
+            leaves = tree_flatten_with_path(saved[name])[0]
+            told = [(keystr(at), leaf.numpy().tobytes() if hasattr(leaf, "numpy") else leaf) for at, leaf in leaves]
+            found[f"{name} after update {saved['global_step']}"] = repr(told).encode()
+    return found
 
 
 def _differing(one: dict[str, bytes], other: dict[str, bytes]) -> list[str]:
