@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import psutil
 import pytest
 
 from tests.conftest import run_in
@@ -134,9 +135,8 @@ def test_a_flow_killed_with_all_who_could_tell_crashes_when_nothing_is_heard_of_
         id = server.start("served", overrides=_LONG)
         experiment = _training(server, id)
         time.sleep(HEARTBEAT_S)  # so that it has been heard of
-        listed = subprocess.run(["pgrep", "-P", str(serving.pid)], capture_output=True, text=True, check=True)
-        for pid in (serving.pid, *map(int, listed.stdout.split())):
-            os.kill(pid, signal.SIGKILL)
+        for child in (*psutil.Process(serving.pid).children(), serving):
+            child.kill()
         assert server.flow_run(id)["state"] == "Running"
         found = server.wait(id, "Crashed", patience_s=5 * HEARTBEAT_S + 60)
     assert found["message"] == "Its process has vanished."

@@ -10,6 +10,7 @@ import sys
 import time
 from pathlib import Path
 
+import psutil
 import pytest
 
 from tests.conftest import run_in
@@ -186,7 +187,8 @@ def test_clock_set_back_a_day_changes_nothing(project, expected):
     while not list(Path(".runs/bert").glob("*/checkpoints/update-*.ckpt")):
         assert process.poll() is None
         time.sleep(0.01)
-    subprocess.run(["pkill", "-TERM", "-P", str(process.pid)], check=False)
+    for child in psutil.Process(process.pid).children():
+        child.terminate()
     process.communicate(timeout=60)
     tomorrow = time.time() + 86400
     for path in [*Path().rglob("*")]:
