@@ -135,7 +135,7 @@ def captions(pairs: int = 20000, seed: int = 0) -> PairShard:
         Ragged(rng.integers(5, VOCAB, sizes.sum()).astype(np.uint16), np.concatenate([[0], np.cumsum(sizes)]))
         for sizes in (source, target)
     ]
-    return PairShard(*sides)
+    return PairShard(sides[0], sides[1])
 
 
 def common(tokens: int, precision: str) -> CommonParams:

@@ -1,4 +1,4 @@
-"""Prefect's settings, made before Prefect is imported: local, quiet, no account, no telemetry."""
+"""Prefect's settings, made before Prefect is imported: local, quiet, no account, no telemetry, no proxy to itself."""
 
 import os
 from pathlib import Path
@@ -16,5 +16,13 @@ for _name, _value in {
     "DVC_NO_ANALYTICS": "1",
 }.items():
     os.environ.setdefault(_name, _value)
+
+_LOOPBACK = ("127.0.0.1", "localhost", "::1")
+for _name in ("NO_PROXY", "no_proxy"):  # whatever HTTP_PROXY says, our own server is not behind it
+    _hosts = [_host for _host in os.environ.get(_name, "").split(",") if _host]
+    os.environ[_name] = ",".join(dict.fromkeys([*_hosts, *_LOOPBACK]))
+
+if _password := os.environ.get("PREFECT_SERVER_API_AUTH_STRING"):  # of the server: its flows and workers know it too
+    os.environ.setdefault("PREFECT_API_AUTH_STRING", _password)
 
 HEARTBEAT_S = int(os.environ["PREFECT_FLOWS_HEARTBEAT_FREQUENCY"])

@@ -1,6 +1,8 @@
 """Experiments: a git worktree each, with params of its own and the cache of this checkout."""
 
+import hashlib
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -16,8 +18,15 @@ EXPERIMENTS = RUNS / "experiments"
 _CODE = ("pipelines", "flows", "dvc.yaml")
 
 
+def base_of(recipes: Sequence[str]) -> str:
+    """What experiments here begin from: a digest of the commit, this checkout's params.yaml and some recipes."""
+    files = [Path("params.yaml"), *(Path(f"recipes/{recipe}.yaml") for recipe in recipes)]
+    parts = [_git("rev-parse", "HEAD").encode(), *(path.read_bytes() for path in files if path.is_file())]
+    return hashlib.sha256(b"\0".join(hashlib.sha256(part).digest() for part in parts)).hexdigest()
+
+
 def experiment(name: str, recipes: Sequence[str], overrides: Mapping[str, Any]) -> Path:
-    """The worktree of an experiment: made, or found if it has been made before with the same recipes and overrides.
+    """The worktree of an experiment: made, or found if it was made before from the same base with the same overrides.
 
     It has the commit this checkout stands at, this checkout's params.yaml with the recipes and overrides laid over it,
     and links to raw data that git does not know. What it computes is in this checkout's cache.
@@ -26,7 +35,7 @@ def experiment(name: str, recipes: Sequence[str], overrides: Mapping[str, Any]) 
         ParamsError: the code here is not committed, or the params are not valid.
     """
     folder = EXPERIMENTS / name
-    made = json.dumps({"recipes": list(recipes), "overrides": overrides})
+    made = json.dumps({"recipes": list(recipes), "overrides": overrides, "base": base_of(recipes)})
     record = folder / "experiment.json"
     if record.is_file() and record.read_text(encoding="utf-8") == made:
         return folder
@@ -82,8 +91,25 @@ def _cache() -> Path:
     return Path(result).resolve()
 
 
-def _git(*arguments: str) -> str:
-    result = subprocess.run(["git", *arguments], capture_output=True, text=True, check=False)
+def record(branch: str, folder: Path, message: str) -> None:
+    """An experiment's params and results as a branch, for git and ``dvc exp show --all-branches``.
+
+    Raises:
+        ParamsError: git does not make it.
+    """
+    _git("add", "params.yaml", "dvc.lock", folder=folder)
+    author = ("-c", "user.name=maskline", "-c", "user.email=maskline@localhost", "-c", "commit.gpgSign=false")
+    _git(*author, "commit", "--quiet", "--no-verify", "--allow-empty", "--message", message, folder=folder)
+    _git("branch", "--force", branch, folder=folder)
+
+
+def _git(*arguments: str, folder: Path = Path()) -> str:
+    """Git without anybody's hooks: these are our worktrees and branches, not a user's commits."""
+    command = ["git", "-c", f"core.hooksPath={os.devnull}", *arguments]
+    try:
+        result = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+    except FileNotFoundError:
+        raise ParamsError("git: must be installed, experiments are worktrees of it; install it") from None
     if result.returncode:
         raise ParamsError(f"git {' '.join(arguments)}: {result.stderr.strip()}")
     return result.stdout

@@ -1,13 +1,13 @@
 """Prefect's server: waiting for one, and one for the time of a single flow."""
 
 import contextlib
+import json
 import os
 import socket
 import subprocess
 import sys
 import threading
 import time
-import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,25 +16,33 @@ from prefect.events.worker import EventsWorker
 from prefect.logging.handlers import APILogWorker
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
+from pipelines.errors import broken_rule
+
 _PATIENCE_S, _LAST_WORDS_S, _PAUSE_S = 120.0, 30.0, 0.5
 _APP = ("--factory", "prefect.server.api.server:create_app", "--log-level", "error", "--lifespan", "on")
 
 
 def wait_until_healthy(url: str, patience_s: float = _PATIENCE_S) -> None:
-    """Wait for the server.
+    """Wait for a server on this machine, without any proxy.
 
     Raises:
-        TimeoutError: it does not answer.
+        TimeoutError: it does not answer, or something else does.
     """
-    deadline = time.monotonic() + patience_s
+    direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    deadline, last = time.monotonic() + patience_s, "no answer"
     while time.monotonic() < deadline:
         try:
-            with urllib.request.urlopen(f"{url}/health", timeout=5) as answer:
-                if answer.status == 200:
+            with direct.open(f"{url}/health", timeout=5) as answer:
+                if json.loads(answer.read()) is True:
                     return
-        except (urllib.error.URLError, OSError):
+                last = "the answer of another server"
+        except ValueError:
+            last = "the answer of another server"
+        except OSError as error:
+            last = str(error)
             time.sleep(0.2)
-    raise TimeoutError(f"Prefect's server at {url} must answer within {patience_s:.0f} s; is the port taken?")
+    rule, remedy = f"be Prefect's within {patience_s:.0f} s", "look into its log in PREFECT_HOME; is the port taken?"
+    raise TimeoutError(broken_rule(url, "answer", last, rule, remedy))
 
 
 @contextlib.contextmanager

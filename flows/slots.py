@@ -3,25 +3,31 @@
 import contextlib
 import os
 import threading
-from collections.abc import Iterator
-from pathlib import Path
+from collections.abc import Iterator, Sequence
 
 from flows.graph import Node
+from pipelines.hardware import visible_gpus
 
 
 class Slots:
-    """Processors and GPUs of one machine, shared by the stages that run at once."""
+    """Processors and GPUs of one machine, shared by the stages that run at once.
 
-    def __init__(self, cpus: int, gpus: int) -> None:
-        self._cpus, self._gpus = cpus, gpus
-        self._free_cpus, self._free_gpus = cpus, list(range(gpus))
+    Args:
+        cpus: their number.
+        gpus: their names, or how many there are.
+    """
+
+    def __init__(self, cpus: int, gpus: int | Sequence[str]) -> None:
+        names = [str(number) for number in range(gpus)] if isinstance(gpus, int) else list(gpus)
+        self._cpus, self._gpus = cpus, len(names)
+        self._free_cpus, self._free_gpus, self._order = cpus, names, tuple(names).index
         self._changed = threading.Condition()
 
     @classmethod
     def of_this_machine(cls, accelerator: str) -> "Slots":
-        """All processors this process may use, and every NVIDIA device unless ``hardware.accelerator`` is cpu."""
+        """All processors this process may use, and its NVIDIA devices unless ``hardware.accelerator`` is cpu."""
         cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-        return cls(cpus, 0 if accelerator == "cpu" else len(list(Path("/dev").glob("nvidia[0-9]*"))))
+        return cls(cpus, 0 if accelerator == "cpu" else visible_gpus())
 
     def wanted(self, node: Node) -> tuple[int, int]:
         """Processors and GPUs a stage takes, at most the whole machine.
@@ -44,9 +50,9 @@ class Slots:
             self._free_cpus -= cpus
             devices, self._free_gpus = self._free_gpus[:gpus], self._free_gpus[gpus:]
         try:
-            yield {"CUDA_VISIBLE_DEVICES": ",".join(map(str, devices))} if devices else {}
+            yield {"CUDA_VISIBLE_DEVICES": ",".join(devices)} if devices else {}
         finally:
             with self._changed:
                 self._free_cpus += cpus
-                self._free_gpus = sorted(self._free_gpus + devices)
+                self._free_gpus = sorted(self._free_gpus + devices, key=self._order)
                 self._changed.notify_all()

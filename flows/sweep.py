@@ -1,15 +1,14 @@
 """Many experiments as one flow: ``python -m flows.sweep sweep.yaml``.
 
 Each has a git worktree of its own and shares this checkout's cache, so what they have in common is computed once and
-they run side by side without touching each other. An interrupted sweep goes on where it stood. Its results stand
-in ``.runs/sweeps/<name>.jsonl``, in Prefect as a table, in W&B as one group, and as branches ``sweep/<name>/…`` for
-``dvc exp show --all-branches``.
+they run side by side without touching each other. An interrupted sweep goes on where it stood; after a commit or a
+change of params.yaml its experiments are others. Its results stand in ``.runs/sweeps/<name>.jsonl``, in Prefect as a
+table, in W&B as one group, and as branches ``sweep/<name>/…`` for ``dvc exp show --all-branches``.
 """
 
 import argparse
 import json
 import re
-import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -19,7 +18,7 @@ from prefect import flow, get_run_logger
 from prefect.artifacts import create_table_artifact
 from prefect.futures import PrefectFuture
 
-from flows.experiment import experiment, remove
+from flows.experiment import base_of, experiment, record, remove
 from flows.graph import ancestors, read_graph
 from flows.notify import notify
 from flows.pipeline import RUNNER, slots_of, submit
@@ -77,14 +76,15 @@ def _all_rounds(plan: Sweep, slots: Slots, children: Children) -> list[dict[str,
 def _round(
     plan: Sweep, prefix: str, combinations: Sequence[Combination], slots: Slots, children: Children
 ) -> list[dict[str, Any]]:
-    """Experiments that may run side by side; those with a result are not run again."""
+    """Experiments that may run side by side; those with a result from the same base are not run again."""
     records = Records(SWEEPS / f"{plan.name}.jsonl")
     records.rewind(0)  # drops a half-written line
-    done = {record["experiment"]: record for record in records.read()}
+    done = {one["experiment"]: one for one in records.read()}
     running: dict[str, tuple[Combination, Path, dict[str, PrefectFuture[Any]]]] = {}
-    for number, combination in enumerate(combinations):
-        name = f"{prefix}-{number}"
-        if name in done and done[name]["overrides"] == combination:
+    base = base_of(plan.recipes)
+    names = [f"{prefix}-{number}-{base[:8]}" for number in range(len(combinations))]
+    for name, combination in zip(names, combinations, strict=True):
+        if name in done and _answers(done[name], combination, plan.target):
             continue
         folder = experiment(name, plan.recipes, nested(combination))
         nodes = ancestors(read_graph(folder), "evaluation")
@@ -96,11 +96,24 @@ def _round(
         value = None if failed else _value(folder, plan.target)
         if failed:
             get_run_logger().warning(f"{name}: {failed[0]} failed; the sweep goes on without it")
-        else:
-            _commit(f"sweep/{plan.name}/{name}", folder, f"{name}: {plan.target} {value}")
-        done[name] = {"experiment": name, "overrides": combination, "value": value}
+        done[name] = {"experiment": name, "overrides": combination, "target": plan.target, "value": value}
         records.append(done[name])
-    return [done[name] for number in range(len(combinations)) if (name := f"{prefix}-{number}") in done]
+        if not failed:
+            _keep_branch(f"sweep/{plan.name}/{name}", folder, f"{name}: {plan.target} {value}")
+    return [done[name] for name in names]
+
+
+def _answers(found: dict[str, Any], combination: Combination, target: str) -> bool:
+    """Whether a recorded experiment is what is asked for; one that failed is tried again."""
+    return found["value"] is not None and (found["overrides"], found.get("target")) == (combination, target)
+
+
+def _keep_branch(branch: str, folder: Path, message: str) -> None:
+    """A branch is for eyes: the result stands, whatever git says."""
+    try:
+        record(branch, folder, message)
+    except MasklineError as error:
+        get_run_logger().warning(f"{branch}: no branch was made ({error}); the result is kept")
 
 
 def _ranked(plan: Sweep, results: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -117,17 +130,6 @@ def _value(folder: Path, target: str) -> float:
     return float(found)
 
 
-def _commit(branch: str, folder: Path, message: str) -> None:
-    """The experiment as a branch, for git and ``dvc exp show --all-branches``."""
-    author = ["-c", "user.name=maskline", "-c", "user.email=maskline@localhost"]
-    for command in (
-        ["add", "params.yaml", "dvc.lock"],
-        [*author, "commit", "--quiet", "--allow-empty", "--message", message],
-        ["branch", "--force", branch],
-    ):
-        subprocess.run(["git", *command], cwd=folder, check=True, capture_output=True)
-
-
 def main() -> int:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -138,7 +140,7 @@ def main() -> int:
         plan = validate(read_document(arguments.file), "sweep", Sweep)
         if arguments.remove:
             with exclusive(SWEEPS / f"{plan.name}.lock"):
-                names = re.compile(rf"{re.escape(plan.name)}-(r\d+-)?\d+")
+                names = re.compile(rf"{re.escape(plan.name)}-(r\d+-)?\d+-[0-9a-f]{{8}}")
                 print(f"{remove(names, f'sweep/{plan.name}/*')} experiments removed")
             return 0
     except MasklineError as error:

@@ -1,9 +1,11 @@
 """Prefect's server, its UI and a worker for this checkout: ``python -m flows.ui [--port N]``.
 
-Bound to the loopback device; whoever can reach the server can run code here. Ctrl-C ends all of it, politely.
+Bound to the loopback device; whoever can reach the server can run code here. Another address needs a password
+(PREFECT_SERVER_API_AUTH_STRING, see docs/operations.md). Ctrl-C ends all of it, politely.
 """
 
 import argparse
+import ipaddress
 import os
 import signal
 import sys
@@ -15,8 +17,41 @@ import flows.environment  # noqa: F401  (sets PREFECT_HOME)
 from flows.deployments import POOL
 from flows.process import Children
 from flows.server import wait_until_healthy
+from pipelines.errors import ParamsError, broken_rule
 
 LOGS = Path(os.environ["PREFECT_HOME"])
+
+
+def require_password(host: str, password: str) -> None:
+    """Refuse to open the server to others without one: they could run any code as this user.
+
+    Raises:
+        ParamsError: the address is not a loopback one and there is no password, or one that Prefect cannot use.
+    """
+    if _is_loopback(host):
+        return
+    rule = "be a loopback address (127.0.0.1), or have a password: whoever reaches the server can run code here"
+    remedy = (
+        "tunnel (ssh -L 4200:127.0.0.1:4200), or set PREFECT_SERVER_API_AUTH_STRING=user:password (docs/operations.md)"
+    )
+    if not password:
+        raise ParamsError(broken_rule("flows.ui", "--host", host, rule, remedy))
+    if not all(password.partition(":")):
+        rule, remedy = "be user:password, both not empty", "set it anew"
+        raise ParamsError(broken_rule("environment", "PREFECT_SERVER_API_AUTH_STRING", "…", rule, remedy))
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def reached_at(host: str) -> str:
+    """The host of an address on this machine: every address is reached by loopback, IPv6 stands in brackets."""
+    local = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
+    return f"[{local}]" if ":" in local else local
 
 
 def main() -> int:
@@ -25,7 +60,13 @@ def main() -> int:
     parser.add_argument("--host", default="127.0.0.1", help="address to listen at")
     parser.add_argument("--port", type=int, default=4200)
     arguments = parser.parse_args()
-    url = f"http://{arguments.host}:{arguments.port}/api"
+    try:
+        require_password(arguments.host, os.environ.get("PREFECT_SERVER_API_AUTH_STRING", ""))
+    except ParamsError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return error.exit_code
+    address = f"http://{reached_at(arguments.host)}:{arguments.port}"
+    url = f"{address}/api"
     environment = {"PREFECT_API_URL": url, "PREFECT_SERVER_API_HOST": arguments.host}
     os.environ.update(environment)
     LOGS.mkdir(parents=True, exist_ok=True)
@@ -54,7 +95,7 @@ def main() -> int:
         if quiet:
             raise RuntimeError(f"flows.deployments ended with {quiet}; run it by hand with PREFECT_API_URL={url}")
         threading.Thread(target=keep, args=("worker", *worker), daemon=True).start()
-        print(f"Prefect's UI: http://{arguments.host}:{arguments.port}; its logs: {LOGS}; Ctrl-C ends it", flush=True)
+        print(f"Prefect's UI: {address}; its logs: {LOGS}; Ctrl-C ends it", flush=True)
         ended.wait()
     finally:
         children.stop()

@@ -4,7 +4,9 @@ None of these keys is a DVC param, so changing one re-runs nothing. Batches, ord
 not depend on them; the last bits may (thread counts and device kinds change the order of sums).
 """
 
+import itertools
 import os
+from pathlib import Path
 from typing import Literal
 
 from pydantic import Field
@@ -35,3 +37,16 @@ def limit_threads(num_threads: int) -> None:
     """
     for variable in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "RAYON_NUM_THREADS"):
         os.environ[variable] = str(num_threads)
+
+
+def visible_gpus() -> list[str]:
+    """The NVIDIA devices this process may use, as CUDA names them.
+
+    Those of an inherited CUDA_VISIBLE_DEVICES, numbers, UUIDs or MIG names, up to the first that is none, as CUDA reads
+    it; else all that the system has.
+    """
+    given = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if given is None:
+        return [str(number) for number in range(len(list(Path("/dev").glob("nvidia[0-9]*"))))]
+    names = [name.strip() for name in given.split(",")]
+    return list(itertools.takewhile(lambda name: name and not name.startswith("-"), names))

@@ -19,6 +19,8 @@ from pipelines.corpus.lexicon import read_lexicon
 from pipelines.corpus.params import CorpusParams, FilesReader
 from pipelines.corpus.text_files import inspect
 from pipelines.errors import EXIT_BAD_INPUT, MasklineError, ParamsError
+from pipelines.evaluation.params import EvaluationParams
+from pipelines.evaluation.words import bleu_tokenizer
 from pipelines.params import problems_of
 from pipelines.runfolder import RUNS, last_seconds
 from pipelines.sections import Document, read_document, validate
@@ -36,11 +38,12 @@ def findings() -> Iterator[Finding]:
         return
     broken = problems_of(document)
     yield from (Finding("error", "params", problem) for problem in broken)
-    for check in (_check_raw_data, _check_tasks):
+    for check in (_check_raw_data, _check_tasks, _check_bleu):
         try:
             check(document)
-        except ParamsError:
-            pass  # already among the problems of the params
+        except ParamsError as error:
+            if not broken:  # else it is among the problems of the params
+                yield Finding("error", "params", str(error))
         except MasklineError as error:
             yield Finding("error", "data", str(error))
     if not broken and not damaged:
@@ -53,6 +56,12 @@ def _check_tasks(document: Document) -> None:
     for task in validate(document, "classification", ClassificationParams).tasks.values():
         if task.kind == "tsv":
             read_tables(Path(task.data))
+
+
+def _check_bleu(document: Document) -> None:
+    """Its tokenizer may need a package; better known before the training than after it."""
+    wanted = validate(document, "evaluation", EvaluationParams).bleu_tokenizer
+    bleu_tokenizer(wanted, validate(document, "corpus", CorpusParams).target_language)
 
 
 def _check_raw_data(document: Document) -> None:

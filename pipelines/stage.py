@@ -18,7 +18,7 @@ import sys
 import time
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, TypeVar
@@ -88,6 +88,7 @@ class StageRun:
     tracker: Tracker
     origin: dict[str, Any]
     started: float
+    warnings: list[str] = field(default_factory=list)
 
     def section(self, path: str, schema: type[T]) -> T:
         """A declared section, as its schema."""
@@ -121,6 +122,16 @@ class StageRun:
         if timings:
             self.timings.append({"step": step, **timings})
         self.tracker.log({"step": step, **values, **(timings or {})})
+
+    def warn(self, message: str) -> None:
+        """Say what may make a result mean less than it seems; the stage's metrics and the results table keep it.
+
+        Args:
+            message: holds only what params, data and code determine.
+        """
+        if process_rank() == 0 and message not in self.warnings:
+            self.warnings.append(message)
+            print(f"warning: {message}", file=sys.stderr, flush=True)
 
     @property
     def samples(self) -> Records:
@@ -242,7 +253,8 @@ def _run(
 def _commit(run: StageRun, metrics: Metrics) -> None:
     if process_rank() > 0:
         return
-    write_json(run.work / "metrics.json", {"origin": run.origin, **metrics})
+    warnings = {"warnings": run.warnings} if run.warnings else {}
+    write_json(run.work / "metrics.json", {"origin": run.origin, **metrics, **warnings})
     if curves := run.metrics.read():
         write_json(run.work / "curves.json", curves)
     if samples := run.samples.read():

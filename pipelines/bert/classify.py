@@ -8,6 +8,7 @@ from pipelines.bert.classification.params import ClassificationCommon, TaskParam
 from pipelines.bert.params import BertModelParams
 from pipelines.sections import Document, Seed, validate
 from pipelines.stage import Metrics, Stage, StageRun, item_argument, run_stage
+from pipelines.text import Tally
 
 SHARDS, TOKENIZER = Path("data/shards"), Path("data/tokenizer")
 
@@ -56,10 +57,12 @@ def classify(run: StageRun) -> Metrics:
     shape = run.section("bert.model", BertModelParams).model_copy(update=rates)
     languages = run.section("corpus.source_language", str), run.section("corpus.target_language", str)
     data = Path(task.data)
-    examples = read_tables(data) if task.kind == "tsv" else word_order(data, languages, run.seed)
+    changed = Tally()
+    examples = read_tables(data, changed) if task.kind == "tsv" else word_order(data, languages, run.seed)
     labels = sorted({example.label for example in examples["train"]})
     tokenizer = WordPieceTokenizer.load(TOKENIZER)
     encoded = {split: encode(rows, tokenizer, labels, common.max_length) for split, rows in examples.items()}
+    unknown = _unknown(run, data, encoded)
     rank, world_size = rank_and_world_size(run.hardware)
 
     lightning.seed_everything(run.seed, verbose=False)
@@ -94,8 +97,21 @@ def classify(run: StageRun) -> Metrics:
             **measured,
             **_measured(run, examples, labels, chances_NC),
             "pretrained_parameters": pretrained,
+            "changed": changed.report(),
+            "unknown_share": unknown,
         }
     }
+
+
+def _unknown(run: StageRun, data: Path, encoded: dict[str, Any]) -> dict[str, float]:
+    """Split → [UNK]'s share of its tokens; a warning where they say too little."""
+    from pipelines.tokenizer.tokenizer import WORTH_SAYING, unknown_share
+
+    unknown = {split: unknown_share(rows.tokens) for split, rows in encoded.items()}
+    if max(unknown.values()) > WORTH_SAYING:
+        listed = ", ".join(f"{100 * share:.1f} % of {split}" for split, share in unknown.items())
+        run.warn(f"{data}: tokens unknown to the vocabulary ({listed}) say nothing; see tokenizer in params.yaml")
+    return unknown
 
 
 def _measured(run: StageRun, examples: dict[str, Any], labels: list[str], chances_NC: Any) -> Metrics:

@@ -1,16 +1,20 @@
 """Every server a run will talk to: reachable, known, with a certificate that lasts, and a clock like ours."""
 
+import base64
 import configparser
 import netrc
 import os
 import socket
 import ssl
+import urllib.error
 import urllib.parse
+import urllib.request
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
+from http import HTTPStatus
 from pathlib import Path
 
 from pipelines.checks.finding import Finding
@@ -81,6 +85,9 @@ def check(document: Document, seconds: float, folder: Path = Path()) -> Iterator
     with ThreadPoolExecutor(max_workers=8) as pool:
         for findings in pool.map(lambda one: list(_check_one(one, timedelta(seconds=seconds))), found):
             yield from findings
+    for one in found:
+        if one.name == "Prefect":
+            yield from _prefect_password(one.url)
     if any(one.name == "W&B" for one in found):
         yield from _wandb_key(next(one.url for one in found if one.name == "W&B"))
     for name, section in _remotes(folder).items():
@@ -97,6 +104,29 @@ def _existing(path: Path) -> Path:
     while not path.exists() and path != path.parent:
         path = path.parent
     return path
+
+
+def _prefect_password(url: str) -> Iterator[Finding]:
+    """Whether the server takes what this machine knows; one that cannot be reached is told of elsewhere."""
+    password = os.environ.get("PREFECT_API_AUTH_STRING") or os.environ.get("PREFECT_SERVER_API_AUTH_STRING", "")
+    request = urllib.request.Request(f"{url}/admin/version")
+    if password:
+        request.add_header("Authorization", "Basic " + base64.b64encode(password.encode()).decode())
+    try:
+        _opener(url).open(request, timeout=_PATIENCE_S).close()
+    except urllib.error.HTTPError as error:
+        if error.code == HTTPStatus.UNAUTHORIZED:
+            told = f"PREFECT_API_AUTH_STRING ({'another' if password else 'not set'}) must be the server's; set it"
+            yield Finding("error", "credentials", f"Prefect ({url}): {told}")
+    except OSError:
+        return
+
+
+def _opener(url: str) -> urllib.request.OpenerDirector:
+    """Loopback is never behind a proxy."""
+    host = urllib.parse.urlsplit(url).hostname
+    direct = host in ("127.0.0.1", "localhost", "::1")
+    return urllib.request.build_opener(*([urllib.request.ProxyHandler({})] if direct else []))
 
 
 def _wandb_key(url: str) -> Iterator[Finding]:

@@ -16,7 +16,7 @@ from typing import Any
 from pipelines.bert.params import BertParams
 from pipelines.checks.finding import Finding
 from pipelines.errors import ParamsError, broken_rule
-from pipelines.hardware import Hardware
+from pipelines.hardware import Hardware, visible_gpus
 from pipelines.sections import Document, plain, read_document, validate
 
 _LEAST_INODES = 2_000
@@ -24,6 +24,7 @@ _GROUP_S = 20.0
 _TRIES, _MOMENT_S = 3, 0.2
 _STATES = 3  # weight, first and second moment of an optimizer, of a checkpoint
 _FLOAT = 4
+_CHARACTERS = 10_000  # more tokens than a vocabulary of characters has
 _TIGHT = 2  # free space below so many times what is needed is worth a warning
 
 # package → versions that do not work, as a pattern or as a bound, and why
@@ -37,7 +38,8 @@ _BAD = {
 def disk(document: Document, folder: Path = Path()) -> Iterator[Finding]:
     """Room for checkpoints of all trainings, each as large as BERT's, and for outs twice, here and in DVC's cache."""
     bert, hardware = validate(document, "bert", BertParams), validate(document, "hardware", Hardware)
-    model, vocabulary = bert.model, int(document.get("tokenizer.vocab_size"))
+    model, vocabulary = bert.model, document.get("tokenizer.vocab_size")
+    vocabulary = vocabulary if isinstance(vocabulary, int) else _CHARACTERS
     block = 4 * model.width**2 + 2 * model.width * model.feed_forward_width
     parameters = (vocabulary + model.max_positions) * model.width + model.num_layers * block
     checkpoint = parameters * _FLOAT * _STATES
@@ -99,10 +101,11 @@ def _outs(folder: Path) -> int:
 def devices(document: Document) -> Iterator[Finding]:
     """GPUs that are asked for, and a precision this processor is slow at."""
     hardware = validate(document, "hardware", Hardware)
-    gpus = len(list(Path("/dev").glob("nvidia[0-9]*")))
+    gpus = len(visible_gpus())
     line = f"{document.path}:{document.line(['hardware', 'accelerator'])}"
     if hardware.accelerator == "gpu" and hardware.devices > gpus:
-        rule = f"be at most the GPUs of this machine ({gpus})"
+        limited = f", by CUDA_VISIBLE_DEVICES ({given})" if (given := os.environ.get("CUDA_VISIBLE_DEVICES")) else ""
+        rule = f"be at most the GPUs of this machine ({gpus}{limited})"
         remedy = "lower it, or set hardware.accelerator to auto"
         yield Finding("error", "devices", broken_rule(line, "hardware.devices", hardware.devices, rule, remedy))
     if hardware.num_nodes > 1:

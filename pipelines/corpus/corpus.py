@@ -3,11 +3,11 @@
 On disk a sentence is a line and a blank line ends a document; pairs are line-aligned files.
 """
 
-from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from pipelines.errors import DataError, broken_rule
+from pipelines.text import Tally, num_words
 
 DocumentList = list[list[str]]
 DOCUMENT_SPLITS = ("train", "valid")
@@ -32,13 +32,15 @@ class Corpus:
         languages: source, target.
         documents: (split, language) → documents, each a list of sentences.
         pairs: split → (source, target) sentences.
-        dropped: reason → how many sentences or pairs were left out for it.
+        dropped: split → pairs that were left out of it, by reason.
+        changed: lines that normalising changed, by kind.
     """
 
     languages: tuple[str, str]
     documents: dict[tuple[str, str], DocumentList]
     pairs: dict[str, list[tuple[str, str]]]
-    dropped: Counter[str] = field(default_factory=Counter)
+    dropped: dict[str, Tally] = field(default_factory=dict)
+    changed: Tally = field(default_factory=Tally)
 
     def check(self) -> None:
         """Refuse a corpus no stage could train on.
@@ -78,12 +80,17 @@ class Corpus:
                 f"{split}.{language}": {
                     "documents": len(documents),
                     "sentences": sum(len(document) for document in documents),
-                    "words": sum(len(sentence.split()) for document in documents for sentence in document),
+                    "words": sum(num_words(sentence) for document in documents for sentence in document),
                 }
                 for (split, language), documents in self.documents.items()
             },
             "pairs": {split: len(pairs) for split, pairs in self.pairs.items()},
-            "dropped": dict(sorted(self.dropped.items())),
+            "pairs_read": {
+                split: len(pairs) + (self.dropped[split].total() if split in self.dropped else 0)
+                for split, pairs in self.pairs.items()
+            },
+            "dropped": {split: tally.report() for split, tally in self.dropped.items() if tally.total()},
+            "changed": self.changed.report(),
             "test_sentences_seen": {
                 language: self._num_test_sentences_seen(side, language) for side, language in enumerate(self.languages)
             },

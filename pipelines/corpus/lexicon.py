@@ -10,6 +10,7 @@ from functools import cached_property
 from pathlib import Path
 
 from pipelines.errors import DataError
+from pipelines.text import bad_byte, normalise
 
 COLUMNS = {
     "nouns.tsv": (
@@ -111,10 +112,14 @@ def read_lexicon(folder: Path) -> Lexicon:
 
 
 def _rows(path: Path) -> list[dict[str, str]]:
+    restore = f"restore it with git checkout {path}"
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"{path}: cannot be read ({error}); restore it with git checkout {path}") from None
+        data = path.read_bytes()
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read ({error}); {restore}") from None
+    if found := bad_byte(data):
+        raise DataError(f"{path}: cannot be read as UTF-8 text: {found}, or {restore}")
+    lines = data.decode("utf-8").removeprefix("\ufeff").splitlines()
     header, *table = csv.reader(lines, delimiter="\t", quoting=csv.QUOTE_NONE)
     if tuple(header) != COLUMNS[path.name]:
         raise DataError(f"{path}:1: columns ({header}) must be {', '.join(COLUMNS[path.name])}; correct the header")
@@ -123,4 +128,5 @@ def _rows(path: Path) -> list[dict[str, str]]:
             raise DataError(
                 f"{path}:{number}: row ({row}) must have {len(header)} columns separated by tabs; correct it"
             )
-    return [dict(zip(header, ("" if cell == "-" else cell for cell in row), strict=True)) for row in table]
+    cells = ([normalise("" if cell == "-" else cell) for cell in row] for row in table)
+    return [dict(zip(header, row, strict=True)) for row in cells]

@@ -4,15 +4,18 @@ Documents: one sentence per line, a blank line between documents. Pairs: two fil
 """
 
 import gzip
-import unicodedata
+import io
 import zlib
-from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO, cast
 
 from pipelines.corpus.corpus import Corpus, DocumentList
 from pipelines.corpus.params import CorpusParams, FilesReader
 from pipelines.errors import DataError
+from pipelines.text import Tally, bad_byte_of, is_blank, normalise, num_words
 
 
 @dataclass(frozen=True)
@@ -41,6 +44,7 @@ def inspect(params: CorpusParams, reader: FilesReader) -> None:
     for files in (*reader.documents.values(), *reader.pairs.values()):
         for language in params.languages:
             _require(Path(params.raw) / files[language])
+            _require_text(Path(params.raw) / files[language])
     for split, files in reader.pairs.items():
         paths = [Path(params.raw) / files[language] for language in params.languages]
         counts = [_count(path) for path in paths]
@@ -65,20 +69,39 @@ def inspect(params: CorpusParams, reader: FilesReader) -> None:
 
 def _count(path: Path) -> _Counts:
     lines = texts = documents = longest = current = 0
+    with _opened(path) as file:
+        for line in io.TextIOWrapper(file, encoding="utf-8"):
+            lines += 1
+            if not is_blank(line):
+                texts += 1
+                documents += current == 0
+                current += 1
+                longest = max(longest, current)
+            else:
+                current = 0
+    return _Counts(lines, texts, documents, longest)
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[BinaryIO]:
+    """A raw file, unpacked if need be.
+
+    Raises:
+        DataError: it cannot be read, is damaged, or what is done with it finds that it is not UTF-8.
+    """
     try:
-        with gzip.open(path, "rt", encoding="utf-8") if path.suffix == ".gz" else path.open(encoding="utf-8") as file:
-            for line in file:
-                lines += 1
-                if line.strip():
-                    texts += 1
-                    documents += current == 0
-                    current += 1
-                    longest = max(longest, current)
-                else:
-                    current = 0
+        with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
+            yield cast(BinaryIO, file)
     except (OSError, EOFError, zlib.error, UnicodeDecodeError) as error:
         raise DataError(f"{path}: cannot be read as UTF-8 text ({error}); check the file") from None
-    return _Counts(lines, texts, documents, longest)
+
+
+def _require_text(path: Path) -> None:
+    """Refuse what is no UTF-8, or holds NULs as UTF-16 does, with the place of the first bad byte."""
+    with _opened(path) as file:
+        found = bad_byte_of(file)
+    if found:
+        raise DataError(f"{path}: cannot be read as UTF-8 text: {found}")
 
 
 def read_corpus(params: CorpusParams, reader: FilesReader, cache: Path) -> Corpus:
@@ -93,20 +116,36 @@ def read_corpus(params: CorpusParams, reader: FilesReader, cache: Path) -> Corpu
         DataError: a file is missing, empty or unreadable, or two sides of a split differ in length.
     """
     inspect(params, reader)
-    raw = Path(params.raw)
-    dropped: Counter[str] = Counter()
-    documents: dict[tuple[str, str], DocumentList] = {
-        (split, language): _documents(_read_lines(raw / files[language], cache))
-        for split, files in reader.documents.items()
-        for language in params.languages
-    }
-    pairs: dict[str, list[tuple[str, str]]] = {}
-    for split, files in reader.pairs.items():
-        sides = [_read_lines(raw / files[language], cache) for language in params.languages]
-        _require_aligned([raw / files[language] for language in params.languages], [len(side) for side in sides])
-        all_pairs = list(zip(sides[0], sides[1], strict=True))
-        pairs[split] = all_pairs if split == "test" else _without_unusable(all_pairs, reader.max_words, dropped)
-    return Corpus(params.languages, documents, pairs, dropped)
+    corpus = Corpus(params.languages, {}, {})
+    files = _Files(Path(params.raw), cache, corpus)
+    for part, named in reader.documents.items():
+        for language in params.languages:
+            corpus.documents[part, language] = _documents(files.read(named[language]))
+    for split, named in reader.pairs.items():
+        sides = [files.read(named[language]) for language in params.languages]
+        paths = [Path(params.raw) / named[language] for language in params.languages]
+        _require_aligned(paths, [len(side) for side in sides])
+        pairs = list(zip(sides[0], sides[1], strict=True))
+        dropped = corpus.dropped[split] = Tally()
+        corpus.pairs[split] = pairs if split == "test" else _usable(pairs, reader.max_words, paths, dropped)
+        assert len(corpus.pairs[split]) + dropped.total() == len(pairs)
+    return corpus
+
+
+@dataclass(frozen=True)
+class _Files:
+    """The raw files of a corpus, each read and normalised once."""
+
+    raw: Path
+    cache: Path
+    corpus: Corpus
+
+    def read(self, name: str) -> list[str]:
+        """Lines of a file; what normalising changed is counted."""
+        return [
+            normalise(line, self.corpus.changed.noting(f"{name}:{number}", line))
+            for number, line in enumerate(_read_lines(self.raw / name, self.cache), start=1)
+        ]
 
 
 def _require(path: Path) -> None:
@@ -137,13 +176,8 @@ def _read_lines(path: Path, cache: Path) -> list[str]:
     except Exception as error:
         cause = error.__cause__ or error
         raise DataError(f"{path}: cannot be read as UTF-8 text ({cause}); check the file") from None
-    return [normalised(line) for line in table["text"]]
-
-
-def normalised(line: str) -> str:
-    """One form for one text: NFC, single spaces, no control characters."""
-    visible = "".join(" " if unicodedata.category(char) in ("Cc", "Zl", "Zp") else char for char in line)
-    return " ".join(unicodedata.normalize("NFC", visible).split())
+    lines: list[str] = table["text"]
+    return lines
 
 
 def _documents(lines: list[str]) -> DocumentList:
@@ -156,11 +190,11 @@ def _documents(lines: list[str]) -> DocumentList:
     return [document for document in documents if document]
 
 
-def _without_unusable(pairs: list[tuple[str, str]], max_words: int, dropped: Counter[str]) -> list[tuple[str, str]]:
+def _usable(pairs: list[tuple[str, str]], max_words: int, paths: list[Path], dropped: Tally) -> list[tuple[str, str]]:
     kept = []
-    for pair in pairs:
+    for number, pair in enumerate(pairs, start=1):
         if reason := _reason_to_drop(pair, max_words):
-            dropped[reason] += 1
+            dropped.add(reason, f"{paths[0].name} and {paths[1].name}:{number}", " ||| ".join(pair))
         else:
             kept.append(pair)
     return kept
@@ -169,6 +203,6 @@ def _without_unusable(pairs: list[tuple[str, str]], max_words: int, dropped: Cou
 def _reason_to_drop(pair: tuple[str, str], max_words: int) -> str:
     if not pair[0] or not pair[1]:
         return "pair with an empty side"
-    if max(len(side.split()) for side in pair) > max_words:
+    if max(map(num_words, pair)) > max_words:
         return f"pair longer than {max_words} words"
     return ""

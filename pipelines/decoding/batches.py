@@ -37,8 +37,11 @@ class Batch:
 
 
 def batches(source: Ragged, budget: int) -> Iterator[Batch]:
-    """Sentences of like length, the longest first: ``budget`` source tokens, padding included, or one sentence."""
-    order = np.argsort(-source.lengths, kind="stable")
+    """Sentences of like length, the longest first: ``budget`` source tokens, padding included, or one sentence.
+
+    Sentences without tokens are in no batch: there is nothing to translate.
+    """
+    order = np.argsort(-source.lengths, kind="stable")[: np.count_nonzero(source.lengths)]
     first = 0
     while first < len(order):
         numbers = order[first : first + max(1, budget // (int(source.lengths[order[first]]) + 2))].tolist()
@@ -51,7 +54,7 @@ class Found:
     """One search of a set.
 
     Attributes:
-        hypotheses: of each sentence, best first.
+        hypotheses: of each sentence, best first; none of one without tokens.
         seconds: it took, without what was there already.
         searched: sentences in these seconds.
     """

@@ -14,7 +14,7 @@ from pipelines.decoding.params import DecodingParams
 from pipelines.decoding.rescoring import log_probabilities
 from pipelines.decoding.strategies import searches
 from pipelines.decoding.workers import Workers
-from pipelines.errors import CheckFailed
+from pipelines.errors import CheckFailed, broken_rule
 from pipelines.records import Records
 from pipelines.shards.format import PairShard, Ragged
 from pipelines.stage import StageRun
@@ -33,9 +33,13 @@ def write_hypotheses(run: StageRun, model: nn.Module) -> dict[str, Any]:
     """
     params = run.section("decoding", DecodingParams)
     tokenizer = WordPieceTokenizer.load(TOKENIZER)
-    source, workers = PairShard.open(SHARDS, "test").source, Workers(model, run.hardware, params.precision)
+    pairs = PairShard.open(SHARDS, "test")
+    source, workers = pairs.source, Workers(model, run.hardware, params.precision)
     exact = workers if params.precision == "float32" else Workers(model, run.hardware)
-    measured: dict[str, Any] = {"sentences": len(source)}
+    measured: dict[str, Any] = {"sentences": len(source), "empty_sources": int((source.lengths == 0).sum())}
+    if longer := num_longer(pairs, params.max_length):
+        rule = f"hold the references: {longer} of {len(pairs)} have more tokens, their end included"
+        run.warn(broken_rule("params.yaml", "decoding.max_length", params.max_length, rule, "raise it"))
     for name, strategy in searches(params, run.seed).items():
         where = f"{run.stage.instance}, {name}"
         done = Records(run.folder.path / f"found.{name}.jsonl")
@@ -51,18 +55,25 @@ def write_hypotheses(run: StageRun, model: nn.Module) -> dict[str, Any]:
         if name == "beam" and params.rerank == "mbr":
             uniform = params.strategy.name == "sampling"
             best_first = [
-                most_like_the_others(group, [tokenizer.decode(one.tokens) for one in group], uniform=uniform)
+                group and most_like_the_others(group, [tokenizer.decode(one.tokens) for one in group], uniform=uniform)
                 for group in best_first
             ]
         _write(run.work, name, best_first, tokenizer, with_scores=name in ("greedy", "beam"))
-        measured[name] = {"beam_size": strategy.beam_size, **_summary([group[0] for group in best_first])}
+        measured[name] = {"beam_size": strategy.beam_size, **_summary([group[0] for group in best_first if group])}
     return measured
+
+
+def num_longer(pairs: PairShard, max_length: int) -> int:
+    """References that no hypothesis of so many tokens, its end included, can equal."""
+    longer = pairs.target.lengths + 1 > max_length
+    longer[pairs.cut_targets] = True
+    return int(longer.sum())
 
 
 def _summary(best: list[Hypothesis]) -> dict[str, float]:
     return {
-        "mean_score": sum(hypothesis.score for hypothesis in best) / len(best),
-        "mean_length": sum(len(hypothesis.tokens) for hypothesis in best) / len(best),
+        "mean_score": sum(hypothesis.score for hypothesis in best) / max(1, len(best)),
+        "mean_length": sum(len(hypothesis.tokens) for hypothesis in best) / max(1, len(best)),
         "without_end": sum(hypothesis.tokens[-1] != END for hypothesis in best),
     }
 
@@ -99,10 +110,10 @@ def check_scores(
                     )
         return worst
 
-    if empty := [number for number, group in enumerate(hypotheses) if not group]:
+    if empty := [number for number, group in enumerate(hypotheses) if not group and source.lengths[number]]:
         rule = "must be found; lower decoding.min_length or no_repeat, they leave nothing to say"
         raise CheckFailed(f"{where}: hypotheses of test sentence {empty[0]} (0) {rule}")
-    return max(worst for _, worst in workers.map(check, list(batches(source, budget))))
+    return max((worst for _, worst in workers.map(check, list(batches(source, budget)))), default=0.0)
 
 
 def _write(
@@ -110,7 +121,8 @@ def _write(
 ) -> None:
     """``<name>.txt``, one best translation a line, and ``<name>.nbest.jsonl`` with scores."""
     texts = [[tokenizer.decode(hypothesis.tokens) for hypothesis in group] for group in hypotheses]
-    (folder / f"{name}.txt").write_text("".join(f"{group[0]}\n" for group in texts), encoding="utf-8", newline="\n")
+    best = "".join(f"{group[0] if group else ''}\n" for group in texts)
+    (folder / f"{name}.txt").write_text(best, encoding="utf-8", newline="\n")
     if not with_scores:
         return
     with (folder / f"{name}.nbest.jsonl").open("w", encoding="utf-8", newline="\n") as file:

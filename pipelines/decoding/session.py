@@ -7,7 +7,6 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from pipelines.corpus.text_files import normalised
 from pipelines.decoding.batches import Batch, batches
 from pipelines.decoding.beam_search import Search
 from pipelines.decoding.constrained import Constrained
@@ -23,7 +22,8 @@ from pipelines.errors import DataError, broken_rule
 from pipelines.hardware import Hardware
 from pipelines.seq2seq.models.protocol import Seq2SeqModel
 from pipelines.seq2seq.saving import load
-from pipelines.shards.format import Ragged
+from pipelines.shards.format import Ragged, token_type
+from pipelines.text import bad_byte, normalise
 from pipelines.tokenizer.special_tokens import CLS, END, SEP, SPECIAL_TOKENS, UNK
 from pipelines.tokenizer.tokenizer import WordPieceTokenizer
 
@@ -66,8 +66,8 @@ class Session:
         tokenizer: its folder.
         params: how to search.
         hardware: on what.
-        begin: what each translation begins with.
-        phrases: what each translation contains.
+        begin: what each translation begins with; normalised, as all text.
+        phrases: what each translation contains; likewise.
 
     Raises:
         CheckpointError: the model is damaged.
@@ -95,8 +95,9 @@ class Session:
             rule = f"not exceed the model's positions ({longest})"
             raise DataError(broken_rule("params.yaml", "decoding.max_length", params.max_length, rule, "lower it"))
         self._workers = Workers(self._model, hardware, params.precision)
-        self._begin, self._phrases = self.tokenizer.encode([begin])[0], self.tokenizer.encode(list(phrases))
-        for text, ids in zip((begin, *phrases), (self._begin, *self._phrases), strict=True):
+        texts = [normalise(text) for text in (begin, *phrases)]
+        self._begin, *self._phrases = self.tokenizer.encode_targets(texts)
+        for text, ids in zip(texts, (self._begin, *self._phrases), strict=True):
             if UNK in ids or len(ids) >= params.max_length:
                 rule = f"be known to the vocabulary and shorter than decoding.max_length ({params.max_length} tokens)"
                 raise DataError(broken_rule("command line", "text", text, rule, "change it"))
@@ -118,15 +119,15 @@ class Session:
 
     def read(self, raw: bytes, *, cut: bool) -> Line:
         """Bytes of a line → its tokens; one that is too long is cut or refused."""
-        try:
-            text = normalised(raw.decode("utf-8"))
-        except UnicodeDecodeError as error:
-            return Line(None, [f"byte {error.start + 1} ({raw[error.start]:#04x}) must be UTF-8; convert the text"])
+        if found := bad_byte(raw):
+            return Line(None, [str(found)])
+        text = normalise(raw.decode("utf-8"))
         ids, problems = self.tokenizer.encode([text])[0], []
         if UNK in ids:
-            unknown = sorted({char for char in text if not char.isspace() and UNK in self.tokenizer.encode([char])[0]})
-            listed = "".join(unknown)
-            problems.append(f"characters ({listed}) must be in the vocabulary; words with them become [UNK]")
+            lost = dict.fromkeys(text[one.start : one.end] for one in self.tokenizer.unknown([text])[0])
+            problems.append(
+                f"words ({', '.join(lost)}) must be spelt in the vocabulary's characters; they become [UNK]"
+            )
         if len(ids) + 2 > self.longest_source:
             rule = f"number of tokens ({len(ids) + 2}) must be at most {self.longest_source}; "
             problems.append(rule + ("the rest is cut off" if cut else "shorten the line, or set --too-long cut"))
@@ -145,7 +146,7 @@ class Session:
         numbers = [number for number, line in enumerate(lines) if line.ids]
         if not numbers:
             return found
-        rows = [np.asarray(lines[number].ids, np.uint16) for number in numbers]
+        rows = [np.asarray(lines[number].ids, token_type(self.tokenizer.vocab_size)) for number in numbers]
         source = Ragged(np.concatenate(rows), np.concatenate([[0], np.cumsum([len(row) for row in rows])]))
 
         def search(model: Seq2SeqModel, device: torch.device, batch: Batch) -> list[Translated]:

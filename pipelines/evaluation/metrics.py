@@ -2,9 +2,9 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from statistics import fmean
 from typing import Any
-from unicodedata import category, normalize
 
 from sacrebleu.metrics.base import Metric
 from sacrebleu.metrics.bleu import BLEU
@@ -12,24 +12,44 @@ from sacrebleu.metrics.chrf import CHRF
 from sacrebleu.metrics.ter import TER
 from sacrebleu.significance import PairedTest, Result
 
+from pipelines.evaluation.params import BleuTokenizer
+from pipelines.evaluation.words import splits_at_spaces
+from pipelines.tokenizer.text_rules import folded
+
 _THEIR_NAMES = {"bleu": "BLEU", "chrf": "chrF2", "ter": "TER"}
 _COMPARED = ("bleu", "chrf")
-_ROUGE = ("rouge1", "rouge2", "rougeL")
+_NO_DIFFERENCE = 1e-9  # points, beyond rounding errors
+_NGRAM = 4  # the longest that BLEU counts
 
 
 @dataclass(frozen=True)
 class Folding:
-    """What is done to hypotheses and references before they are compared."""
+    """How hypotheses and references are made comparable.
+
+    Attributes:
+        lowercase, strip_accents: as the tokenizer folds text; the same function does it.
+        tokenizer: BLEU's, and TER's where a script writes no spaces.
+    """
 
     lowercase: bool = False
     strip_accents: bool = False
+    tokenizer: BleuTokenizer = "13a"
 
     def __call__(self, lines: Sequence[str]) -> list[str]:
-        """Folded lines; accents are stripped as BERT does it: decomposed (NFD), combining marks dropped."""
-        folded = [line.lower() for line in lines] if self.lowercase else list(lines)
-        if not self.strip_accents:
-            return folded
-        return ["".join(char for char in normalize("NFD", line) if category(char) != "Mn") for line in folded]
+        """Folded lines."""
+        return folded(lines, lowercase=self.lowercase, strip_accents=self.strip_accents)
+
+    def words(self, lines: Sequence[str]) -> list[list[str]]:
+        """Lines in BLEU's words."""
+        return [self._bleu.tokenizer(line).split() for line in lines]
+
+    @cached_property
+    def _bleu(self) -> BLEU:
+        return self.bleu()
+
+    def bleu(self) -> BLEU:
+        """The metric."""
+        return BLEU(lowercase=self.lowercase, tokenize=self.tokenizer)  # the lines are lower-cased already
 
 
 AS_IT_IS = Folding()
@@ -57,32 +77,45 @@ def scores(
     ours, theirs = folding(hypotheses), folding(references)
     exact = sum(one == other for one, other in zip(ours, theirs, strict=True))
     result: dict[str, Any] = {}
-    names = ("bleu", "chrf", *(name for name in also if name in _THEIR_NAMES))
-    for name, (signature, (measured,)) in _resampled([ours], theirs, num_resamples, folding, names).items():
+    found = _resampled([ours], theirs, num_resamples, folding, ("bleu", "chrf"))
+    if "ter" in also:
+        words = [_for_ter(lines, folding) for lines in (ours, theirs)]
+        found |= _resampled(words[:1], words[1], num_resamples, folding, ("ter",))
+    for name, (signature, (measured,)) in found.items():
         assert measured.ci is not None
         result[name] = round(float(measured.score), 4)
         result[f"{name}_interval"] = round(float(measured.ci), 4)
-        result[f"{name}_signature"] = signature + "|accents:no" * folding.strip_accents
+        result[f"{name}_signature"] = signature + _of_folding(name, folding)
     if "rouge" in also:
-        result |= _rouge(ours, theirs)
+        from pipelines.evaluation.rouge import rouge
+
+        result |= rouge(ours, theirs)
     return {**result, "exact_match": round(exact / len(theirs), 4)}
+
+
+def _of_folding(metric: str, folding: Folding) -> str:
+    """What sacrebleu's signature does not say."""
+    words = f"|tok:{folding.tokenizer}" if metric == "ter" and not splits_at_spaces(folding.tokenizer) else ""
+    return words + "|accents:no" * folding.strip_accents
+
+
+def _for_ter(lines: Sequence[str], folding: Folding) -> Sequence[str]:
+    """Lines with spaces between words, where their script writes none: to TER a sentence would be one word."""
+    return lines if splits_at_spaces(folding.tokenizer) else [" ".join(words) for words in folding.words(lines)]
+
+
+def share_with_ngrams(references: Sequence[str], folding: Folding = AS_IT_IS) -> float:
+    """The share of references that are long enough for BLEU: of four words or more."""
+    return fmean(len(words) >= _NGRAM for words in folding.words(references))
 
 
 def plain_scores(hypotheses: Sequence[str], references: Sequence[str], folding: Folding = AS_IT_IS) -> dict[str, float]:
     """BLEU and chrF without intervals, and the ratio of lengths in BLEU's tokens."""
     ours, theirs = folding(hypotheses), [folding(references)]
-    bleu = BLEU(lowercase=folding.lowercase).corpus_score(ours, theirs)
+    bleu = folding.bleu().corpus_score(ours, theirs)
     chrf = CHRF(lowercase=folding.lowercase).corpus_score(ours, theirs)
     ratio = float(bleu.sys_len) / max(1, bleu.ref_len)
     return {"bleu": round(bleu.score, 4), "chrf": round(chrf.score, 4), "length_ratio": round(ratio, 4)}
-
-
-def _rouge(hypotheses: Sequence[str], references: Sequence[str]) -> dict[str, float]:
-    from rouge_score.rouge_scorer import RougeScorer
-
-    scorer = RougeScorer(list(_ROUGE), use_stemmer=False)
-    measured = [scorer.score(theirs, ours) for ours, theirs in zip(hypotheses, references, strict=True)]
-    return {name: round(100 * fmean(scored[name].fmeasure for scored in measured), 4) for name in _ROUGE}
 
 
 def compare(
@@ -94,18 +127,18 @@ def compare(
 ) -> dict[str, dict[str, float]]:
     """Metric → difference (system − baseline, in points) and p-value of the paired bootstrap (Koehn 2004).
 
-    Two systems that answer alike have p = 1; sacrebleu, which counts resamples strictly beyond the difference,
-    would call them significantly different.
+    No difference has p = 1, and so has one sentence. sacrebleu counts resamples strictly beyond the difference, and
+    would call two systems significantly different that answer alike or whose score is 0 for want of n-grams.
     """
     ours, theirs = folding(system), folding(baseline)
-    if ours == theirs:
-        return {name: {"difference": 0.0, "p_value": 1.0} for name in _COMPARED}
     comparison = {}
     both = _resampled([theirs, ours], folding(references), num_resamples, folding, _COMPARED)
     for name, (_, (base, other)) in both.items():
         assert other.p_value is not None
         difference = float(other.score - base.score)
-        comparison[name] = {"difference": round(difference, 4), "p_value": round(float(other.p_value), 4)}
+        known = abs(difference) > _NO_DIFFERENCE and len(references) > 1
+        p_value = float(other.p_value) if known else 1.0
+        comparison[name] = {"difference": round(difference, 4), "p_value": round(p_value, 4)}
     return comparison
 
 
@@ -118,8 +151,7 @@ def _resampled(
     that some resamples score exactly 0 (sacrebleu 2.6 under numpy 2).
     """
     named: list[tuple[str, Sequence[str]]] = [(str(number), list(lines)) for number, lines in enumerate(systems)]
-    lowercase = folding.lowercase  # for the signature: the lines are lower-cased already
-    known: dict[str, Metric] = {"bleu": BLEU(lowercase=lowercase), "chrf": CHRF(lowercase=lowercase), "ter": TER()}
+    known: dict[str, Metric] = {"bleu": folding.bleu(), "chrf": CHRF(lowercase=folding.lowercase), "ter": TER()}
     metrics = {name: known[name] for name in of}
     # References go in as [reference set][sentence].
     test = PairedTest(named, metrics, [list(references)], test_type="bs", n_samples=num_resamples)

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from pipelines.evaluation.metrics import AS_IT_IS, Folding, plain_scores
+from pipelines.text import num_words
 
 
 @dataclass(frozen=True)
@@ -18,7 +19,7 @@ class LengthGroup:
 
 def length_groups(sources: Sequence[str], count: int) -> list[LengthGroup]:
     """At most ``count`` groups of nearly equal size; sentences of one length stay together."""
-    lengths = [len(source.split()) for source in sources]
+    lengths = list(map(num_words, sources))
     ordered = sorted(range(len(sources)), key=lengths.__getitem__)
     groups: list[list[int]] = [[]]
     for row in ordered:

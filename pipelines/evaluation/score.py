@@ -4,7 +4,7 @@ import itertools
 import json
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,36 +14,44 @@ from pipelines.evaluation.params import EvaluationParams
 from pipelines.sections import Document
 from pipelines.stage import Metrics, Stage, StageRun, run_stage
 
-CORPUS, HYPOTHESES = Path("data/corpus"), Path("data/decoding")
+CORPUS, TOKENIZER, HYPOTHESES = Path("data/corpus"), Path("data/tokenizer"), Path("data/decoding")
 SEARCHES = ("greedy", "beam")
+_ENOUGH = 0.5  # share of references with a 4-gram, below which BLEU says little
+_HIGH = 99.5  # a ceiling above this is not worth a word
 
 
 def declare(document: Document) -> Stage:
-    """Reads the hypotheses of every architecture and ensemble that params.yaml names, and the references."""
+    """Reads what params.yaml's architectures and ensembles wrote, the references, and the tokenizer for the ceiling."""
     sections = {
         "corpus.source_language": str,
         "corpus.target_language": str,
+        "tokenizer.lowercase": bool,
+        "tokenizer.strip_accents": bool,
         "evaluation": EvaluationParams,
         "seq2seq.architectures": dict[str, Any],
         "ensembles": dict[str, Any],
     }
     names = [*document.get("seq2seq.architectures"), *document.get("ensembles")]
     folders = tuple(HYPOTHESES / name for name in names)
-    return Stage("evaluation", "pipelines.evaluation.score", sections, (CORPUS, *folders))
+    return Stage("evaluation", "pipelines.evaluation.score", sections, (CORPUS, TOKENIZER, *folders))
 
 
 def score(run: StageRun) -> Metrics:
-    """Score every architecture, ensemble and search, and compare each with each.
+    """Score every architecture, ensemble and search, compare each with each, and say what could be reached at all.
 
     Raises:
         DataError: an architecture or ensemble has not one hypothesis per reference.
-        ParamsError: a comparison names neither an architecture nor an ensemble.
+        ParamsError: a comparison names neither an architecture nor an ensemble; BLEU's tokenizer is not installed.
     """
-    from pipelines.evaluation.metrics import Folding, compare, scores
+    from pipelines.evaluation.ceiling import ceiling
+    from pipelines.evaluation.metrics import Folding, compare, scores, share_with_ngrams
     from pipelines.evaluation.parts import by_length, length_groups
+    from pipelines.evaluation.words import bleu_tokenizer
+    from pipelines.tokenizer.tokenizer import WordPieceTokenizer
 
     params = run.section("evaluation", EvaluationParams)
-    folding = Folding(params.lowercase, params.strip_accents)
+    tokenizer = bleu_tokenizer(params.bleu_tokenizer, run.section("corpus.target_language", str))
+    folding = Folding(params.lowercase, params.strip_accents, tokenizer)
     sources, references = (
         read_lines(pair_file(CORPUS, "test", run.section(f"corpus.{side}_language", str)))
         for side in ("source", "target")
@@ -70,15 +78,41 @@ def score(run: StageRun) -> Metrics:
         | compare(hypotheses[one]["beam"], hypotheses[other]["beam"], references, params.num_resamples, folding)
         for one, other in itertools.combinations(names, 2)
     ]
+    folded_by = Folding(run.section("tokenizer.lowercase", bool), run.section("tokenizer.strip_accents", bool))
+    highest = ceiling(WordPieceTokenizer.load(TOKENIZER), references, folding, folded_by)
+    long_enough = share_with_ngrams(references, folding)
+    leading = "bleu" if long_enough >= _ENOUGH else "chrf"
+    for warning in _warnings(highest, long_enough, references, folding):
+        run.warn(warning)
     named = [_named(pairs, comparison.system, comparison.baseline) for comparison in params.comparisons]
     return {
         "evaluation": {
             "sentences": len(references),
+            "leading": leading,
+            "ceiling": highest,
             "architectures": table,
             "comparisons": named,
             "each_with_each": pairs,
         }
     }
+
+
+def _warnings(highest: dict[str, Any], long_enough: float, references: Sequence[str], folding: Any) -> Iterator[str]:
+    """What makes the scores mean less than they seem to."""
+    from pipelines.evaluation.words import share_without_spaces, splits_at_spaces
+
+    name, title = ("bleu", "BLEU") if long_enough >= _ENOUGH else ("chrf", "chrF")
+    if highest[name] < _HIGH:
+        lost = {kind: points[name] for kind, points in highest["lost"].items()}
+        kinds = ", ".join(f"{kind} {points:.1f}" for kind, points in lost.items() if points)
+        yield f"even a perfect model would reach {highest[name]:.1f} {title}: its tokenizer loses text ({kinds} points)"
+    if long_enough < _ENOUGH:
+        share = f"only {100 * long_enough:.0f} % of the references have four words"
+        yield f"BLEU counts 4-grams, and {share}: look at chrF and exact matches"
+    without = share_without_spaces(references)
+    if without > _ENOUGH and splits_at_spaces(folding.tokenizer):
+        rule = "evaluation.bleu_tokenizer must suit a target that is written without spaces"
+        yield f"{rule}: {folding.tokenizer} takes a sentence for a word; set zh, ja-mecab, char or flores200"
 
 
 def _check(params: EvaluationParams, names: Sequence[str]) -> None:

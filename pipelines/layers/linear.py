@@ -6,6 +6,7 @@ goes to oneDNN, by the operator PyTorch's own compiler uses for it; a search lay
 in float32 or in int8.
 """
 
+from functools import cache
 from typing import Literal
 
 import torch
@@ -14,12 +15,14 @@ from torch.nn import functional as F
 
 ONEDNN: bool = torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
 Precision = Literal["float32", "bfloat16", "int8"]
+_STEPS = 127  # of int8, on each side of zero
 
 
 class Product:
     """x Wᵀ + b for one weight, without gradients, on a CPU: x [..., D] to [..., O], both in float32.
 
-    In int8 each row of x and of W is rounded to 255 steps of its own, so no row of x sees its neighbours.
+    In int8 each row of x and of W is rounded to steps of its own, so no row of x sees its neighbours: 127 on each side
+    of zero, for W fewer on some processors (`weight_steps`).
 
     Args:
         weight: [O, D], in float32.
@@ -29,10 +32,10 @@ class Product:
 
     def __init__(self, weight: Tensor, bias: Tensor | None, precision: Precision) -> None:
         self._weight, self._bias = weight.detach().contiguous(), None if bias is None else bias.detach()
-        self._scales: tuple[Tensor, Tensor] | None = None
+        self._step_O: Tensor | None = None
         if precision == "int8":
-            step_O1, rounded = _rounded(self._weight)
-            self._scales = step_O1.squeeze(1), torch.zeros(len(weight), dtype=torch.int32)
+            step_O1, rounded = _rounded(self._weight, weight_steps())
+            self._step_O = step_O1.squeeze(1)
             self._packed = torch.ops.onednn.qlinear_prepack(rounded, None)
         else:
             self._packed = torch.ops.mkldnn._reorder_linear_weight(self._weight, None)
@@ -40,20 +43,38 @@ class Product:
     def __call__(self, x: Tensor) -> Tensor:
         """The product."""
         product: Tensor
-        if self._scales is None:
+        if self._step_O is None:
             product = torch.ops.mkldnn._linear_pointwise(x.contiguous(), self._packed, self._bias, "none", [], "")
             return product
-        step, rounded = _rounded(x)
-        above_zero = (rounded ^ -128).view(torch.uint8)  # 128 more: oneDNN is fast for unsigned numbers alone
-        factors = (above_zero.contiguous(), 1.0, 128, self._packed, *self._scales, None)
-        product = torch.ops.onednn.qlinear_pointwise(*factors, 1.0, 0, torch.float32, "none", [], "")
+        step, rounded = _rounded(x, _STEPS)
+        product = _of_integers(rounded, self._packed, self._step_O)
         return product.mul_(step) if self._bias is None else torch.addcmul(self._bias, product, step)
 
 
-def _rounded(x: Tensor) -> tuple[Tensor, Tensor]:
-    """The step [..., 1] of each row, and the row in such steps, -127 … 127."""
-    step = x.abs().amax(dim=-1, keepdim=True).clamp_(min=1e-30).div_(127)
+def _rounded(x: Tensor, steps: int) -> tuple[Tensor, Tensor]:
+    """The step [..., 1] of each row, and the row in such steps, -steps … steps."""
+    step = x.abs().amax(dim=-1, keepdim=True).clamp_(min=1e-30).div_(steps)
     return step, (x / step).round_().to(torch.int8)
+
+
+def _of_integers(x: Tensor, packed: Tensor, step_O: Tensor) -> Tensor:
+    """The product of rounded numbers, in float32; W comes packed, its rows' steps beside it."""
+    above_zero = (x ^ -128).view(torch.uint8).contiguous()  # 128 more: oneDNN is fast for unsigned numbers alone
+    factors = (above_zero, 1.0, 128, packed, step_O, torch.zeros(len(step_O), dtype=torch.int32), None)
+    product: Tensor = torch.ops.onednn.qlinear_pointwise(*factors, 1.0, 0, torch.float32, "none", [], "")
+    return product
+
+
+@cache
+def weight_steps() -> int:
+    """Steps on each side of zero that a weight in int8 may have on this processor: 127, or 63.
+
+    One without VNNI adds two products in 16 bits and cuts off what does not fit, without a word: 2 · 255 · 127 does
+    not, 2 · 255 · 63 does. It is tried out.
+    """
+    most = torch.full((1, 64), _STEPS, dtype=torch.int8)
+    product = _of_integers(most, torch.ops.onednn.qlinear_prepack(most, None), torch.ones(1))
+    return _STEPS if product.item() == 64 * _STEPS**2 else _STEPS // 2
 
 
 class Linear(nn.Linear):

@@ -6,10 +6,12 @@ beside it, and shows «–» where that file is missing.
 
 from dataclasses import dataclass
 from html import escape
-from typing import Any
 
 from pipelines.report.pictures import PICTURES
 from pipelines.report.results import Results
+
+_TITLES = {"bleu": "BLEU", "chrf": "chrF"}
+_SHOWN_BELOW = 99.5  # a ceiling
 
 
 @dataclass(frozen=True)
@@ -40,35 +42,51 @@ def bert_table(results: Results) -> list[list[str]]:
 
 
 def scores_table(results: Results) -> list[list[str]]:
-    """BLEU and chrF of every architecture and ensemble, greedy and beam."""
-    header = ["architecture", "parameters", "BLEU greedy", "BLEU beam", "chrF greedy", "chrF beam"]
-    return [header, *[_scores(row.name, row.parameters, row.greedy, row.beam) for row in results.rows]]
+    """BLEU and chrF of every architecture and ensemble, greedy and beam, and what a perfect model would reach.
+
+    Where references are too short for BLEU, chrF leads with its interval and exact matches stand beside it.
+    """
+    first, second = _TITLES if results.leading == "bleu" else reversed(_TITLES)
+    header = ["architecture", "parameters"]
+    header += [f"{_TITLES[name]} {search}" for name in (first, second) for search in ("greedy", "beam")]
+    exact = results.leading != "bleu"
+    rows = []
+    for row in results.rows:
+        cells = [row.name, f"{row.parameters:,}", f"{row.greedy[first]:.2f}"]
+        cells += [f"{row.beam[first]:.2f} ± {row.beam[f'{first}_interval']:.2f}"]
+        cells += [f"{row.greedy[second]:.2f}", f"{row.beam[second]:.2f}"]
+        rows.append(cells + [_percent(row.beam["exact_match"])] * exact)
+    if min(results.ceiling[first], results.ceiling[second]) < _SHOWN_BELOW:
+        reach = ["", f"{results.ceiling[first]:.2f}", "", f"{results.ceiling[second]:.2f}"]
+        rows.append(["(a perfect model)", "", *reach, *[""] * exact])
+    return [header + ["exact"] * exact, *rows]
 
 
 def comparison_sentences(results: Results) -> list[str]:
     """Who wins each comparison, by how much, and how sure that is."""
-    sentences = []
+    sentences, title = [], _TITLES[results.leading]
     for item in results.comparisons:
-        bleu = item["bleu"]
-        sure = "significant" if bleu["p_value"] < 0.05 else "not significant"
-        verb = "beats" if bleu["difference"] > 0 else "loses to" if bleu["difference"] < 0 else "equals"
+        found = item[results.leading]
+        sure = "significant" if found["p_value"] < 0.05 else "not significant"
+        verb = "beats" if found["difference"] > 0 else "loses to" if found["difference"] < 0 else "equals"
         sentences.append(
-            f"{item['system']} {verb} {item['baseline']} by {abs(bleu['difference']):.2f} BLEU "
-            f"(beam, paired bootstrap p = {bleu['p_value']:.3f}, {sure})"
+            f"{item['system']} {verb} {item['baseline']} by {abs(found['difference']):.2f} {title} "
+            f"(beam, paired bootstrap p = {found['p_value']:.3f}, {sure})"
         )
     return sentences
 
 
 def differences_table(results: Results) -> list[list[str]]:
-    """BLEU (beam) of each system less that of each other; * where the paired bootstrap has p < 0.05."""
-    found: dict[tuple[str, str], str] = {}
+    """The leading score (beam) of each system less that of each other; * where the paired bootstrap has p < 0.05."""
+    cells: dict[tuple[str, str], str] = {}
     for pair in results.each_with_each:
-        star = "*" if pair["bleu"]["p_value"] < 0.05 else ""
-        one, other, difference = pair["system"], pair["baseline"], pair["bleu"]["difference"]
-        found[one, other], found[other, one] = f"{difference:+.2f}{star}", f"{-difference:+.2f}{star}"
+        found = pair[results.leading]
+        star = "*" if found["p_value"] < 0.05 else ""
+        one, other, difference = pair["system"], pair["baseline"], found["difference"]
+        cells[one, other], cells[other, one] = f"{difference:+.2f}{star}", f"{-difference:+.2f}{star}"
     names = [row.name for row in results.rows]
-    rows = [[one, *(found.get((one, other), "") for other in names)] for one in names]
-    return [["BLEU, row less column", *names], *rows]
+    rows = [[one, *(cells.get((one, other), "") for other in names)] for one in names]
+    return [[f"{_TITLES[results.leading]}, row less column", *names], *rows]
 
 
 def markdown_table(table: list[list[str]]) -> str:
@@ -79,7 +97,8 @@ def markdown_table(table: list[list[str]]) -> str:
 
 def tables_markdown(results: Results) -> str:
     """``tables.md``."""
-    parts = [markdown_table(bert_table(results)), markdown_table(scores_table(results))]
+    parts = [f"**Warning**: {warning}" for warning in results.warnings]
+    parts += [markdown_table(bert_table(results)), markdown_table(scores_table(results))]
     parts += [f"- {sentence}" for sentence in comparison_sentences(results)]
     parts += [markdown_table(differences_table(results)), "\\* paired bootstrap, p < 0.05"]
     return "\n\n".join([*parts, "Signatures: " + "; ".join(results.signatures)]) + "\n"
@@ -126,6 +145,7 @@ th, td {{ border: 1px solid #ccc; padding: .3rem .7rem; text-align: left }}
 th {{ background: #f4f4f4 }} img {{ max-width: 100%; margin: .5rem 0 }} dd {{ margin: 0 0 .2rem 2rem }}
 </style></head><body>
 <h1>Maskline report</h1>
+{"".join(f"<p><b>Warning</b>: {escape(warning)}</p>" for warning in results.warnings)}
 {_html_table(bert_table(results))}
 {_html_table(timed, raw=True)}
 <ul>{comparisons}</ul>
@@ -158,17 +178,6 @@ def _html_sample(sample: Sample) -> str:
 
 def _timing(architecture: str, search: str) -> str:
     return f'<span data-timing="{escape(architecture)}.{search}">–</span>'
-
-
-def _scores(name: str, parameters: int, greedy: dict[str, Any], beam: dict[str, Any]) -> list[str]:
-    return [
-        name,
-        f"{parameters:,}",
-        f"{greedy['bleu']:.2f}",
-        f"{beam['bleu']:.2f} ± {beam['bleu_interval']:.2f}",
-        f"{greedy['chrf']:.2f}",
-        f"{beam['chrf']:.2f}",
-    ]
 
 
 def _percent(share: float) -> str:

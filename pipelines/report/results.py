@@ -40,6 +40,9 @@ class Results:
         each_with_each: all of them.
         corpus: sizes.
         tokenizer: vocabulary and round trip.
+        leading: the metric to look at first: ``bleu``, or ``chrf`` where references are too short for BLEU.
+        ceiling: what a perfect model would score, and why not more.
+        warnings: what stages found that makes results mean less.
         origins: stage instance → seed, params hash, data hash.
     """
 
@@ -49,6 +52,9 @@ class Results:
     each_with_each: list[dict[str, Any]]
     corpus: dict[str, Any]
     tokenizer: dict[str, Any]
+    leading: str
+    ceiling: dict[str, Any]
+    warnings: list[str]
     origins: dict[str, dict[str, Any]]
 
     @property
@@ -65,7 +71,7 @@ def read_results(architectures: list[str], ensembles: Sequence[str] = ()) -> Res
     """
     evaluation = _read("evaluation")
     trained = {name: _read(f"seq2seq/{name}") for name in architectures}
-    others = {name: _read(name) for name in ("bert", "corpus", "tokenizer")}
+    others = {name: _read(name) for name in ("bert", "corpus", "tokenizer", "shards")}
     searched = {name: _read(f"decoding/{name}") for name in (*architectures, *ensembles)}
     rows = [
         Row(name, metrics["decoding"]["parameters"], **_scores(evaluation, name)) for name, metrics in searched.items()
@@ -80,6 +86,9 @@ def read_results(architectures: list[str], ensembles: Sequence[str] = ()) -> Res
         evaluation["evaluation"]["each_with_each"],
         others["corpus"]["corpus"],
         others["tokenizer"]["tokenizer"],
+        evaluation["evaluation"]["leading"],
+        evaluation["evaluation"]["ceiling"],
+        list(dict.fromkeys(warning for metrics in origins.values() for warning in metrics.get("warnings", ()))),
         {name: metrics["origin"] for name, metrics in origins.items()},
     )
 

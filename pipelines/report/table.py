@@ -84,6 +84,8 @@ def main() -> int:
     print("\n" + render(bert_table(results)) + "\n\n" + render([header, *rows]) + "\n")
     for sentence in comparison_sentences(results):
         print(sentence)
+    for warning in results.warnings:
+        print(f"warning: {warning}")
     print(_NEXT)
     return 0
 

@@ -26,7 +26,7 @@ def declare(document: Document) -> Stage:
         "ensembles": dict[str, Any],
     }
     architectures = list(document.get("seq2seq.architectures"))
-    folders = [CORPUS, Path("data/tokenizer"), Path("data/bert"), Path("data/evaluation")]
+    folders = [CORPUS, *(Path("data", name) for name in ("tokenizer", "shards", "bert", "evaluation"))]
     folders += [Path("data/seq2seq", name) for name in architectures]
     folders += [HYPOTHESES / name for name in (*architectures, *document.get("ensembles"))]
     return Stage("report", "pipelines.report.write", sections, tuple(folders))

@@ -9,6 +9,7 @@ from pipelines.seq2seq.greedy import greedy
 from pipelines.seq2seq.models.protocol import Seq2SeqModel
 from pipelines.seq2seq.sources import sources
 from pipelines.shards.format import PairShard
+from pipelines.text import spaced
 from pipelines.tokenizer.tokenizer import WordPieceTokenizer
 
 _SHOWN = 5  # sample translations of a validation
@@ -26,8 +27,8 @@ class Translated:
 class ValidationBleu:
     """The first pairs of a split and how to translate them.
 
-    References are the tokenizer's own rendering of the target side, so this BLEU chooses between weights; reported
-    figures come from the stages decoding and evaluation.
+    References are the tokenizer's own rendering of the target side, and letters of scripts that write no spaces are
+    words, so this BLEU chooses between weights; reported figures come from the stages decoding and evaluation.
 
     Attributes:
         shard: pairs.
@@ -65,4 +66,5 @@ class ValidationBleu:
             {"source": source, "reference": reference, "hypothesis": hypothesis}
             for source, reference, hypothesis in zip(texts, wanted, hypotheses, strict=False)
         ]
-        return Translated(float(sacrebleu.corpus_bleu(hypotheses, [wanted]).score), samples)
+        bleu = sacrebleu.corpus_bleu(list(map(spaced, hypotheses)), [list(map(spaced, wanted))])
+        return Translated(float(bleu.score), samples)

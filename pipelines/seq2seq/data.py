@@ -28,7 +28,8 @@ class PairBatch(NamedTuple):
         source_BS: [CLS] x [SEP].
         source_lengths_B: real source tokens.
         inputs_BT: [CLS] y, what the decoder is given.
-        labels_BT: y [SEP], what it should answer; padding is `PAD`.
+        labels_BT: y [SEP], what it should answer; padding is `PAD`, and so is the place of [SEP] after a target that
+            was cut: it does not end there.
         num_tokens: real target tokens.
         position: of the update.
     """
@@ -106,7 +107,7 @@ def draw_pairs(shard: PairShard, count: int | Literal["all"], seed: int) -> Pair
     for side in (shard.source, shard.target):
         offsets = np.concatenate([[0], np.cumsum(side.lengths[rows])])
         sides.append(Ragged(np.concatenate([side[row] for row in rows]), offsets))
-    return PairShard(*sides)
+    return PairShard(sides[0], sides[1], np.flatnonzero(np.isin(rows, shard.cut_targets)))
 
 
 def validation_batches(shard: PairShard, batch_size: int = 64) -> list[PairBatch]:
@@ -122,12 +123,13 @@ def collate(shard: PairShard, rows: npt.NDArray[np.int64], position: Position) -
     targets = [shard.target[row].astype(np.int64) for row in rows]
     T = max(map(len, targets)) + 1
     inputs_BT, labels_BT = np.full((2, len(rows), T), PAD, np.int64)
+    cut_B = np.isin(rows, shard.cut_targets)
     for row, target in enumerate(targets):
         inputs_BT[row, 0] = START
         inputs_BT[row, 1 : len(target) + 1] = target
         labels_BT[row, : len(target)] = target
-        labels_BT[row, len(target)] = END
-    num_tokens = sum(map(len, targets)) + len(targets)
+        labels_BT[row, len(target)] = PAD if cut_B[row] else END
+    num_tokens = sum(map(len, targets)) + len(targets) - int(cut_B.sum())
     return PairBatch(
         source_BS, source_lengths_B, torch.from_numpy(inputs_BT), torch.from_numpy(labels_BT), num_tokens, position
     )

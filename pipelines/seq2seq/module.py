@@ -87,9 +87,10 @@ class Seq2SeqFinetuning(TrainingModule):
         """See `TrainingModule.samples`."""
         return self._samples
 
-    def validation_loss(self, measured: Mapping[str, float]) -> float:
-        """See `TrainingModule.validation_loss`."""
-        return -measured["valid_bleu"] if self.params.select_by == "bleu" else super().validation_loss(measured)
+    def validation_rank(self, measured: Mapping[str, float]) -> list[float]:
+        """See `TrainingModule.validation_rank`; by BLEU, of equal ones by loss, where ``select_by`` says so."""
+        loss = super().validation_rank(measured)
+        return [-measured["valid_bleu"], *loss] if self.params.select_by == "bleu" else loss
 
     def losses(self, batch: PairBatch) -> Losses:
         """Label-smoothed loss to minimise; plain loss and token accuracy to watch."""

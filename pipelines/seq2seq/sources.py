@@ -6,14 +6,14 @@ Shapes: B batch, S source length.
 from collections.abc import Sequence
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from pipelines.shards.format import Tokens
 from pipelines.tokenizer.special_tokens import CLS, PAD, SEP
 
 
-def sources(rows: Sequence[npt.NDArray[np.uint16]]) -> tuple[Tensor, Tensor]:
+def sources(rows: Sequence[Tokens]) -> tuple[Tensor, Tensor]:
     """[CLS] x [SEP] of each sentence, padded: ids [B, S] and lengths [B]."""
     lengths = [len(row) + 2 for row in rows]
     source_BS = np.full((len(rows), max(lengths)), PAD, np.int64)

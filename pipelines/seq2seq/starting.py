@@ -29,11 +29,11 @@ def start_from_bert(model: Seq2SeqModel, folder: Path, tokenizer: Path) -> int:
         CheckpointError: the vocabularies differ, the model shares no weight, or the checkpoint lacks a tensor or has
             another shape.
     """
-    ours, theirs = (digest([*read_vocabulary(path)])[:12] for path in (tokenizer, folder))
-    if ours != theirs:
+    ours, theirs = read_vocabulary(tokenizer), read_vocabulary(folder)
+    if ours[: len(theirs)] != theirs:
         raise CheckpointError(
-            f"{folder}/vocab.txt: its vocabulary ({theirs}) must be {tokenizer}'s ({ours}); run dvc repro bert, or "
-            "set tokenizer.vocabulary_from to this BERT"
+            f"{folder}/vocab.txt: its vocabulary ({digest(theirs)[:12]}) must be {tokenizer}'s ({digest(ours)[:12]}), "
+            "but for tokens added at its end; run dvc repro bert, or set tokenizer.vocabulary_from to this BERT"
         )
     path = folder / "model.safetensors"
     try:
@@ -46,6 +46,8 @@ def start_from_bert(model: Seq2SeqModel, folder: Path, tokenizer: Path) -> int:
     parameters = dict(model.named_parameters())
     for own, name in names.items():
         given = weights.get(hugging_face_name(name))
+        if given is not None and len(given) == len(theirs) < len(parameters[own]) == len(ours):
+            given = torch.cat([given, parameters[own][len(theirs) :]])  # rows of added tokens stay random
         if given is None or given.shape != parameters[own].shape:
             found = "missing" if given is None else tuple(given.shape)
             raise CheckpointError(

@@ -6,7 +6,7 @@ Sentences of a document are neighbours, so a segment of several sentences is one
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -17,14 +17,19 @@ from pipelines.errors import DataError
 
 INDEX_FILE = "index.json"
 Offsets = npt.NDArray[np.int64]
-Tokens = npt.NDArray[np.uint16]
+Tokens = npt.NDArray[np.uint16] | npt.NDArray[np.uint32]
 
 
-def write_ragged(folder: Path, name: str, rows: Sequence[Sequence[int]]) -> None:
-    """``<name>.tokens.npy`` (uint16) and ``<name>.offsets.npy`` (int64, one more than rows)."""
+def token_type(vocab_size: int) -> type[np.uint16] | type[np.uint32]:
+    """The smallest integers that hold the ids of a vocabulary: uint16 up to 65,536 of them, else uint32."""
+    return np.uint16 if vocab_size <= 2**16 else np.uint32
+
+
+def write_ragged(folder: Path, name: str, rows: Sequence[Sequence[int]], vocab_size: int = 2**16) -> None:
+    """``<name>.tokens.npy`` (see `token_type`) and ``<name>.offsets.npy`` (int64, one more than rows)."""
     offsets = np.zeros(len(rows) + 1, np.int64)
     np.cumsum([len(row) for row in rows], out=offsets[1:])
-    tokens = np.fromiter((token for row in rows for token in row), np.uint16, count=int(offsets[-1]))
+    tokens = np.fromiter((token for row in rows for token in row), token_type(vocab_size), count=int(offsets[-1]))
     np.save(folder / f"{name}.tokens.npy", tokens)
     np.save(folder / f"{name}.offsets.npy", offsets)
 
@@ -84,15 +89,23 @@ class DocumentShard:
 
 @dataclass(frozen=True)
 class PairShard:
-    """The sentence pairs of one split, row i of one side translating row i of the other."""
+    """The sentence pairs of one split, row i of one side translating row i of the other.
+
+    Attributes:
+        source, target: their tokens.
+        cut_targets: the rows, in order, whose targets were cut: they end in the middle, not at their end.
+    """
 
     source: Ragged
     target: Ragged
+    cut_targets: npt.NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, np.int64))
 
     @classmethod
     def open(cls, folder: Path, split: str) -> "PairShard":
         """Map the pairs of ``train``, ``valid`` or ``test``."""
-        return cls(Ragged.open(folder, f"pairs.{split}.source"), Ragged.open(folder, f"pairs.{split}.target"))
+        source, target = (Ragged.open(folder, f"pairs.{split}.{side}") for side in ("source", "target"))
+        cut = read_index(folder)["pairs"][split]["target"].get("cut_rows", [])
+        return cls(source, target, np.array(cut, np.int64))
 
     def __len__(self) -> int:
         return len(self.source)

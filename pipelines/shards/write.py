@@ -1,7 +1,7 @@
 """Stage ``shards``: corpus + tokenizer → memory-mapped token arrays."""
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +12,11 @@ from pipelines.errors import DataError, broken_rule
 from pipelines.records import write_json
 from pipelines.runfolder import sha256_of
 from pipelines.sections import Document
-from pipelines.shards.format import INDEX_FILE, write_ragged
+from pipelines.shards.format import INDEX_FILE, token_type, write_ragged
 from pipelines.shards.params import ShardsParams
 from pipelines.stage import Metrics, Stage, StageRun, run_stage
-from pipelines.tokenizer.tokenizer import TOKENIZER_FILE, WordPieceTokenizer
+from pipelines.tokenizer.special_tokens import UNK
+from pipelines.tokenizer.tokenizer import TOKENIZER_FILE, WORTH_SAYING, WordPieceTokenizer
 
 CORPUS, TOKENIZER = Path("data/corpus"), Path("data/tokenizer")
 
@@ -36,14 +37,31 @@ def write(run: StageRun) -> Metrics:
     writer = ShardWriter(WordPieceTokenizer.load(TOKENIZER), run.section("shards", ShardsParams))
     index: dict[str, Any] = {
         "vocab_size": writer.tokenizer.vocab_size,
-        "dtype": "uint16",
+        "dtype": np.dtype(token_type(writer.tokenizer.vocab_size)).name,
         "languages": list(languages),
         "tokenizer": sha256_of(TOKENIZER / TOKENIZER_FILE),
         "documents": {split: writer.write_documents(run.work, split, languages) for split in DOCUMENT_SPLITS},
         "pairs": {split: writer.write_pairs(run.work, split, languages) for split in PAIR_SPLITS},
     }
     write_json(run.work / INDEX_FILE, index)
+    for warning in warnings_of(index):
+        run.warn(warning)
     return {"shards": {"documents": index["documents"], "pairs": index["pairs"]}}
+
+
+def warnings_of(index: dict[str, Any]) -> Iterator[str]:
+    """What the text loses on its way into the shards that somebody should know."""
+    parts = {f"documents.{split}": counts for split, counts in index["documents"].items()}
+    parts |= {
+        f"pairs.{split}.{side}": counts for split, sides in index["pairs"].items() for side, counts in sides.items()
+    }
+    for name, counts in parts.items():
+        if counts["unknown"] > WORTH_SAYING * counts["tokens"]:
+            share = f"{100 * counts['unknown'] / counts['tokens']:.1f} % of the tokens of {name}"
+            yield f"{share} are [UNK]; look at the words, and at vocab_size, lowercase and strip_accents in tokenizer"
+        if counts["cut"] > WORTH_SAYING * counts["sentences"]:
+            share = f"{100 * counts['cut'] / counts['sentences']:.1f} % of the sentences of {name}"
+            yield f"{share} were cut to shards.max_sentence_tokens ({counts['longest']}); raise it or split them"
 
 
 class ShardWriter:
@@ -64,30 +82,34 @@ class ShardWriter:
             texts = [sentence for document in documents for sentence in document]
             blanks = [number for number, document in enumerate(documents) for _ in document]  # lines between documents
             places = [row + before + 1 for row, before in enumerate(blanks)]
-            sentences += self._encode(document_file(CORPUS, split, language), texts, places)
+            path = document_file(CORPUS, split, language)
+            sentences += self._within_limit(path, texts, places, self.tokenizer.encode(texts))
             boundaries += (boundaries[-1] + np.cumsum([len(document) for document in documents])).tolist()
             ranges[language] = (first, len(boundaries) - 1)
-        cut, num_cut = self._cut(sentences)
-        write_ragged(folder, f"documents.{split}", cut)
+        cut, counts = self._cut(sentences)
+        write_ragged(folder, f"documents.{split}", cut, self.tokenizer.vocab_size)
         np.save(folder / f"documents.{split}.documents.npy", np.array(boundaries, np.int64))
-        counts = {"documents": len(boundaries) - 1, "sentences": len(cut), "tokens": sum(map(len, cut)), "cut": num_cut}
-        return {**counts, "languages": ranges}
+        return {"documents": len(boundaries) - 1, **counts, "languages": ranges}
 
     def write_pairs(self, folder: Path, split: str, languages: tuple[str, str]) -> dict[str, Any]:
-        """The pair shard of a split; its entry in the index."""
+        """The pair shard of a split; its entry in the index, which names the rows whose targets were cut."""
         entry: dict[str, Any] = {}
-        for side, language in zip(("source", "target"), languages, strict=True):
+        encoders = (self.tokenizer.encode, self.tokenizer.encode_targets)
+        for side, language, encode in zip(("source", "target"), languages, encoders, strict=True):
             path = pair_file(CORPUS, split, language)
             texts = read_lines(path)
-            rows, num_cut = self._cut(self._encode(path, texts, range(1, len(texts) + 1)))
-            write_ragged(folder, f"pairs.{split}.{side}", rows)
-            longest = max(map(len, rows))
-            entry[side] = {"sentences": len(rows), "tokens": sum(map(len, rows)), "longest": longest, "cut": num_cut}
+            whole = self._within_limit(path, texts, range(1, len(texts) + 1), encode(texts))
+            rows, entry[side] = self._cut(whole)
+            write_ragged(folder, f"pairs.{split}.{side}", rows, self.tokenizer.vocab_size)
+        if entry["target"]["cut"]:
+            entry["target"]["cut_rows"] = [number for number, row in enumerate(whole) if row != rows[number]]
         return entry
 
-    def _encode(self, path: Path, sentences: list[str], places: Sequence[int]) -> list[list[int]]:
-        """Token ids; ``places`` are the sentences' lines in the file."""
-        rows, limit = self.tokenizer.encode(sentences), self._params.max_sentence_tokens
+    def _within_limit(
+        self, path: Path, sentences: list[str], places: Sequence[int], rows: list[list[int]]
+    ) -> list[list[int]]:
+        """The rows, if all may stand; ``places`` are the sentences' lines in the file."""
+        limit = self._params.max_sentence_tokens
         for row, sentence, line in zip(rows, sentences, places, strict=True):
             if len(row) > limit and self._params.too_long == "refuse":
                 rule = f"not exceed shards.max_sentence_tokens ({limit})"
@@ -95,10 +117,17 @@ class ShardWriter:
                 raise DataError(broken_rule(f"{path}:{line}", f"tokens of {sentence[:60]!r}", len(row), rule, remedy))
         return rows
 
-    def _cut(self, rows: list[list[int]]) -> tuple[list[list[int]], int]:
-        """Rows of at most the allowed length, and how many were longer."""
+    def _cut(self, rows: list[list[int]]) -> tuple[list[list[int]], dict[str, int]]:
+        """Rows of at most the allowed length, and what they count."""
         limit = self._params.max_sentence_tokens
-        return [row[:limit] for row in rows], sum(len(row) > limit for row in rows)
+        kept = [row[:limit] for row in rows]
+        return kept, {
+            "sentences": len(kept),
+            "tokens": sum(map(len, kept)),
+            "longest": max(map(len, kept), default=0),
+            "cut": sum(len(row) > limit for row in rows),
+            "unknown": sum(row.count(UNK) for row in kept),
+        }
 
 
 if __name__ == "__main__":

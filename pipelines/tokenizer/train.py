@@ -6,10 +6,9 @@ only tokens it touches; the vocabulary is then put into a fresh model, where the
 """
 
 import sys
-from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from pipelines.corpus.corpus import document_file, pair_file, read_lines
 from pipelines.errors import DataError, broken_rule
@@ -17,11 +16,18 @@ from pipelines.records import write_json
 from pipelines.sections import Document, validate
 from pipelines.stage import Metrics, Stage, StageRun, run_stage
 from pipelines.tokenizer.params import TokenizerParams
+from pipelines.tokenizer.quality import quality, warnings_of
+from pipelines.tokenizer.spacing import SPACING_TOKENS, SPARE_TOKENS, is_han
 from pipelines.tokenizer.special_tokens import CLS, SEP, SPECIAL_TOKENS, UNK
+from pipelines.tokenizer.text_rules import normalizer, pre_tokenizer
 from pipelines.tokenizer.tokenizer import TOKENIZER_FILE, WordPieceTokenizer
 from pipelines.tokenizer.vocabulary import VOCABULARY_FILE, read_vocabulary
 
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer
+
 CORPUS = Path("data/corpus")
+_LONGEST_WORD = 1000  # characters; Thai is written without spaces, and 100 (BERT's) made [UNK] of its sentences
 
 
 def declare(document: Document) -> Stage:
@@ -32,14 +38,26 @@ def declare(document: Document) -> Stage:
 
 
 def train(run: StageRun) -> Metrics:
-    """Train, save, and measure how text survives the way there and back."""
+    """Train, save, and measure how text survives the way there and back.
+
+    Raises:
+        DataError: the vocabulary is too small for the text's characters; one to take over lacks special tokens.
+    """
     params = run.section("tokenizer", TokenizerParams)
     languages = run.section("corpus.source_language", str), run.section("corpus.target_language", str)
     lines = list(training_lines(CORPUS, languages))
+    targets = [line for line in read_lines(pair_file(CORPUS, "train", languages[1])) if line]
     given = Path(params.vocabulary_from)
-    vocabulary = train_vocabulary(lines, params) if given == CORPUS else take_over(read_vocabulary(given), given)
+    if given == CORPUS:
+        vocabulary = train_vocabulary(lines, params, targets)
+    else:
+        vocabulary = take_over(read_vocabulary(given), given, params, targets)
     save(vocabulary, params, run.work)
-    return {"tokenizer": _quality(WordPieceTokenizer.load(run.work), lines)}
+    tokenizer = WordPieceTokenizer.load(run.work)
+    measured = quality(tokenizer, params, lines, targets)
+    for warning in warnings_of(measured, tokenizer, params, lines):
+        run.warn(warning)
+    return {"tokenizer": measured}
 
 
 def training_lines(folder: Path, languages: tuple[str, str]) -> Iterator[str]:
@@ -49,36 +67,60 @@ def training_lines(folder: Path, languages: tuple[str, str]) -> Iterator[str]:
             yield from (line for line in read_lines(path) if line)
 
 
-def train_vocabulary(lines: list[str], params: TokenizerParams) -> dict[str, int]:
-    """Token → id: special tokens, ``##c`` of every character, characters, then merges by frequency."""
+def train_vocabulary(lines: list[str], params: TokenizerParams, targets: Sequence[str] = ()) -> dict[str, int]:
+    """Token → id: special tokens, ``##c`` of every character, characters, then merges by frequency.
+
+    Spacing tokens come last, if decoding would guess a space wrongly in any of the ``targets``.
+
+    Raises:
+        DataError: ``tokenizer.vocab_size`` is too small for the characters alone.
+    """
     from tokenizers import Tokenizer, models, trainers
 
-    normalizer, pre_tokenizer = _text_rules(params)
+    rules, words = normalizer(lowercase=params.lowercase, strip_accents=params.strip_accents), pre_tokenizer()
     alphabet = sorted(
-        {
-            char
-            for line in lines
-            for word, _ in pre_tokenizer.pre_tokenize_str(normalizer.normalize_str(line))
-            for char in word
-        }
+        {char for line in lines for word, _ in words.pre_tokenize_str(rules.normalize_str(line)) for char in word}
     )
+    inner = [f"##{char}" for char in alphabet if not is_han(char)]  # a Han character is always a word of its own
+    characters = dict.fromkeys([*SPECIAL_TOKENS, *inner, *alphabet])
+    spacing = _spacing_for(targets, characters, params)
+    smallest = len(characters) + len(spacing)
+    size = smallest if params.vocab_size == "characters" else params.vocab_size
+    if size < smallest:
+        rule = f"be at least {smallest}: the training text has {len(alphabet)} different characters"
+        remedy = f"raise it ({2 * smallest} leaves room for words), set characters, or take rare ones out of the text"
+        raise DataError(broken_rule("params.yaml", "tokenizer.vocab_size", size, rule, remedy))
     tokenizer = Tokenizer(models.WordPiece(unk_token=SPECIAL_TOKENS[UNK]))
-    tokenizer.normalizer, tokenizer.pre_tokenizer = normalizer, pre_tokenizer
+    tokenizer.normalizer, tokenizer.pre_tokenizer = rules, words
     trainer = trainers.WordPieceTrainer(
-        vocab_size=params.vocab_size,
+        vocab_size=size - len(spacing),
         min_frequency=params.min_frequency,
-        special_tokens=[*SPECIAL_TOKENS, *(f"##{char}" for char in alphabet)],
+        special_tokens=[*SPECIAL_TOKENS, *inner],
         initial_alphabet=alphabet,
         show_progress=False,
     )
     tokenizer.train_from_iterator(lines, trainer)
-    return tokenizer.get_vocab()
+    return _with_tokens(tokenizer.get_vocab(), spacing)
 
 
-def take_over(tokens: list[str], source: Path) -> dict[str, int]:
+def _spacing_for(targets: Sequence[str], tokens: Iterable[str], params: TokenizerParams) -> tuple[str, ...]:
+    """The spacing tokens that must join a vocabulary for these targets: both, or none."""
+    vocabulary = _with_tokens({}, tokens)
+    if set(SPARE_TOKENS) <= vocabulary.keys():
+        return ()
+    return SPACING_TOKENS if WordPieceTokenizer(assembled(vocabulary, params)).needs_spacing(targets) else ()
+
+
+def _with_tokens(vocabulary: dict[str, int], tokens: Iterable[str]) -> dict[str, int]:
+    new = (token for token in tokens if token not in vocabulary)
+    return vocabulary | {token: number for number, token in enumerate(new, start=len(vocabulary))}
+
+
+def take_over(tokens: list[str], source: Path, params: TokenizerParams, targets: Sequence[str] = ()) -> dict[str, int]:
     """Token → id of an existing vocabulary: special tokens first, as everywhere in this project, the rest in order.
 
-    A BERT that goes with it is found again token by token (`pipelines.bert.saving.load_pretrained`).
+    A BERT that goes with it is found again token by token (`pipelines.bert.saving.load_pretrained`). Spacing tokens
+    come last, if the ``targets`` need them and it keeps none free.
 
     Raises:
         DataError: it lacks a special token.
@@ -86,36 +128,34 @@ def take_over(tokens: list[str], source: Path) -> dict[str, int]:
     if missing := [token for token in SPECIAL_TOKENS if token not in tokens]:
         where, rule = f"{source}/{VOCABULARY_FILE}", "have BERT's special tokens"
         raise DataError(broken_rule(where, "missing", ", ".join(missing), rule, "take the vocab.txt of a BERT"))
-    ordered = [*SPECIAL_TOKENS, *(token for token in tokens if token not in SPECIAL_TOKENS)]
-    return {token: number for number, token in enumerate(dict.fromkeys(ordered))}
+    vocabulary = _with_tokens({}, dict.fromkeys([*SPECIAL_TOKENS, *tokens]))
+    return _with_tokens(vocabulary, _spacing_for(targets, vocabulary, params))
 
 
-def _text_rules(params: TokenizerParams) -> tuple[Any, Any]:
-    from tokenizers import normalizers, pre_tokenizers
+def assembled(vocabulary: dict[str, int], params: TokenizerParams) -> "Tokenizer":
+    """The tokenizer of a vocabulary, as it is written to ``tokenizer.json``."""
+    from tokenizers import Tokenizer, decoders, models, processors
 
-    normalizer = normalizers.BertNormalizer(
-        clean_text=True, handle_chinese_chars=True, strip_accents=params.strip_accents, lowercase=params.lowercase
-    )
-    return normalizer, pre_tokenizers.BertPreTokenizer()
+    model = models.WordPiece(vocabulary, unk_token=SPECIAL_TOKENS[UNK], max_input_chars_per_word=_LONGEST_WORD)
+    tokenizer = Tokenizer(model)
+    tokenizer.normalizer = normalizer(lowercase=params.lowercase, strip_accents=params.strip_accents)
+    tokenizer.pre_tokenizer = pre_tokenizer()
+    tokenizer.decoder = decoders.WordPiece(prefix="##")
+    tokenizer.post_processor = processors.BertProcessing(("[SEP]", SEP), ("[CLS]", CLS))
+    tokenizer.add_special_tokens(list(SPECIAL_TOKENS))
+    return tokenizer
 
 
 def save(vocabulary: dict[str, int], params: TokenizerParams, folder: Path) -> None:
     """``tokenizer.json`` and what else `transformers` reads, and ``vocab.txt`` for eyes."""
-    from tokenizers import Tokenizer, decoders, models, processors
-
-    tokenizer = Tokenizer(
-        models.WordPiece(vocab=vocabulary, unk_token=SPECIAL_TOKENS[UNK], max_input_chars_per_word=100)
-    )
-    tokenizer.normalizer, tokenizer.pre_tokenizer = _text_rules(params)
-    tokenizer.decoder = decoders.WordPiece(prefix="##")
-    tokenizer.post_processor = processors.BertProcessing(("[SEP]", SEP), ("[CLS]", CLS))
-    tokenizer.add_special_tokens(list(SPECIAL_TOKENS))
-    tokenizer.save(str(folder / TOKENIZER_FILE))
+    assembled(vocabulary, params).save(str(folder / TOKENIZER_FILE))
     names = dict(zip(("pad_token", "unk_token", "cls_token", "sep_token", "mask_token"), SPECIAL_TOKENS, strict=True))
     write_json(
         folder / "tokenizer_config.json",
         {
-            "tokenizer_class": "BertTokenizer",
+            # not BertTokenizer, for which transformers 5 would not read the rules of tokenizer.json
+            "tokenizer_class": "PreTrainedTokenizerFast",
+            "model_input_names": ["input_ids", "token_type_ids", "attention_mask"],
             "do_lower_case": params.lowercase,
             "strip_accents": params.strip_accents,
             "tokenize_chinese_chars": True,
@@ -125,19 +165,6 @@ def save(vocabulary: dict[str, int], params: TokenizerParams, folder: Path) -> N
     )
     tokens = sorted(vocabulary, key=vocabulary.__getitem__)
     (folder / VOCABULARY_FILE).write_text("".join(f"{token}\n" for token in tokens), encoding="utf-8")
-
-
-def _quality(tokenizer: WordPieceTokenizer, lines: list[str]) -> dict[str, float]:
-    encoded = tokenizer.encode(lines)
-    counts = Counter(index for ids in encoded for index in ids)
-    num_words = sum(len(line.split()) for line in lines)
-    same = sum(tokenizer.decode(ids) == line for ids, line in zip(encoded, lines, strict=True))
-    return {
-        "vocab_size": tokenizer.vocab_size,
-        "tokens_per_word": round(counts.total() / num_words, 4),
-        "unknown_share": round(counts[UNK] / counts.total(), 6),
-        "round_trip_share": round(same / len(lines), 4),
-    }
 
 
 if __name__ == "__main__":

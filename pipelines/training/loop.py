@@ -130,7 +130,7 @@ class TrainingLoop(lightning.Callback):
         """Measure; whether these weights are wanted, as far as is known by now."""
         averages = self.measured = module.validate()
         release_freed_memory()
-        mine = {"update": trainer.global_step, "value": module.validation_loss(averages)}
+        mine = {"update": trainer.global_step, "value": module.validation_rank(averages)}
         self.kept = kept([*self.kept, mine], module.params)
         left = module.updates - trainer.global_step
         needed = mine == best(self.kept) or left < module.params.average * module.params.validate_every

@@ -101,9 +101,12 @@ class TrainingModule(lightning.LightningModule):
     def cost(self, batch: Any) -> Cost:
         """Of a training step on the batch."""
 
-    def validation_loss(self, measured: Mapping[str, float]) -> float:
-        """What decides which validation was the best: the objectives' plain means."""
-        return sum(measured[f"valid_{name}"] for name in self.objectives)
+    def validation_rank(self, measured: Mapping[str, float]) -> list[float]:
+        """What decides which validation was the best: the lowest number, where those are equal the next.
+
+        Here the sum of the objectives' plain means.
+        """
+        return [sum(measured[f"valid_{name}"] for name in self.objectives)]
 
     def samples(self) -> Sequence[Mapping[str, str]]:
         """A few answers of the last validation, for eyes."""

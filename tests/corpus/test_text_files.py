@@ -78,7 +78,14 @@ def test_language_that_makes_no_file_name_is_refused(raw, name):
 def test_read_corpus_normalises_drops_and_reports(raw, tmp_path):
     corpus = _read(tmp_path)
     assert corpus.pairs["train"] == [("A dog barks.", "Ein Hund bellt."), ("Café.", "Café.")]
-    assert corpus.report()["dropped"] == {"pair longer than 5 words": 2, "pair with an empty side": 2}
+    dropped = {
+        "pair longer than 5 words": {
+            "lines": 1,
+            "example": "train.en and train.de:3: 'Long word word word word word. ||| Lang.'",
+        },
+        "pair with an empty side": {"lines": 1, "example": "train.en and train.de:4: ' ||| Leer.'"},
+    }
+    assert corpus.report()["dropped"] == {"train": dropped, "valid": dropped}
 
 
 def test_write_and_read_documents_round_trip(raw, tmp_path):

@@ -1,6 +1,7 @@
 """A set of sentences: any order, any number of workers, killed or not, the same hypotheses."""
 
 import copy
+import json
 import multiprocessing
 import os
 import signal
@@ -14,6 +15,7 @@ import numpy as np
 import pytest
 import torch
 
+from pipelines.decoding import hypotheses
 from pipelines.decoding.batches import batches, search_all
 from pipelines.decoding.ensemble import Ensemble
 from pipelines.decoding.hypotheses import check_scores
@@ -25,7 +27,7 @@ from pipelines.decoding.workers import Workers
 from pipelines.errors import CheckFailed, DataError, MasklineError
 from pipelines.hardware import Hardware
 from pipelines.records import Records
-from pipelines.shards.format import Ragged
+from pipelines.shards.format import PairShard, Ragged
 from tests.conftest import ROOT
 from tests.seq2seq.families import build
 
@@ -248,3 +250,41 @@ def test_search_that_could_need_more_memory_than_there_is_is_refused(monkeypatch
     check_memory(state, 4, few)
     with pytest.raises(DataError, match=r"beam size \(5\) must need no more memory"):
         check_memory(state, 4, replace(few, at_once=100_000))
+
+
+def _with_empty_sentences() -> Ragged:
+    lengths = np.array([3, 0, 5, 0, 2])
+    ids = np.random.default_rng(1).integers(5, 20, lengths.sum()).astype(np.uint16)
+    return Ragged(ids, np.concatenate([[0], np.cumsum(lengths)]))
+
+
+@pytest.mark.parametrize("changes", [{}, {"strategy": SAMPLING}, {"rerank": "mbr"}], ids=["beam", "sampling", "mbr"])
+def test_a_source_without_tokens_has_an_empty_translation(tmp_path, monkeypatch, changes):
+    """Searched, a model would make one up."""
+    source, plan = _with_empty_sentences(), Strategy(_params(**changes), 1, 3, 2)
+    assert sorted(number for batch in batches(source, 30) for number in batch.numbers) == [0, 2, 4]
+    found = search_all(_workers(1), source, plan, 30, Records(tmp_path / "found"), "test").hypotheses
+    assert [len(group) for group in found] == [2, 0, 2, 0, 2]
+    assert check_scores(_workers(1), source, found, 30, "test") < 1e-12
+    hypotheses._write(tmp_path, "beam", found, _Words(), with_scores=True)
+    lines = (tmp_path / "beam.txt").read_text().split("\n")
+    assert [bool(line) for line in lines] == [True, False, True, False, True, False]
+    listed = [json.loads(line)["hypotheses"] for line in (tmp_path / "beam.nbest.jsonl").read_text().splitlines()]
+    assert [len(group) for group in listed] == [2, 0, 2, 0, 2]
+    nothing = Ragged(np.zeros(0, np.uint16), np.zeros(4, np.int64))
+    empty = search_all(_workers(2), nothing, plan, 30, Records(tmp_path / "none"), "test").hypotheses
+    assert empty == [[], [], []]
+    assert check_scores(_workers(1), nothing, empty, 30, "test") == 0
+    assert hypotheses._summary([])["mean_length"] == 0
+
+
+class _Words:
+    def decode(self, ids):
+        return " ".join(f"w{index}" for index in ids)
+
+
+def test_references_longer_than_any_hypothesis_are_counted():
+    target = Ragged(np.arange(5, 17, dtype=np.uint16), np.array([0, 3, 7, 12]))
+    assert [hypotheses.num_longer(PairShard(target, target), size) for size in (3, 4, 5, 6)] == [3, 2, 1, 0]
+    cut = PairShard(target, target, np.array([0]))
+    assert hypotheses.num_longer(cut, 6) == 1

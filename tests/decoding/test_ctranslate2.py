@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import ctranslate2
+import numpy as np
 import pytest
 import torch
 
@@ -11,7 +12,11 @@ from pipelines.decoding.export import to_ctranslate2
 from pipelines.decoding.length_scores import of_toolkit
 from pipelines.decoding.options import SearchOptions, Stop
 from pipelines.errors import DataError
+from pipelines.seq2seq.sources import sources
+from pipelines.tokenizer.params import TokenizerParams
 from pipelines.tokenizer.special_tokens import CLS, END, PAD, SEP, SPECIAL_TOKENS, START
+from pipelines.tokenizer.tokenizer import WordPieceTokenizer
+from pipelines.tokenizer.train import assembled, train_vocabulary
 from tests.seq2seq.families import build
 
 V, LONGEST = 40, 14
@@ -46,6 +51,28 @@ def test_exported_transformer_gives_our_translations(tmp_path, name, beam, alpha
         assert ours == its.hypotheses
         if beam > 1:
             assert [hypothesis.score for hypothesis in group] == pytest.approx(its.scores, abs=1e-3)
+
+
+def test_exported_model_reads_special_tokens_in_text_as_text(tmp_path: Path):
+    """Pieces of text never equal a special token, so nothing ends or is masked in another engine either."""
+    lines = ["he said [SEP] stop [MASK]", "[PAD] - [UNK]"]
+    shipped = {"vocabulary_from": "x", "min_frequency": 1, "lowercase": False, "strip_accents": False}
+    params = TokenizerParams(vocab_size="characters", **shipped)
+    vocabulary = train_vocabulary(lines, params, lines)
+    tokenizer = WordPieceTokenizer(assembled(vocabulary, params))
+    words = [tokenizer.token(index) for index in range(tokenizer.vocab_size)]
+    model = build("transformer", len(words), seed=3, double=False)
+    to_ctranslate2(model, words, tmp_path / "model")
+    ids = tokenizer.encode(lines)
+    pieces = [[tokenizer.token(index) for index in row] for row in ids]
+    assert not any(set(row) & set(SPECIAL_TOKENS) for row in pieces)
+    options = SearchOptions(1, 1, LONGEST, START, (END,), of_toolkit("ctranslate2", 1.0), Stop("finished"))
+    source, lengths = sources([np.array(row) for row in ids])
+    theirs = ctranslate2.Translator(str(tmp_path / "model"), device="cpu", compute_type="float32").translate_batch(
+        pieces, beam_size=1, max_decoding_length=LONGEST, min_decoding_length=0
+    )
+    for group, its in zip(beam_search(model, source, lengths, options), theirs, strict=True):
+        assert [words[token] for token in group[0].tokens if token != END] == its.hypotheses[0]
 
 
 def test_export_of_other_families_is_refused(tmp_path: Path):

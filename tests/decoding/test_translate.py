@@ -39,10 +39,20 @@ def test_lines_stay_in_their_places_whatever_is_wrong_with_some(translate):
     assert [len(group) for group in found] == [1, 0, 0, 1, 0, 1]
     assert found[0] == found[5] != found[3]
     assert translate(text)[1] == [group[0]["text"] if group else "" for group in found]
-    assert "line 4: characters (☃) must be in the vocabulary" in err
-    assert "line 5: byte 1 (0xff) must be UTF-8" in err
+    assert "line 4: words (☃) must be spelt in the vocabulary's characters; they become [UNK]" in err
+    assert "line 5: byte at offset 0 (0xff) must be UTF-8 text" in err
     assert translate("The cow is small.\n")[0] == 0
     assert translate("") == (0, [], "")
+
+
+def test_lines_are_normalised_as_the_corpus_is(translate):
+    """A byte order mark, a decomposed letter, invisible and other spaces change nothing; NULs are refused."""
+    plain = translate("The cow is small.\n")[1]
+    odd = "\ufeffThe\u00a0cow\u200b is  sm\u00adall.\r\n\u200b\n"
+    assert translate(odd) == (0, [*plain, ""], "")
+    code, out, err = translate("The cow.\n".encode("utf-16-le"))
+    assert (code, set(out)) == (2, {""})
+    assert "line 1: byte at offset 1 (0x00) must be UTF-8 text (UTF-16 or binary data?)" in err
 
 
 def test_translation_is_the_stages(translate, reproduced):

@@ -1,5 +1,6 @@
 """Prefect over DVC: the graph, the slots, the processes, and a whole flow against a real ephemeral server."""
 
+import contextlib
 import shutil
 import sys
 import threading
@@ -9,6 +10,7 @@ import pytest
 
 from flows.graph import Node, read_graph
 from flows.slots import Slots
+from pipelines.hardware import visible_gpus
 from tests.conftest import ROOT, run_in
 
 
@@ -68,6 +70,50 @@ def test_slots_never_give_more_than_there_is_and_let_small_stages_run_together()
     assert max(peaks) == 4
 
 
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ("0,1", ["0", "1"]),
+        ("3, 1", ["3", "1"]),
+        ("", []),
+        ("-1", []),
+        ("2,-1,3", ["2"]),
+        ("NoDevFiles", ["NoDevFiles"]),
+        ("GPU-8932f937-d72c,MIG-GPU-1/1/0", ["GPU-8932f937-d72c", "MIG-GPU-1/1/0"]),
+    ],
+)
+def test_an_inherited_choice_of_gpus_is_kept_and_never_widened(monkeypatch, given, expected):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", given)
+    assert visible_gpus() == expected
+    slots, nodes = Slots.of_this_machine("auto"), [_node(f"n{number}", 1, 1) for number in range(len(expected))]
+    with contextlib.ExitStack() as stack:
+        taken = [stack.enter_context(slots.taken(node)) for node in nodes]
+        assert [one["CUDA_VISIBLE_DEVICES"] for one in taken] == expected
+    with slots.taken(_node("again", 1, 1)) as again:
+        assert again == ({"CUDA_VISIBLE_DEVICES": expected[0]} if expected else {})
+    assert Slots.of_this_machine("cpu").wanted(_node("cpu", 1, 1)) == (1, 0)
+
+
+def test_two_sweeps_of_one_flow_share_the_gpus_that_were_inherited(monkeypatch):
+    """Two trainings of two worktrees, one machine, two of its eight GPUs."""
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "6,7")
+    slots, seen, lock = Slots.of_this_machine("auto"), [], threading.Lock()
+
+    def training(node: Node) -> None:
+        with slots.taken(node) as environment:
+            with lock:
+                seen.append(environment["CUDA_VISIBLE_DEVICES"])
+            time.sleep(0.02)
+
+    threads = [threading.Thread(target=training, args=(_node(f"bert {number}", 2, 1),)) for number in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(timeout=10)
+    assert set(seen) <= {"6", "7"}
+    assert len(seen) == 6
+
+
 def test_slots_give_each_training_a_gpu_of_its_own():
     slots = Slots(16, 2)
     with slots.taken(_node("a", 2, 1)) as first, slots.taken(_node("b", 2, 1)) as second:
@@ -96,7 +142,8 @@ def test_flow_shows_what_ran_what_was_cached_and_the_logs(reproduced_copy):
     path.write_text(path.read_text().replace("  num_samples: 5", "  num_samples: 2"))
     home = reproduced_copy / "home"
     home.mkdir()
-    result = run_in(reproduced_copy, sys.executable, "-m", "flows.pipeline", HOME=str(home))
+    proxies = dict.fromkeys(("http_proxy", "HTTP_PROXY", "https_proxy"), "http://127.0.0.1:9")  # which nobody answers
+    result = run_in(reproduced_copy, sys.executable, "-m", "flows.pipeline", HOME=str(home), **proxies)
     shown = run_in(reproduced_copy, sys.executable, "-c", SERVER, HOME=str(home)).stdout
     assert not (home / ".prefect").exists()
     states = dict(line.split()[1:] for line in shown.splitlines() if line.startswith("task"))

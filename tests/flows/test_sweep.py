@@ -2,17 +2,20 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from pydantic import ValidationError
 
 from flows.search_space import Sweep, nested
+from pipelines.errors import ParamsError
 from tests.conftest import run_in
 
 SPEC: dict[str, Any] = {
@@ -106,17 +109,115 @@ def test_an_experiment_of_other_params_is_made_anew(reproduced_copy):
 
 def test_a_sweep_is_removed_and_no_other(reproduced_copy):
     _ready(reproduced_copy)
-    names = ("beams-0", "beams-r1-2", "beams-2-0")
+    names = ("beams-0-01234567", "beams-r1-2-89abcdef", "beams-2-0-01234567")
     script = f"from flows.experiment import experiment; [experiment(one, [], {{'seed': 2}}) for one in {names}]"
     run_in(reproduced_copy, sys.executable, "-c", script)
     for branch in ("sweep/beams/beams-0", "sweep/beams-2/beams-2-0"):
         run_in(reproduced_copy, "git", "branch", branch)
     told = run_in(reproduced_copy, sys.executable, "-m", "flows.sweep", "sweep.yaml", "--remove").stdout
     assert told == "2 experiments removed\n"
-    assert [path.name for path in (reproduced_copy / ".runs/experiments").iterdir()] == ["beams-2-0"]
+    assert [path.name for path in (reproduced_copy / ".runs/experiments").iterdir()] == ["beams-2-0-01234567"]
     assert run_in(reproduced_copy, "git", "worktree", "list").stdout.count("experiments") == 1
     branches = run_in(reproduced_copy, "git", "branch", "--list", "sweep/*").stdout.split()
     assert branches == ["sweep/beams-2/beams-2-0"]
+
+
+def test_an_experiment_begins_from_a_commit_and_params(reproduced_copy):
+    """The same overrides of another commit, of edited params or of an edited recipe are another experiment."""
+    _ready(reproduced_copy)
+    script = (
+        "from flows.experiment import base_of, experiment; experiment('x', ['words'], {}); print(base_of(['words']))"
+    )
+
+    def base() -> str:
+        return run_in(reproduced_copy, sys.executable, "-c", script).stdout.strip()
+
+    found = [base(), base()]
+    for change in ("params.yaml", "recipes/words.yaml"):
+        with (reproduced_copy / change).open("a") as file:
+            file.write("# edited\n")
+        found.append(base())
+    run_in(reproduced_copy, "git", "commit", "-qam", "edited")
+    found.append(base())
+    assert found[0] == found[1]
+    assert len(set(found)) == 4
+    worktree = reproduced_copy / ".runs/experiments/x"
+    head = run_in(reproduced_copy, "git", "rev-parse", "HEAD").stdout
+    assert run_in(worktree, "git", "rev-parse", "HEAD").stdout == head
+    assert (worktree / "params.yaml").read_text().endswith("# edited\n")
+
+
+def test_hooks_and_signing_of_a_user_keep_no_branch_from_being_made(reproduced_copy):
+    _ready(reproduced_copy)
+    hooks = reproduced_copy / ".git/hooks"
+    for name in (
+        "pre-commit",
+        "commit-msg",
+        "post-checkout",
+        "prepare-commit-msg",
+        "post-commit",
+        "reference-transaction",
+    ):
+        (hooks / name).write_text("#!/bin/sh\nexit 1\n")
+        (hooks / name).chmod(0o755)
+    run_in(reproduced_copy, "git", "config", "commit.gpgsign", "true")
+    run_in(reproduced_copy, "git", "config", "user.signingkey", "nobody")
+    script = "from flows.experiment import *; record('sweep/x/y', experiment('y', [], {'seed': 3}), 'y: 1.0')"
+    run_in(reproduced_copy, sys.executable, "-c", script)
+    shown = run_in(reproduced_copy, "git", "show", "sweep/x/y:params.yaml").stdout
+    assert "seed: 3 " in shown
+
+
+class _Future:
+    def __init__(self, done: bool) -> None:
+        self.state = SimpleNamespace(is_completed=lambda: done)
+
+    def wait(self) -> None:
+        pass
+
+
+def test_a_result_is_kept_whatever_git_does_and_only_for_its_base_and_target(monkeypatch, tmp_path):
+    """Recorded before its branch; asked again after a failure, another target, another base."""
+    from flows import sweep as module
+
+    monkeypatch.chdir(tmp_path)
+    metrics = tmp_path / "data/evaluation/metrics.json"
+    metrics.parent.mkdir(parents=True)
+    metrics.write_text(json.dumps({"a": 1.0, "b": 2.0}))
+    ran: list[str] = []
+    state = {"base": "0" * 64, "done": True}
+
+    def refuse(*arguments: object) -> None:
+        raise ParamsError("git commit: error: gpg failed to sign the data")
+
+    def made(name: str, *_: object) -> Path:
+        ran.append(name)
+        return tmp_path
+
+    monkeypatch.setattr(module, "experiment", made)
+    monkeypatch.setattr(module, "base_of", lambda recipes: state["base"])
+    monkeypatch.setattr(module, "read_graph", lambda folder: [])
+    monkeypatch.setattr(module, "ancestors", lambda nodes, name: [])
+    monkeypatch.setattr(module, "submit", lambda *_, **__: {"evaluation": _Future(state["done"])})
+    monkeypatch.setattr(module, "record", refuse)
+    said: list[str] = []
+    monkeypatch.setattr(module, "get_run_logger", lambda: SimpleNamespace(warning=said.append))
+
+    def values(target: str = "a") -> list[float | None]:
+        plan = _sweep(space={"decoding.beam_size": [2, 3]}, target=target)
+        return [one["value"] for one in module._round(plan, plan.name, plan.combinations(), None, None)]
+
+    state["done"] = False
+    assert values() == [None, None]
+    state["done"] = True
+    assert values() == [1.0, 1.0]  # tried again
+    assert said[-1].startswith("sweep/beams/beams-1-00000000: no branch was made (git commit: error")
+    assert values() == [1.0, 1.0]
+    assert ran == ["beams-0-00000000", "beams-1-00000000"] * 2
+    assert values("b") == [2.0, 2.0]
+    state["base"] = "1" * 64
+    assert values("b") == [2.0, 2.0]
+    assert ran[4:] == ["beams-0-00000000", "beams-1-00000000", "beams-0-11111111", "beams-1-11111111"]
 
 
 @pytest.mark.reliability
@@ -137,7 +238,8 @@ def test_a_killed_sweep_goes_on_and_ends_with_every_result(reproduced_copy):
     printed = run_in(reproduced_copy, *command).stdout
     found = [json.loads(line) for line in results.read_text().splitlines()]
     assert results.read_text().splitlines()[0] == before
-    assert {one["experiment"] for one in found} == {"beams-0", "beams-1", "beams-2"}
+    names = [re.fullmatch(r"beams-(\d)-[0-9a-f]{8}", one["experiment"]) for one in found]
+    assert [match[1] for match in names] == ["0", "1", "2"]
     assert [one["overrides"]["decoding.beam_size"] for one in found] == [2, 3, 4]
     assert printed.count("'decoding.beam_size'") >= 3
     for one in found:
@@ -148,5 +250,5 @@ def test_a_killed_sweep_goes_on_and_ends_with_every_result(reproduced_copy):
     branches = run_in(reproduced_copy, "git", "branch", "--list", "sweep/beams/*").stdout.split()
     assert len([name for name in branches if name.startswith("sweep/")]) == 3
     shown = run_in(reproduced_copy, "dvc", "exp", "show", "--all-branches", "--csv").stdout
-    assert "sweep/beams/beams-2" in shown
+    assert "sweep/beams/beams-2-" in shown
     assert (reproduced_copy / "params.yaml").read_text().count("beam_size: 3") == 1  # nothing here has changed

@@ -87,3 +87,18 @@ def test_pair_batches_too_few_pairs_are_refused(shard):
 def test_validation_batches_hold_every_pair(shard):
     pairs = torch.cat([batch.source_BS[:, 1] for batch in validation_batches(shard, 7)]) - 5
     assert sorted(pairs.tolist()) == list(range(100))
+
+
+def test_a_cut_target_is_not_taught_to_end(shard):
+    cut = PairShard(shard.source, shard.target, np.array([3, 40]))
+    for batch in validation_batches(cut, batch_size=7):
+        for inputs, labels in zip(batch.inputs_BT, batch.labels_BT, strict=True):
+            y = inputs[inputs != PAD][1:].tolist()
+            pair = y[0] - 205
+            ends = [] if pair in (3, 40) else [END]
+            assert labels[labels != PAD].tolist() == [*y, *ends]
+        assert batch.num_tokens == (batch.labels_BT != PAD).sum()
+    drawn = draw_pairs(cut, 60, 1)
+    texts = [drawn.target[row].tolist() for row in drawn.cut_targets]
+    assert all(text[0] - 205 in (3, 40) for text in texts)
+    assert sum(drawn.target[row][0] - 205 in (3, 40) for row in range(60)) == len(texts)

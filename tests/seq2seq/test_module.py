@@ -132,23 +132,43 @@ def test_greedy_equals_a_beam_of_one(name):
     assert greedy(model, BATCH.source_BS, BATCH.source_lengths_B, 9) == expected
 
 
+class _Words:
+    def decode(self, ids):
+        return " ".join(f"w{index}" for index in ids)
+
+
 def test_validation_bleu_is_sacrebleus_of_the_greedy_translations():
     import sacrebleu
 
-    class Words:
-        def decode(self, ids):
-            return " ".join(f"w{index}" for index in ids)
-
     shard, model = pairs(30, 3), build("gru", double=False).train()
-    measured = ValidationBleu(shard, Words(), 20, 9, batch_size=7).measure(model, torch.device("cpu"))
+    measured = ValidationBleu(shard, _Words(), 20, 9, batch_size=7).measure(model, torch.device("cpu"))
     assert model.training
     model.eval()
-    hypotheses = [Words().decode(greedy(model, *sources([shard.source[row]]), 9)[0]) for row in range(20)]
-    references = [Words().decode(shard.target[row].tolist()) for row in range(20)]
+    hypotheses = [_Words().decode(greedy(model, *sources([shard.source[row]]), 9)[0]) for row in range(20)]
+    references = [_Words().decode(shard.target[row].tolist()) for row in range(20)]
     assert measured.samples[0] == {
-        "source": Words().decode(shard.source[0].tolist()),
+        "source": _Words().decode(shard.source[0].tolist()),
         "reference": references[0],
         "hypothesis": hypotheses[0],
     }
     assert len(measured.samples) == 5
     assert measured.bleu == pytest.approx(sacrebleu.corpus_bleu(hypotheses, [references]).score)
+
+
+def test_validation_rank_is_bleu_then_loss():
+    measured = {"valid_loss": 2.5, "valid_bleu": 30.0}
+    module = _module()
+    assert module.validation_rank(measured) == [2.5]
+    module.params = module.params.model_copy(update={"select_by": "bleu"})
+    assert module.validation_rank(measured) == [-30.0, 2.5]
+
+
+def test_validation_bleu_of_text_without_spaces_counts_letters():
+    class Letters:
+        def decode(self, ids):
+            return "".join(chr(0x4E00 + index) for index in ids)
+
+    shard, model = pairs(30, 3), build("gru", double=False)
+    measured = ValidationBleu(shard, Letters(), 20, 9).measure(model, torch.device("cpu"))
+    words = ValidationBleu(shard, _Words(), 20, 9).measure(model, torch.device("cpu"))
+    assert measured.bleu == words.bleu

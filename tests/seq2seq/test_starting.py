@@ -177,3 +177,17 @@ def test_start_from_bert_missing_checkpoint_is_refused(tmp_path):
 def test_block_that_contradicts_itself_is_refused(changes, message):
     with pytest.raises(ValueError, match=message):
         build("rnd2rnd", **changes)
+
+
+def test_tokens_added_at_the_end_of_the_vocabulary_keep_their_random_rows(checkpoint, tmp_path):
+    """As spacing tokens are, where a BERT's vocabulary has none free."""
+    folder, bert = checkpoint
+    _vocabulary(tmp_path, 22)
+    fresh = dict(build("rnd2rnd", 22, double=False, **BOTH).named_parameters())
+    model = build("rnd2rnd", 22, double=False, **BOTH)
+    start_from_bert(model, folder, tmp_path)
+    name = "encoder.embeddings.token.weight"
+    rows = dict(model.named_parameters())[name]
+    assert torch.equal(rows[:20], bert.bert.embeddings.word_embeddings.weight)
+    assert torch.equal(rows[20:], fresh[name][20:])
+    assert torch.equal(model.output_bias[:20], bert.cls.predictions.bias)

@@ -128,7 +128,7 @@ def test_take_over_puts_special_tokens_first_and_tokenizes_as_the_original(tmp_p
 
     theirs = ["[PAD]", "[unused0]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "the", "ca", "##fe", "cafe", "##s"]
     (tmp_path / "vocab.txt").write_text("".join(f"{token}\n" for token in theirs))
-    vocabulary = take_over(theirs, tmp_path)
+    vocabulary = take_over(theirs, tmp_path, PARAMS)
     assert list(vocabulary)[:7] == ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "[unused0]", "the"]
     own = tmp_path / "own"
     own.mkdir()
@@ -142,4 +142,4 @@ def test_take_over_puts_special_tokens_first_and_tokenizes_as_the_original(tmp_p
 
 def test_take_over_without_special_tokens_is_refused(tmp_path):
     with pytest.raises(DataError, match=r"vocab.txt: missing \('\[MASK\]'\) must have BERT's special tokens"):
-        take_over(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "a"], tmp_path)
+        take_over(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "a"], tmp_path, PARAMS)

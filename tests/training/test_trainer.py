@@ -138,3 +138,14 @@ def test_several_checkpoints_leave_the_mean_of_their_weights(tmp_path):
         found.append(Checkpoint(update, path, {}))
     assert _evaluated(module, found) == {"valid_loss": 12.0}
     torch.testing.assert_close(module.bias, torch.full((3,), 14 / 3))
+
+
+def test_equal_bleu_is_decided_by_loss():
+    """Answers of one or two words have no 4-gram: BLEU is 0 at every validation."""
+    from pipelines.optim.params import OptimizationParams
+    from pipelines.training.loop import best, wanted
+
+    params = OptimizationParams(**{**OPTIMIZATION, "select": "best"})
+    found = [{"update": update, "value": [-0.0, loss]} for update, loss in ((1, 3.0), (2, 2.0), (3, 2.5), (4, 2.0))]
+    assert best(found)["update"] == 2
+    assert [one["update"] for one in wanted([*found, {"update": 5, "value": [-7.0, 9.0]}], params)] == [5]

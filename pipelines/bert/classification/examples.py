@@ -7,6 +7,7 @@ from pathlib import Path
 from pipelines.corpus.corpus import PAIR_SPLITS, pair_file, read_lines
 from pipelines.errors import DataError, broken_rule
 from pipelines.randomness import generator
+from pipelines.text import Tally, bad_byte, normalise
 
 Splits = dict[str, list["Example"]]
 _HEADERS = (["label", "text"], ["label", "text", "text_pair"])
@@ -21,17 +22,21 @@ class Example:
     text_pair: str | None = None
 
 
-def read_tables(folder: Path) -> Splits:
+def read_tables(folder: Path, changed: Tally | None = None) -> Splits:
     """``train.tsv``, ``valid.tsv`` and ``test.tsv`` of a folder.
 
     UTF-8; a header line ``label``, ``text`` and, for pairs, ``text_pair``; an example a line, tabs between the
-    columns, no quoting.
+    columns, no quoting. Texts are normalised as everywhere (`pipelines.text.normalise`).
+
+    Args:
+        folder: of the tables.
+        changed: counts the texts that normalising changed.
 
     Raises:
         DataError: a file is missing or no such table; training examples have fewer than two labels; another split
             has a label they lack.
     """
-    splits = {split: _read_table(folder / f"{split}.tsv") for split in PAIR_SPLITS}
+    splits = {split: _read_table(folder / f"{split}.tsv", changed or Tally()) for split in PAIR_SPLITS}
     known = sorted({example.label for example in splits["train"]})
     if len(known) < 2:
         rule = "be at least 2: there is nothing to tell apart"
@@ -62,11 +67,14 @@ def word_order(folder: Path, languages: tuple[str, str], seed: int) -> Splits:
     return splits
 
 
-def _read_table(path: Path) -> list[Example]:
+def _read_table(path: Path, changed: Tally) -> list[Example]:
     try:
-        lines = read_lines(path)
-    except (OSError, UnicodeDecodeError) as error:
+        data = path.read_bytes()
+    except OSError as error:
         raise DataError(f"{path}: cannot be read ({error}); put a TSV in UTF-8 there") from None
+    if found := bad_byte(data):
+        raise DataError(f"{path}: cannot be read as a TSV in UTF-8: {found}")
+    lines = data.decode("utf-8").removeprefix("\ufeff").removesuffix("\n").split("\n")
     header = lines[0].rstrip("\r").split("\t")
     if header not in _HEADERS:
         rule = "be 'label', 'text' and, for pairs, 'text_pair', with tabs between them"
@@ -75,8 +83,9 @@ def _read_table(path: Path) -> list[Example]:
         raise DataError(broken_rule(str(path), "examples", 0, "be at least 1", "add some"))
     examples = []
     for number, line in enumerate(lines[1:], start=2):
-        cells = line.rstrip("\r").split("\t")
-        if len(cells) != len(header) or not all(cell.strip() for cell in cells):
+        note = changed.noting(f"{path.name}:{number}", line)
+        cells = [normalise(cell, note) for cell in line.rstrip("\r").split("\t")]
+        if len(cells) != len(header) or not all(cells):
             rule = f"have {len(header)} columns that are not empty, as the header"
             raise DataError(broken_rule(f"{path}:{number}", "line", line[:60], rule, "correct or remove it"))
         examples.append(Example(*cells))

@@ -1,0 +1,31 @@
+"""ROUGE (Lin 2004) by rouge-score, in every script."""
+
+import unicodedata
+from collections.abc import Sequence
+from statistics import fmean
+
+from rouge_score.rouge_scorer import RougeScorer
+from rouge_score.tokenizers import Tokenizer
+
+from pipelines.text import spaced
+
+_KINDS = ("rouge1", "rouge2", "rougeL")
+
+
+class RougeWords(Tokenizer):  # type: ignore[misc]
+    """Words in every script: runs of letters, digits and marks, lower-cased; letters where no spaces are written.
+
+    For English these are the words of Google's rouge-score, which drops every other letter than a to z.
+    """
+
+    def tokenize(self, text: str) -> list[str]:
+        """Words of a text."""
+        visible = (char if unicodedata.category(char)[0] in "LMN" else " " for char in spaced(text.lower()))
+        return "".join(visible).split()
+
+
+def rouge(hypotheses: Sequence[str], references: Sequence[str]) -> dict[str, float]:
+    """F1 of ROUGE-1, 2 and L, 0 to 100: means over sentences."""
+    scorer = RougeScorer(list(_KINDS), tokenizer=RougeWords())
+    measured = [scorer.score(theirs, ours) for ours, theirs in zip(hypotheses, references, strict=True)]
+    return {name: round(100 * fmean(scored[name].fmeasure for scored in measured), 4) for name in _KINDS}

@@ -1,0 +1,78 @@
+"""All stages of a params file in one process, without DVC: whole pipelines in seconds."""
+
+import contextlib
+import os
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+from pathlib import Path
+
+from pipelines.params import apply_recipes
+from tests.conftest import ROOT, run_in
+
+_ONCE = (
+    ("pipelines.corpus.prepare", "prepare"),
+    ("pipelines.tokenizer.train", "train"),
+    ("pipelines.shards.write", "write"),
+    ("pipelines.bert.pretrain", "pretrain"),
+)
+_EACH = (
+    ("classification.tasks", "pipelines.bert.classify", "classify"),
+    ("seq2seq.architectures", "pipelines.seq2seq.finetune", "finetune"),
+    ("seq2seq.architectures", "pipelines.decoding.decode", "decode"),
+    ("ensembles", "pipelines.decoding.decode_ensemble", "decode_ensemble"),
+)
+_LAST = (("pipelines.evaluation.score", "score"), ("pipelines.report.write", "write"))
+
+
+def checkout(folder: Path, *recipes: Path) -> Path:
+    """A folder that looks like a checkout, with recipes applied; the code is the one under test."""
+    (folder / "data/raw").mkdir(parents=True, exist_ok=True)
+    for name in ("pipelines", "tests", "recipes"):
+        (folder / name).symlink_to(ROOT / name)
+    (folder / "data/raw/embedded").symlink_to(ROOT / "data/raw/embedded")
+    (folder / "params.yaml").write_bytes((ROOT / "params.yaml").read_bytes())
+    with contextlib.chdir(folder):
+        apply_recipes(recipes)
+    return folder
+
+
+def run(*folders: Path, **environment: str) -> str:
+    """All stages in each folder, one process for all; what they printed, the results tables among it."""
+    script = f"from tests.whole_pipeline import run_all; run_all({list(map(str, folders))!r})"
+    return run_in(folders[0], sys.executable, "-c", script, **{"WANDB_MODE": "disabled", **environment}).stdout
+
+
+def run_all(folders: Sequence[str]) -> None:
+    """In one folder after the other; ends the process where a stage fails."""
+    from pipelines.preflight import main as preflight
+    from pipelines.report.table import main as table
+    from pipelines.sections import read_document
+
+    for folder in folders:
+        os.chdir(folder)
+        sys.argv = ["preflight"]
+        _must(preflight(), "preflight")
+        for module, compute in _ONCE:
+            _stage(module, compute, ())
+        document = read_document()
+        for mapping, module, compute in _EACH:
+            for item in document.get(mapping):
+                _stage(module, compute, (item,))
+        for module, compute in _LAST:
+            _stage(module, compute, ())
+        _must(table(), "table")
+
+
+def _stage(module: str, compute: str, item: Sequence[str]) -> None:
+    from pipelines.stage import run_stage
+
+    code = import_module(module)
+    _must(run_stage(lambda document: code.declare(document, *item), getattr(code, compute)), " ".join([module, *item]))
+
+
+def _must(exit_code: int, what: str) -> None:
+    if exit_code:
+        sys.stdout.flush()
+        print(f"{what} ended with {exit_code}", file=sys.stderr, flush=True)
+        os._exit(exit_code)
