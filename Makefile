@@ -68,6 +68,10 @@ test-corpora: setup ## tests on real text (CORPORA=folder with multi30k/)
 test-learning: setup ## every architecture learns a toy task to the end (minutes)
 	pytest -m learning
 
+.PHONY: test-recipes
+test-recipes: setup ## each recipe to the end of its pipeline, with tiny sizes (minutes; CI runs it)
+	pytest -m recipes
+
 .PHONY: test-reliability
 test-reliability: setup ## a real Prefect server and worker: run, cancel, kill (minutes)
 	pytest -m reliability

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
-from pipelines.sections import Section
+from pipelines.sections import Name, Section
 
 
 class Range(Section):
@@ -88,7 +88,7 @@ class Sweep(Section):
         recipes: laid over params.yaml in all experiments.
     """
 
-    name: str = Field(pattern=r"^[a-z0-9][a-z0-9-]{0,40}$")
+    name: Name
     method: Annotated[Grid | Random | Halving, Field(discriminator="name")]
     space: dict[str, list[Any] | Range] = Field(min_length=1)
     target: str

@@ -26,7 +26,8 @@ from flows.process import Children
 from flows.search_space import Halving, Sweep, nested
 from flows.server import temporary_server
 from flows.slots import Slots
-from pipelines.errors import MasklineError
+from pipelines.errors import MasklineError, ParamsError
+from pipelines.params import problems_with
 from pipelines.records import Records
 from pipelines.runfolder import RUNS
 from pipelines.sections import read_document, validate
@@ -49,6 +50,7 @@ def sweep(spec: dict[str, Any]) -> list[dict[str, Any]]:
         ParamsError: the code is not committed, or no such params exist.
     """
     plan = Sweep.model_validate(spec)
+    check_params(plan)
     children, slots = Children(), slots_of(Path())
     with exclusive(SWEEPS / f"{plan.name}.lock"):
         try:
@@ -58,6 +60,24 @@ def sweep(spec: dict[str, Any]) -> list[dict[str, Any]]:
     table = [{**one["overrides"], "value": one["value"], "experiment": one["experiment"]} for one in results]
     create_table_artifact(table, key=f"sweep-{plan.name}", description=f"{plan.target}, best first.")
     return results
+
+
+def check_params(plan: Sweep) -> None:
+    """Every experiment's params, of every round, before the first one runs.
+
+    Raises:
+        ParamsError: some break a rule, as a schedule that is longer than the budget of a round.
+    """
+    method, combinations = plan.method, plan.combinations()
+    if isinstance(method, Halving):
+        budgets = [budget for _, budget in method.rounds()]
+        combinations = [{**one, method.budget: budget} for budget in budgets for one in combinations]
+    recipes = [Path(f"recipes/{recipe}.yaml") for recipe in plan.recipes]
+    checked = problems_with(recipes, list(map(nested, combinations)))
+    for one, problems in zip(combinations, checked, strict=True):
+        if problems:
+            told = f"sweep {plan.name}: params of {one} break rules; nothing was run"
+            raise ParamsError("\n".join([told, *problems]))
 
 
 def _all_rounds(plan: Sweep, slots: Slots, children: Children) -> list[dict[str, Any]]:

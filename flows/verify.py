@@ -52,9 +52,15 @@ def _inside(first: Path, second: Path) -> Iterator[str]:
     if first.suffix == ".safetensors":
         yield from _tensors(first, second)
     elif first.suffix == ".json":
-        yield from _keys("", json.loads(first.read_text()), json.loads(second.read_text()))
+        yield from _keys(
+            "", json.loads(first.read_text(encoding="utf-8")), json.loads(second.read_text(encoding="utf-8"))
+        )
     elif first.suffix in {".txt", ".jsonl", ".md", ".html"}:
-        pairs = zip(first.read_text().splitlines(), second.read_text().splitlines(), strict=False)
+        pairs = zip(
+            first.read_text(encoding="utf-8").splitlines(),
+            second.read_text(encoding="utf-8").splitlines(),
+            strict=False,
+        )
         yield from (f"line {number}" for number, (one, other) in enumerate(pairs, 1) if one != other)
 
 

@@ -4,8 +4,10 @@ None of these keys is a DVC param, so changing one re-runs nothing. Batches, ord
 not depend on them; the last bits may (thread counts and device kinds change the order of sums).
 """
 
+import contextlib
 import itertools
 import os
+import platform
 from pathlib import Path
 from typing import Literal
 
@@ -37,6 +39,15 @@ def limit_threads(num_threads: int) -> None:
     """
     for variable in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "RAYON_NUM_THREADS"):
         os.environ[variable] = str(num_threads)
+
+
+def cpu_name() -> str:
+    """Model of this machine's processor."""
+    with contextlib.suppress(OSError):
+        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
+            if line.startswith("model name"):
+                return line.split(":", 1)[1].strip()
+    return platform.processor() or platform.machine()
 
 
 def visible_gpus() -> list[str]:

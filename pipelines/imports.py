@@ -14,10 +14,12 @@ PROJECT_PACKAGES = ("pipelines",)
 FRAME = frozenset(
     f"pipelines/{name}.py"
     for name in (
+        "__init__",
         "allocator",
         "errors",
         "hardware",
         "imports",
+        "ranks",
         "records",
         "runfolder",
         "sections",

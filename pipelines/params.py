@@ -9,6 +9,7 @@ Stages never import this module: a decoding knob must not re-run BERT.
 import copy
 import io
 import os
+import re
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from difflib import get_close_matches
@@ -23,11 +24,11 @@ from pipelines.bert.classification.params import ClassificationParams
 from pipelines.bert.params import BertParams
 from pipelines.corpus.params import CorpusParams
 from pipelines.decoding.params import DecodingParams, EnsembleParams
-from pipelines.errors import MasklineError, ParamsError
+from pipelines.errors import MasklineError, ParamsError, broken_rule
 from pipelines.evaluation.params import EvaluationParams
 from pipelines.hardware import Hardware
 from pipelines.report.params import ReportParams
-from pipelines.sections import PARAMS_FILE, Document, Section, Seed, plain, read_document, validate
+from pipelines.sections import NAME, NAMED, PARAMS_FILE, Document, Section, Seed, plain, read_document, validate
 from pipelines.seq2seq.models import schema_of
 from pipelines.seq2seq.params import ArchitectureParams, CommonParams
 from pipelines.shards.params import ShardsParams
@@ -66,6 +67,8 @@ def problems_of(document: Document) -> list[str]:
         for key in document.root
         if key not in SECTIONS
     ]
+    if wrong := list(_wrong_names(document)):
+        return problems + wrong  # they stand in the paths of all that follows
     values: dict[str, Any] = {}
     for section, schema in SECTIONS.items():
         try:
@@ -80,6 +83,18 @@ def problems_of(document: Document) -> list[str]:
         except ParamsError as error:
             problems.append(str(error))
     return problems or list(_spanning_problems(document, values, blocks))
+
+
+def _wrong_names(document: Document) -> Iterator[str]:
+    """Keys that become folders, branches and parts of commands."""
+    for path in ("classification.tasks", "seq2seq.architectures", "ensembles"):
+        node: Any = document.root
+        for part in path.split("."):
+            node = node.get(part) if isinstance(node, Mapping) else None
+        for key in node if isinstance(node, Mapping) else ():
+            if not (isinstance(key, str) and re.fullmatch(NAME, key)):
+                where = f"{document.path}:{document.line([*path.split('.'), key])}"
+                yield broken_rule(where, f"name in {path}", key, NAMED, "rename it")
 
 
 def _spanning_problems(document: Document, values: dict[str, Any], blocks: Mapping[str, Any]) -> Iterator[str]:
@@ -101,6 +116,7 @@ def _spanning_problems(document: Document, values: dict[str, Any], blocks: Mappi
                 if getattr(block, size) != wanted:
                     rule = f"equal bert.model.{size} ({wanted})"
                     yield _problem(document, f"{key}.{size}", rule, "the architecture starts from that BERT")
+    yield from _schedule_problems(document, values)
     longest, positions = values["classification"].common.max_length, values["bert"].model.max_positions
     if longest > positions:
         rule = f"not exceed bert.model.max_positions ({positions})"
@@ -150,9 +166,37 @@ def _position_problems(document: Document, key: str, values: dict[str, Any]) -> 
     if positions < longest:
         rule = f"be at least shards.max_sentence_tokens + 2 ({longest})"
         yield _problem(document, key, rule, "raise it or lower shards.max_sentence_tokens")
+    common = values["seq2seq"].common
+    if common.bleu_pairs and positions < common.bleu_max_length:
+        rule = f"be at least seq2seq.common.bleu_max_length ({common.bleu_max_length})"
+        yield _problem(document, key, rule, "raise it or lower seq2seq.common.bleu_max_length")
     if positions < values["decoding"].max_length:
         rule = f"be at least decoding.max_length ({values['decoding'].max_length})"
         yield _problem(document, key, rule, "raise it or lower decoding.max_length")
+
+
+def _schedule_problems(document: Document, values: dict[str, Any]) -> Iterator[str]:
+    """A warm-up, a descent and a ramp have to fit into the training they belong to."""
+    bert, tasks, common = values["bert"], values["classification"].common, values["seq2seq"].common
+    trainings = [
+        ("bert.training.schedule", bert.training.schedule, bert.updates, "the updates of bert.phases"),
+        ("seq2seq.common.schedule", common.schedule, common.updates, "seq2seq.common.updates"),
+    ]
+    if values["classification"].tasks:
+        trainings.append(
+            ("classification.common.schedule", tasks.schedule, tasks.updates, "classification.common.updates")
+        )
+    for key, schedule, updates, name in trainings:
+        if schedule.warmup_updates >= updates:
+            yield _problem(document, f"{key}.warmup_updates", f"be below {name} ({updates})", "lower it")
+        elif (descent := getattr(schedule, "decay_updates", 0)) > updates - schedule.warmup_updates:
+            rule = f"fit between warm-up and end ({updates - schedule.warmup_updates} of {name})"
+            yield _problem(document, f"{key}.decay_updates", rule, f"lower it ({descent})")
+    for number, phase in enumerate(bert.phases):
+        if phase.ramp != "none" and phase.ramp.updates > phase.updates:
+            where = f"{document.path}:{document.line(['bert', 'phases', number])}"
+            rule = f"not exceed the updates of its phase ({phase.updates})"
+            yield broken_rule(where, f"bert.phases.{number}.ramp.updates", phase.ramp.updates, rule, "lower it")
 
 
 def _problem(document: Document, key: str, rule: str, remedy: str) -> str:
@@ -185,6 +229,21 @@ def apply_recipes(recipes: Sequence[Path], target: Path = PARAMS_FILE) -> list[s
     temporary.write_text(stream.getvalue(), encoding="utf-8")
     os.replace(temporary, target)
     return list(_differences(before, plain(document.root)))
+
+
+def problems_with(recipes: Sequence[Path], overrides: Sequence[Mapping[str, Any]]) -> Iterator[list[str]]:
+    """Everything wrong with params.yaml under some recipes and one of each of the overrides; nothing is written.
+
+    Raises:
+        ParamsError: a file cannot be read.
+    """
+    base = read_document()
+    for recipe in recipes:
+        _merge(base.root, read_document(recipe).root)
+    for one in overrides:
+        root = copy.deepcopy(base.root)
+        _merge(root, one)
+        yield problems_of(Document(base.path, root))
 
 
 def _writer() -> YAML:

@@ -29,6 +29,11 @@ def bits_block(seed: int, purpose: str, *, epoch: int, first: int, count: int, w
     return philox.random_raw(count * padded // 2).view(np.uint32).reshape(count, padded)[:, :width]
 
 
+def stream_seed(seed: int, purpose: str, *position: int) -> int:
+    """A seed for a library's own generator, below 2⁶³: at each position another, and no state to be saved."""
+    return int(_key(seed, purpose, *position)[0] >> np.uint64(1))
+
+
 def _key(seed: int, purpose: str, *position: int) -> npt.NDArray[np.uint64]:
     name = ":".join(str(part) for part in (purpose, seed, *position))
     return np.frombuffer(hashlib.sha256(name.encode()).digest()[:16], dtype=np.uint64)

@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import Any
 
 from pipelines.errors import DataError
+from pipelines.ranks import process_rank
 from pipelines.records import write_json
-from pipelines.supervision import process_rank
 
 RUNS = Path(".runs")
 MANIFEST = "manifest.json"

@@ -19,6 +19,11 @@ T = TypeVar("T")
 Seed = Annotated[int, Field(ge=0, lt=2**32)]  # what torch, NumPy and Lightning all take
 
 
+NAME = r"^[a-z][a-z0-9_-]{0,39}$"  # of whatever becomes part of a path, a branch or a command
+NAMED = "be lower-case letters, digits, _ and -, a letter first, at most 40"
+Name = Annotated[str, Field(pattern=NAME)]
+
+
 class Section(BaseModel):
     """Base of all schemas: no unknown keys, no silent conversion, no change after reading."""
 

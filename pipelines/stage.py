@@ -12,6 +12,7 @@ import errno
 import json
 import os
 import platform
+import re
 import resource
 import subprocess
 import sys
@@ -25,13 +26,14 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, TypeAdapter
 
-from pipelines.errors import EXIT_FAILED, MasklineError, ParamsError, Preempted
-from pipelines.hardware import Hardware, limit_threads
+from pipelines.errors import EXIT_FAILED, MasklineError, ParamsError, Preempted, broken_rule
+from pipelines.hardware import Hardware, cpu_name, limit_threads
 from pipelines.imports import code_of
+from pipelines.ranks import process_rank
 from pipelines.records import Records, write_json
 from pipelines.runfolder import RUNS, RunFolder, describe_input, digest, key_of, release, release_others, sha256_of
-from pipelines.sections import Document, plain, read_document, validate
-from pipelines.supervision import PoliteStop, die_with_parent, exclusive, outlive_readers, process_rank
+from pipelines.sections import NAME, NAMED, Document, plain, read_document, validate
+from pipelines.supervision import PoliteStop, die_with_parent, exclusive, outlive_readers
 from pipelines.tracking import Tracker, TrackingParams
 
 T = TypeVar("T")
@@ -182,10 +184,12 @@ def item_argument(arguments: list[str], mapping: str) -> str:
     """The one argument of stages that exist once per item of a mapping.
 
     Raises:
-        ParamsError: there is not exactly one.
+        ParamsError: there is not exactly one, or it is no name: a folder of that name is going to be replaced.
     """
     if len(arguments) != 1:
         raise ParamsError(f"arguments ({arguments}) must be one key of {mapping}; name it")
+    if not re.fullmatch(NAME, arguments[0]):
+        raise ParamsError(broken_rule("params.yaml", mapping, arguments[0], NAMED, "rename it"))
     return arguments[0]
 
 
@@ -284,7 +288,7 @@ def _environment(hardware: Hardware) -> dict[str, Any]:
     """Where and with what a result was computed; for the run folder and W&B, never for an out."""
     return {
         "commit": _git_commit(),
-        "cpu": _cpu(),
+        "cpu": cpu_name(),
         "python": platform.python_version(),
         "versions": {name: version(name) for name in ("torch", "numpy", "tokenizers", "lightning", "transformers")},
         "hardware": hardware.model_dump(),
@@ -292,16 +296,11 @@ def _environment(hardware: Hardware) -> dict[str, Any]:
 
 
 def _git_commit() -> str:
-    result = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=False)
+    try:
+        result = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=False)
+    except FileNotFoundError:  # no git on this machine
+        return "no-commit"
     return result.stdout.strip() or "no-commit"
-
-
-def _cpu() -> str:
-    with contextlib.suppress(OSError):
-        for line in Path("/proc/cpuinfo").read_text().splitlines():
-            if line.startswith("model name"):
-                return line.split(":", 1)[1].strip()
-    return platform.processor() or platform.machine()
 
 
 def _peak_mib() -> float:

@@ -33,11 +33,6 @@ def die_with_parent(signal_number: int = signal.SIGTERM) -> None:
         os.kill(os.getpid(), signal_number)
 
 
-def process_rank() -> int:
-    """Number of this process among those Lightning, torchrun or SLURM started for one training; 0 launches."""
-    return max(int(os.environ.get(name, "0")) for name in ("LOCAL_RANK", "NODE_RANK", "RANK", "SLURM_PROCID"))
-
-
 class _Lasting:
     """A stream that goes on into nothing when nobody reads it any more."""
 

@@ -13,8 +13,8 @@ from typing import Any, Literal
 
 from pydantic import Field
 
+from pipelines.ranks import process_rank
 from pipelines.sections import Section
-from pipelines.supervision import process_rank
 
 
 class TrackingParams(Section):

@@ -3,6 +3,7 @@
 import ast
 import contextlib
 import hashlib
+import shlex
 import shutil
 from importlib import import_module
 from pathlib import Path
@@ -41,7 +42,7 @@ STAGES = _stages()
 
 
 def _declared(name: str, dvc_stage: object) -> Stage:
-    words = dvc_stage.cmd.split()
+    words = shlex.split(dvc_stage.cmd)
     declare = import_module(words[2]).declare
     document = _params()
     return declare(document, *words[3:])

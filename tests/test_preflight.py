@@ -24,7 +24,6 @@ from pipelines.checks.finding import Finding
 from pipelines.sections import Document, read_document
 from tests.conftest import ROOT, run_in
 
-NOW = datetime.now(UTC)
 DAY = timedelta(days=1)
 
 
@@ -48,21 +47,23 @@ class Authority:
 
     def __init__(self, folder: Path) -> None:
         self._folder, self._key = folder, ec.generate_private_key(ec.SECP256R1())
-        self._own = self._signed("Test Authority", self._key, NOW - DAY, NOW + 400 * DAY, authority=True)
+        self._own = self._signed("Test Authority", self._key, -DAY, 400 * DAY, authority=True)
         self.path = folder / "authority.pem"
         self.path.write_bytes(self._own.public_bytes(serialization.Encoding.PEM))
 
     def _signed(
-        self, name: str, key: Any, start: datetime, end: datetime, *, authority: bool = False
+        self, name: str, key: Any, start: timedelta, end: timedelta, *, authority: bool = False
     ) -> x509.Certificate:
+        """Valid from and until so long from now: not from when the tests were collected, which may be hours ago."""
+        now = datetime.now(UTC)
         return (
             x509.CertificateBuilder()
             .subject_name(_name(name))
             .issuer_name(_name("Test Authority"))
             .public_key(key.public_key())
             .serial_number(x509.random_serial_number())
-            .not_valid_before(start)
-            .not_valid_after(end)
+            .not_valid_before(now + start)
+            .not_valid_after(now + end)
             .add_extension(x509.BasicConstraints(ca=authority, path_length=None), critical=True)
             .add_extension(x509.SubjectAlternativeName([x509.DNSName(name)]), critical=False)
             .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
@@ -73,7 +74,7 @@ class Authority:
             .sign(self._key, hashes.SHA256())
         )
 
-    def context(self, name: str, start: datetime, end: datetime) -> ssl.SSLContext:
+    def context(self, name: str, start: timedelta, end: timedelta) -> ssl.SSLContext:
         """Of a server with a certificate for this name and time."""
         key = ec.generate_private_key(ec.SECP256R1())
         path = self._folder / "server.pem"
@@ -133,7 +134,7 @@ def _found(document: Document, seconds: float = 60.0) -> list[Finding]:
 def test_certificates(document, tmp_path, monkeypatch, name, start, end, severity, told):
     authority = Authority(tmp_path)
     monkeypatch.setenv("SSL_CERT_FILE", str(authority.path))
-    with _serving(authority.context(name, NOW + start, NOW + end)) as port:
+    with _serving(authority.context(name, start, end)) as port:
         monkeypatch.setenv("PREFECT_API_URL", f"https://localhost:{port}/api")
         found = _found(document, seconds=3600)
     assert [one.severity for one in found] == ([severity] if severity else [])
@@ -141,7 +142,7 @@ def test_certificates(document, tmp_path, monkeypatch, name, start, end, severit
 
 
 def test_a_chain_nobody_knows_is_named(document, tmp_path, monkeypatch):
-    with _serving(Authority(tmp_path).context("localhost", NOW - DAY, NOW + 100 * DAY)) as port:
+    with _serving(Authority(tmp_path).context("localhost", -DAY, 100 * DAY)) as port:
         monkeypatch.setenv("PREFECT_API_URL", f"https://localhost:{port}/api")
         (found,) = _found(document)
     assert found.severity == "error"

@@ -23,7 +23,7 @@ LITTLE = (
 @pytest.mark.parametrize(
     ("recipes", "parameters"),
     [
-        (["bert_tiny", "bert_modern"], 4_433_468),
+        pytest.param(["bert_tiny", "bert_modern"], 4_433_468, marks=pytest.mark.learning),
         pytest.param(["bert_tiny"], 4_433_468, marks=pytest.mark.learning),
         pytest.param(["bert_mini"], 11_267_900, marks=pytest.mark.learning),
         pytest.param(["bert_base"], 110_106_428, marks=pytest.mark.learning),

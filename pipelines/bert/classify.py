@@ -6,6 +6,7 @@ from typing import Any
 
 from pipelines.bert.classification.params import ClassificationCommon, TaskParams
 from pipelines.bert.params import BertModelParams
+from pipelines.ranks import rank_and_world_size
 from pipelines.sections import Document, Seed, validate
 from pipelines.stage import Metrics, Stage, StageRun, item_argument, run_stage
 from pipelines.text import Tally
@@ -47,9 +48,9 @@ def classify(run: StageRun) -> Metrics:
     from pipelines.bert.classification.examples import read_tables, word_order
     from pipelines.bert.classification.model import BertClassifier
     from pipelines.bert.classification.module import BertClassification, probabilities
-    from pipelines.bert.saving import load_pretrained, save_pretrained
+    from pipelines.bert.saving import load_pretrained
     from pipelines.tokenizer.tokenizer import WordPieceTokenizer
-    from pipelines.training.trainer import rank_and_world_size, train
+    from pipelines.training.trainer import train
 
     common = run.section("classification.common", ClassificationCommon)
     task = run.section(f"classification.tasks.{run.stage.item}", TaskParams)
@@ -69,14 +70,8 @@ def classify(run: StageRun) -> Metrics:
     network = BertClassifier(shape, tokenizer.vocab_size, len(labels))
     start = Path(task.starts_from)
     pretrained = load_pretrained(network, start, TOKENIZER) if start != SHARDS else 0
-    batches = ClassificationBatches(
-        encoded["train"],
-        common.batch_size,
-        seed=run.seed,
-        digest=run.origin["data"],
-        rank=rank,
-        world_size=world_size,
-    )
+    where: dict[str, Any] = {"digest": run.origin["data"], "rank": rank, "world_size": world_size}
+    batches = ClassificationBatches(encoded["train"], common.batch_size, seed=run.seed, **where)
     module = BertClassification(
         network,
         common,
@@ -84,13 +79,12 @@ def classify(run: StageRun) -> Metrics:
         updates=common.updates,
         validation_batches=in_order(encoded["valid"], common.batch_size),
         micro_batch_size=run.hardware.micro_batch_size,
+        seed=run.seed,
     )
     measured = train(module, batches, run)
     if rank > 0:
         return {}
-    names: dict[str, Any] = {"id2label": dict(enumerate(labels)), "label2id": {x: n for n, x in enumerate(labels)}}
-    architecture = "BertForSequenceClassification"
-    save_pretrained(network, shape, TOKENIZER, run.work, architecture=architecture, config=names)
+    _save(run, network, shape, labels)
     chances_NC = probabilities(network.eval(), in_order(encoded["test"], common.batch_size))
     return {
         "classification": {
@@ -101,6 +95,14 @@ def classify(run: StageRun) -> Metrics:
             "unknown_share": unknown,
         }
     }
+
+
+def _save(run: StageRun, network: Any, shape: BertModelParams, labels: list[str]) -> None:
+    from pipelines.bert.saving import save_pretrained
+
+    names: dict[str, Any] = {"id2label": dict(enumerate(labels)), "label2id": {x: n for n, x in enumerate(labels)}}
+    architecture = "BertForSequenceClassification"
+    save_pretrained(network, shape, TOKENIZER, run.work, architecture=architecture, config=names)
 
 
 def _unknown(run: StageRun, data: Path, encoded: dict[str, Any]) -> dict[str, float]:

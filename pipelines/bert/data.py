@@ -58,6 +58,12 @@ class PretrainingBatch(NamedTuple):
     attended: int
     position: Position
 
+    def without_terms(self) -> "PretrainingBatch":
+        """The same rows, and nothing to answer: what a rank computes along with the others that has no rows."""
+        none = self.labels_M[:0]
+        per_row = np.zeros_like(self.per_row)
+        return self._replace(first_S=none, masked_M=none, labels_M=none, nsp_S=none, per_row=per_row, attended=0)
+
     def split(self, rows: int) -> Iterator["PretrainingBatch"]:
         """Micro-batches of at most ``rows`` rows."""
         T = self.tokens_RT.shape[1]
@@ -192,14 +198,16 @@ class PretrainingBatches:
         )
         row_S = np.repeat(np.arange(num_rows), np.diff(bounds))
         pairs = epoch.pairs[bounds[0] : bounds[-1]]
+        idle = num_rows <= split.rank  # then this rank computes the first row along with the others, and counts nothing
         if split.world_size > 1:
-            mine = row_S % split.world_size == split.rank
+            mine = row_S == 0 if idle else row_S % split.world_size == split.rank
             pairs, bits, row_S = pairs[mine], bits[mine], row_S[mine] // split.world_size
-        num_rows = len(range(split.rank, num_rows, split.world_size))
+        num_rows = len(range(split.rank, num_rows, split.world_size)) or 1
         sequences = assemble(split.shard, pairs, rules)
         masked = mask(sequences.tokens_N, sequences.lengths_S, bits, masking)
         width = rules.max_length if self._params.segments.packed else 0
-        return _collate(sequences, masked, row_S, num_rows, width, position)
+        batch = _collate(sequences, masked, row_S, num_rows, width, position)
+        return batch.without_terms() if idle else batch
 
     def _rules(self, phase: Phase) -> PlanRules:
         segments = self._params.segments

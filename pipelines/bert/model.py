@@ -55,6 +55,8 @@ class BertEncoder(nn.Module):
 class Bert(BertEncoder):
     """The encoder with both pretraining heads; the output layer is tied to the token embeddings."""
 
+    heads = ("nsp",)
+
     def __init__(self, params: BertModelParams, vocab_size: int) -> None:
         super().__init__(params, vocab_size)
         self.mlm_transform = nn.Sequential(

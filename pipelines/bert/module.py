@@ -10,6 +10,7 @@ from torch.nn import functional as F
 from pipelines.bert.data import PretrainingBatch
 from pipelines.bert.model import Bert, attention_mask
 from pipelines.bert.params import BertParams
+from pipelines.errors import DataError, broken_rule
 from pipelines.layers.linear_cross_entropy import linear_cross_entropy
 from pipelines.training.module import Cost, Losses, TrainingModule
 
@@ -42,6 +43,7 @@ class BertPretraining(TrainingModule):
         validation_batches: fixed batches.
         baselines: what the losses are held against.
         micro_batch_size: rows per forward pass; 0 takes a rank's part of the batch at once.
+        seed: of dropout.
     """
 
     network: Bert
@@ -55,6 +57,7 @@ class BertPretraining(TrainingModule):
         baselines: Baselines,
         *,
         micro_batch_size: int = 0,
+        seed: int = 0,
     ) -> None:
         super().__init__(
             network,
@@ -63,6 +66,7 @@ class BertPretraining(TrainingModule):
             updates=params.updates,
             validation_batches=validation_batches,
             micro_batch_size=micro_batch_size,
+            seed=seed,
         )
         self.baselines, self.shape = baselines, params.model
         self.with_nsp = params.segments.nsp != "none"
@@ -122,9 +126,19 @@ class BertPretraining(TrainingModule):
 
 
 def measure_baselines(batches: list[PretrainingBatch], counts: torch.Tensor, vocab_size: int) -> Baselines:
-    """Baselines of held-out batches, given how often each token occurs in training."""
-    labels_M = torch.cat([batch.labels_M for batch in batches])
-    share = torch.cat([batch.nsp_S for batch in batches]).double().mean().item()
+    """Baselines of held-out batches, given how often each token occurs in training.
+
+    Raises:
+        DataError: there is no masked token in them, or no pair: nothing to measure.
+    """
+    labels_M = torch.cat([batch.labels_M for batch in batches] or [torch.zeros(0)])
+    pairs_S = torch.cat([batch.nsp_S for batch in batches] or [torch.zeros(0)])
+    for name, found in (("masked tokens", labels_M), ("rows", pairs_S)):
+        if not len(found):
+            rule = "be at least 1, or there is nothing to measure"
+            remedy = "add documents, or raise bert.masking.evaluation_rate"
+            raise DataError(broken_rule("bert, held-out documents", name, 0, rule, remedy))
+    share = pairs_S.double().mean().item()
     frequencies = counts.double() / counts.sum()
     seen = frequencies[frequencies > 0]
     return Baselines(

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from pipelines.bert.params import BertParams
+from pipelines.ranks import rank_and_world_size
 from pipelines.sections import Document, Seed, validate
 from pipelines.stage import Metrics, Stage, StageRun, run_stage
 
@@ -22,7 +23,7 @@ def pretrain(run: StageRun) -> Metrics:
     """Train, save, and measure on the held-out documents.
 
     Raises:
-        DataError: too few documents for a batch.
+        DataError: too few documents for a batch, or nothing to measure in the held-out ones.
         CheckpointError: the BERT to start from does not fit.
         Preempted: told to stop; resumable.
     """
@@ -35,7 +36,7 @@ def pretrain(run: StageRun) -> Metrics:
     from pipelines.bert.model import Bert
     from pipelines.bert.module import BertPretraining, measure_baselines
     from pipelines.bert.saving import load_pretrained, save_pretrained
-    from pipelines.training.trainer import rank_and_world_size, train
+    from pipelines.training.trainer import train
 
     params = run.section("bert", BertParams)
     rank, world_size = rank_and_world_size(run.hardware)
@@ -49,7 +50,9 @@ def pretrain(run: StageRun) -> Metrics:
         pretrained = load_pretrained(bert, Path(params.starts_from), TOKENIZER)
     counts = torch.from_numpy(np.bincount(batches.shard.sentences.tokens, minlength=batches.vocab_size))
     baselines = measure_baselines(valid, counts, batches.vocab_size)
-    module = BertPretraining(bert, params, valid, baselines, micro_batch_size=run.hardware.micro_batch_size)
+    module = BertPretraining(
+        bert, params, valid, baselines, micro_batch_size=run.hardware.micro_batch_size, seed=run.seed
+    )
     measured = train(module, batches, run)
     if rank > 0:
         return {}

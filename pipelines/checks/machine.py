@@ -17,6 +17,7 @@ from pipelines.bert.params import BertParams
 from pipelines.checks.finding import Finding
 from pipelines.errors import ParamsError, broken_rule
 from pipelines.hardware import Hardware, visible_gpus
+from pipelines.ranks import rank_and_world_size
 from pipelines.sections import Document, plain, read_document, validate
 
 _LEAST_INODES = 2_000
@@ -108,6 +109,10 @@ def devices(document: Document) -> Iterator[Finding]:
         rule = f"be at most the GPUs of this machine ({gpus}{limited})"
         remedy = "lower it, or set hardware.accelerator to auto"
         yield Finding("error", "devices", broken_rule(line, "hardware.devices", hardware.devices, rule, remedy))
+    try:
+        rank_and_world_size(hardware)
+    except ParamsError as error:
+        yield Finding("error", "devices", str(error))
     if hardware.num_nodes > 1:
         address = os.environ.get("MASTER_ADDR", "")
         try:
@@ -164,7 +169,11 @@ def versions() -> Iterator[Finding]:
 
 def checkout() -> Iterator[Finding]:
     """Whether a result can be traced to a commit."""
-    result = subprocess.run(["git", "status", "--porcelain"], capture_output=True, text=True, check=False)
+    try:
+        result = subprocess.run(["git", "status", "--porcelain"], capture_output=True, text=True, check=False)
+    except FileNotFoundError:
+        yield Finding("warning", "git", "git must be installed for results to be traced to a commit; install it")
+        return
     if result.returncode:
         yield Finding(
             "warning", "git", "this folder must be a git checkout for results to be traced; git init, git commit"

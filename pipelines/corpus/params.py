@@ -5,10 +5,10 @@ from typing import Annotated, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from pipelines.sections import Section
+from pipelines.sections import Name, Section
 
 Split = Literal["train", "valid", "test"]
-Language = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,19}$")]  # ends a file's name: en, de, question, answer
+Language = Name  # ends a file's name: en, de, question, answer
 
 
 class EmbeddedReader(Section):

@@ -170,14 +170,12 @@ def _read_lines(path: Path, cache: Path) -> list[str]:
 
     datasets.disable_progress_bars()
     try:
-        table = datasets.load_dataset(
-            "text", data_files=str(path.resolve()), split="train", cache_dir=str(cache), keep_in_memory=True
-        )
+        # not load_dataset, which tells a server of each use, of local files too
+        table = datasets.Dataset.from_text(str(path.resolve()), cache_dir=str(cache), keep_in_memory=True)
     except Exception as error:
         cause = error.__cause__ or error
         raise DataError(f"{path}: cannot be read as UTF-8 text ({cause}); check the file") from None
-    lines: list[str] = table["text"]
-    return lines
+    return list(table["text"])
 
 
 def _documents(lines: list[str]) -> DocumentList:

@@ -6,6 +6,7 @@ cannot be translated becomes an empty one, the others go on, and the exit code i
 """
 
 import argparse
+import contextlib
 import json
 import os
 import sys
@@ -28,6 +29,8 @@ _AT_ONCE = 256  # lines of a pipe
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command line: 0, 2 if some input was bad."""
     options = _parser().parse_args(arguments)
+    with contextlib.suppress(AttributeError):
+        sys.stdout.reconfigure(encoding="utf-8")  # type: ignore[union-attr]  # as the input is
     try:
         return _translate(options)
     except MasklineError as error:

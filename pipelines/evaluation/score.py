@@ -25,8 +25,6 @@ def declare(document: Document) -> Stage:
     sections = {
         "corpus.source_language": str,
         "corpus.target_language": str,
-        "tokenizer.lowercase": bool,
-        "tokenizer.strip_accents": bool,
         "evaluation": EvaluationParams,
         "seq2seq.architectures": dict[str, Any],
         "ensembles": dict[str, Any],
@@ -78,8 +76,8 @@ def score(run: StageRun) -> Metrics:
         | compare(hypotheses[one]["beam"], hypotheses[other]["beam"], references, params.num_resamples, folding)
         for one, other in itertools.combinations(names, 2)
     ]
-    folded_by = Folding(run.section("tokenizer.lowercase", bool), run.section("tokenizer.strip_accents", bool))
-    highest = ceiling(WordPieceTokenizer.load(TOKENIZER), references, folding, folded_by)
+    words = WordPieceTokenizer.load(TOKENIZER)
+    highest = ceiling(words, references, folding, Folding(words.folds["lowercase"], words.folds["strip_accents"]))
     long_enough = share_with_ngrams(references, folding)
     leading = "bleu" if long_enough >= _ENOUGH else "chrf"
     for warning in _warnings(highest, long_enough, references, folding):

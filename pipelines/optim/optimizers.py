@@ -16,6 +16,8 @@ def build_optimizer(
 ) -> Optimizer:
     """The optimizer of a section over a module's trainable parameters.
 
+    A module may name its layers that score classes in ``heads``.
+
     Biases and norms, the parameters of one dimension, are not decayed (Devlin et al. 2019).
 
     Args:
@@ -80,12 +82,13 @@ def _muon(
     learning_rate: float,
     rates: Mapping[int, float],
 ) -> Optimizer:
-    """Embeddings look rows up and the output layer shares them, so neither is a matrix in Muon's sense."""
+    """Embeddings look rows up, the output layer shares them, ``module.heads`` score classes: none are for Muon."""
+    heads = {id(module.get_submodule(name).weight) for name in getattr(module, "heads", ())}
     looked_up = {id(part.weight) for part in module.modules() if isinstance(part, nn.Embedding)}
     hidden = {
         id(part.weight)
         for part in module.modules()
-        if isinstance(part, nn.Linear) and id(part.weight) not in looked_up and part.out_features > 2
+        if isinstance(part, nn.Linear) and id(part.weight) not in looked_up | heads
     }
     matrices = [parameter for parameter in trained if id(parameter) in hidden]
     rest = [parameter for parameter in trained if id(parameter) not in hidden]

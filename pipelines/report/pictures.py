@@ -24,17 +24,17 @@ def draw_all(results: Results, architectures: Sequence[str], folder: Path) -> No
 
 
 def _bert_curves(results: Results, folder: Path) -> None:
-    points = curves("bert")
+    points, tasks = curves("bert"), ["mlm", "nsp"] if "valid_nsp_loss" in results.bert else ["mlm"]
     figure, axes = pyplot.subplots(figsize=(6, 3.5))
-    for name in ("mlm_loss", "valid_mlm_loss", "nsp_loss", "valid_nsp_loss"):
+    for name in (f"{prefix}{task}_loss" for task in tasks for prefix in ("", "valid_")):
         axes.plot(*_series(points, name), marker="o" if name.startswith("valid") else None, markersize=4, label=name)
-    baselines = (("ln V", "uniform_loss"), ("unigram entropy", "unigram_entropy"), ("ln 2", "nsp_uniform_loss"))
-    for style, (label, name) in zip(("--", ":", "-."), baselines, strict=True):
+    baselines = [("ln V", "uniform_loss"), ("unigram entropy", "unigram_entropy"), ("ln 2", "nsp_uniform_loss")]
+    for style, (label, name) in zip(("--", ":", "-."), baselines[: 1 + len(tasks)], strict=False):
         axes.axhline(results.bert[name], color="grey", linestyle=style, linewidth=1, label=label)
     axes.set(xlabel="update", ylabel="loss (nats)", title="BERT: loss beside that of guessing")
     _save(figure, folder / "bert_loss.png")
     figure, axes = pyplot.subplots(figsize=(6, 3.5))
-    for name, baseline, colour in (("mlm", "unigram", "tab:blue"), ("nsp", "majority", "tab:orange")):
+    for name, baseline, colour in (("mlm", "unigram", "tab:blue"), ("nsp", "majority", "tab:orange"))[: len(tasks)]:
         axes.plot(*_series(points, f"{name}_accuracy"), color=colour, label=name)
         axes.axhline(
             results.bert[f"{name}_accuracy_{baseline}"], color=colour, linestyle=":", label=f"{name} {baseline}"

@@ -41,6 +41,10 @@ class PairBatch(NamedTuple):
     num_tokens: int
     position: Position
 
+    def without_terms(self) -> "PairBatch":
+        """The same inputs, and nothing to answer: what a rank computes along with the others that has no rows."""
+        return self._replace(labels_BT=torch.full_like(self.labels_BT, PAD), num_tokens=0)
+
     def split(self, rows: int) -> Iterator["PairBatch"]:
         """Micro-batches of at most ``rows`` pairs."""
         for first in range(0, len(self.source_BS), rows):
@@ -85,8 +89,11 @@ class PairBatches:
         return self._order.after(position)
 
     def __call__(self, position: Position) -> PairBatch:
-        """This rank's part of the batch of one update."""
-        return collate(self._shard, self._order.rows(position)[self._rank :: self._world_size], position)
+        """This rank's part of the batch of one update; where there is no row for it, one that counts nothing."""
+        rows = self._order.rows(position)
+        if len(mine := rows[self._rank :: self._world_size]):
+            return collate(self._shard, mine, position)
+        return collate(self._shard, rows[:1], position).without_terms()
 
 
 def draw_pairs(shard: PairShard, count: int | Literal["all"], seed: int) -> PairShard:

@@ -3,6 +3,7 @@
 import sys
 from pathlib import Path
 
+from pipelines.ranks import rank_and_world_size
 from pipelines.sections import Document, Seed, validate
 from pipelines.seq2seq.params import ArchitectureParams, CommonParams
 from pipelines.stage import Metrics, Stage, StageRun, item_argument, run_stage
@@ -45,7 +46,7 @@ def finetune(run: StageRun) -> Metrics:
     from pipelines.seq2seq.starting import start_from_bert
     from pipelines.shards.format import PairShard, read_index
     from pipelines.tokenizer.tokenizer import WordPieceTokenizer
-    from pipelines.training.trainer import rank_and_world_size, train
+    from pipelines.training.trainer import train
 
     common = run.section("seq2seq.common", CommonParams)
     params = run.section(f"seq2seq.architectures.{run.stage.item}", ArchitectureParams)
@@ -75,6 +76,7 @@ def finetune(run: StageRun) -> Metrics:
         updates=common.updates,
         validation_batches=validation_batches(valid),
         micro_batch_size=run.hardware.micro_batch_size,
+        seed=run.seed,
         r_drop=params.r_drop,
         scheduled_sampling=params.scheduled_sampling,
         bleu=ValidationBleu(valid, tokenizer, common.bleu_pairs, common.bleu_max_length) if common.bleu_pairs else None,

@@ -1,6 +1,7 @@
 """A trained WordPiece tokenizer: text ↔ ids."""
 
-from collections.abc import Iterable, Sequence
+import json
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,7 +13,7 @@ from pipelines.tokenizer.special_tokens import NUM_SPECIAL_TOKENS, SPECIAL_TOKEN
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
-TOKENIZER_FILE = "tokenizer.json"
+TOKENIZER_FILE, CONFIG_FILE = "tokenizer.json", "tokenizer_config.json"
 WORTH_SAYING = 0.01  # share of a text that may be lost without a warning
 _UNKNOWN = "x"  # what the spacing rules see of a word nobody can read any more
 
@@ -33,10 +34,14 @@ class WordPieceTokenizer:
     """Encodes normalised sentences without special tokens, decodes ids into normally spaced text.
 
     Text stays text: ``[SEP]`` in a sentence is a bracket, three letters and a bracket, never the end.
+
+    Attributes:
+        folds: what it does to text, ``lowercase`` and ``strip_accents``, as its ``tokenizer_config.json`` says.
     """
 
-    def __init__(self, tokenizer: "Tokenizer") -> None:
+    def __init__(self, tokenizer: "Tokenizer", folds: Mapping[str, bool] | None = None) -> None:
         self._tokenizer = tokenizer
+        self.folds = dict(folds or {})
         tokenizer.encode_special_tokens = True  # as text
         self._spacing: dict[bool, int] = {}  # whether a space stands there → the token that says so
         for space, join in (map(tokenizer.token_to_id, pair) for pair in (SPARE_TOKENS, SPACING_TOKENS)):
@@ -63,7 +68,7 @@ class WordPieceTokenizer:
         for index, token in enumerate(SPECIAL_TOKENS):
             if tokenizer.token_to_id(token) != index:
                 raise DataError(f"{path}: {token} must have id {index}; train the tokenizer with this project")
-        return cls(tokenizer)
+        return cls(tokenizer, _folds(folder / CONFIG_FILE))
 
     @property
     def vocab_size(self) -> int:
@@ -141,6 +146,14 @@ class WordPieceTokenizer:
         for number, (word, guess) in enumerate(zip(words, [False, *_guesses(words)], strict=False)):
             text += " " * (told.get(number, guess) and number > 0) + word
         return text
+
+
+def _folds(path: Path) -> dict[str, bool]:
+    try:
+        config = json.loads(path.read_text(encoding="utf-8"))
+        return {"lowercase": bool(config["do_lower_case"]), "strip_accents": bool(config["strip_accents"])}
+    except (OSError, ValueError, KeyError) as error:
+        raise DataError(f"{path}: cannot be read ({error}); run the tokenizer stage (dvc repro tokenizer)") from None
 
 
 def _joined(pieces: Iterable[str]) -> list[str]:

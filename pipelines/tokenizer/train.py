@@ -20,7 +20,7 @@ from pipelines.tokenizer.quality import quality, warnings_of
 from pipelines.tokenizer.spacing import SPACING_TOKENS, SPARE_TOKENS, is_han
 from pipelines.tokenizer.special_tokens import CLS, SEP, SPECIAL_TOKENS, UNK
 from pipelines.tokenizer.text_rules import normalizer, pre_tokenizer
-from pipelines.tokenizer.tokenizer import TOKENIZER_FILE, WordPieceTokenizer
+from pipelines.tokenizer.tokenizer import CONFIG_FILE, TOKENIZER_FILE, WordPieceTokenizer
 from pipelines.tokenizer.vocabulary import VOCABULARY_FILE, read_vocabulary
 
 if TYPE_CHECKING:
@@ -151,7 +151,7 @@ def save(vocabulary: dict[str, int], params: TokenizerParams, folder: Path) -> N
     assembled(vocabulary, params).save(str(folder / TOKENIZER_FILE))
     names = dict(zip(("pad_token", "unk_token", "cls_token", "sep_token", "mask_token"), SPECIAL_TOKENS, strict=True))
     write_json(
-        folder / "tokenizer_config.json",
+        folder / CONFIG_FILE,
         {
             # not BertTokenizer, for which transformers 5 would not read the rules of tokenizer.json
             "tokenizer_class": "PreTrainedTokenizerFast",

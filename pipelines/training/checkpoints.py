@@ -1,8 +1,7 @@
 """Resumable checkpoints: written whole, found again, refused when damaged.
 
-A checkpoint is Lightning's (model, optimizer, schedule, loops) plus what Lightning leaves out: the
-random states of all ranks and the half-read meter. Its name carries the update it was saved after; its seal, a
-JSON file beside it, the sha256 and the position in the data.
+A checkpoint is Lightning's (model, optimizer, schedule, loops) plus the half-read meter of all ranks. Its name carries
+the update it was saved after; its seal, a JSON file beside it, the sha256 and the position in the data.
 """
 
 import json
@@ -12,6 +11,7 @@ from typing import Any
 
 import lightning.pytorch as lightning
 import torch
+from torch import Tensor
 
 from pipelines.errors import CheckpointError
 from pipelines.records import write_json
@@ -27,7 +27,7 @@ class Checkpoint:
         update: updates done.
         path: Lightning's file.
         seal: ``position`` in the data; ``kept``, {update, value} of the validations whose weights stay so far;
-            ``finished``, whether the training had ended.
+            ``finished``, whether the training had ended; ``machine``, what computed it.
     """
 
     update: int
@@ -98,16 +98,19 @@ def _open(path: Path, remedy: str) -> Checkpoint:
     return Checkpoint(int(path.stem.split("-")[1]), path, seal)
 
 
-class RandomStates(lightning.Callback):
-    """Saves and restores what makes the next dropout mask, and the meter, on every rank."""
+class MeterStates(lightning.Callback):
+    """Saves and restores the half-read meter of every rank.
+
+    Random states need no saving: each forward pass begins a stream of its own (`TrainingModule`).
+    """
 
     def __init__(self, meter: Meter) -> None:
         self._meter = meter
-        self._loaded: dict[str, Any] | None = None
+        self._loaded: list[dict[str, Tensor]] = []
 
     def state_dict(self) -> dict[str, Any]:
         """Collected on all ranks, kept by rank 0 in the checkpoint."""
-        mine = {"cpu": torch.get_rng_state(), "cuda": torch.cuda.get_rng_state_all(), "meter": self._meter.state_dict()}
+        mine = {name: pair.cpu() for name, pair in self._meter.state_dict().items()}
         if not (torch.distributed.is_available() and torch.distributed.is_initialized()):
             return {"ranks": [mine]}
         gathered: list[Any] = [None] * torch.distributed.get_world_size()
@@ -115,15 +118,14 @@ class RandomStates(lightning.Callback):
         return {"ranks": gathered}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Keep them until training starts: building the loaders draws random numbers too."""
-        self._loaded = state_dict
+        """Keep them until training starts."""
+        self._loaded = state_dict["ranks"]
 
     def on_train_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
-        """Restore this rank's states; on another number of ranks dropout goes on differently."""
-        if self._loaded is None or len(self._loaded["ranks"]) != trainer.world_size:
-            return
-        mine = self._loaded["ranks"][trainer.global_rank]
-        torch.set_rng_state(mine["cpu"])
-        if mine["cuda"]:
-            torch.cuda.set_rng_state_all(mine["cuda"])
-        self._meter.load_state_dict(mine["meter"])
+        """This rank's sums; on another number of ranks the first one has the sums of all."""
+        if len(self._loaded) == trainer.world_size:
+            self._meter.load_state_dict(self._loaded[trainer.global_rank])
+        elif self._loaded:
+            all_ranks = {name: torch.stack([rank[name] for rank in self._loaded]).sum(0) for name in self._loaded[0]}
+            first = trainer.global_rank == 0
+            self._meter.load_state_dict({name: pair * first for name, pair in all_ranks.items()})

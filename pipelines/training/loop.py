@@ -27,6 +27,7 @@ class TrainingLoop(lightning.Callback):
         source: the data, whose position is saved.
         loader: what batches come from.
         found: the checkpoint the run goes on from.
+        machine: what computes, for the checkpoints.
     """
 
     def __init__(
@@ -36,8 +37,10 @@ class TrainingLoop(lightning.Callback):
         source: BatchSource,
         loader: TimedLoader,
         found: Checkpoint | None,
+        machine: str,
     ) -> None:
         self._run, self._checkpoints, self._source, self._loader = run, checkpoints, source, loader
+        self._machine = machine
         self._first = found.update if found else 0
         self.kept: list[dict[str, Any]] = list(found.seal["kept"]) if found else []
         self.finished = bool(found and found.seal["finished"])
@@ -80,7 +83,8 @@ class TrainingLoop(lightning.Callback):
             self._run.metrics.sync()
             self._run.samples.sync()
             position = save_position(self._source, self._source.after(batch.position))
-            self._checkpoints.save(trainer, {"position": position, "kept": self.kept, "finished": self.finished})
+            state = {"position": position, "kept": self.kept, "finished": self.finished, "machine": self._machine}
+            self._checkpoints.save(trainer, state)
             self._saved_at = time.monotonic()
         if (stop or self.finished) and not last:
             trainer.should_stop = True

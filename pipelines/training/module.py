@@ -18,6 +18,7 @@ from torch.optim.lr_scheduler import LambdaLR
 from pipelines.optim.optimizers import build_optimizer
 from pipelines.optim.params import OptimizationParams
 from pipelines.optim.schedules import factor
+from pipelines.randomness import stream_seed
 from pipelines.training.meter import Meter
 
 
@@ -56,6 +57,8 @@ class TrainingModule(lightning.LightningModule):
         updates: length of the schedule.
         validation_batches: fixed batches, gone through every ``validate_every`` updates.
         micro_batch_size: rows per forward pass; 0 takes a rank's part of the batch at once.
+        seed: of dropout, whose random stream begins anew in each forward pass, at (seed, update, micro-batch, rank): no
+            rank drops what another does, and a resume needs no saved state.
     """
 
     def __init__(
@@ -67,6 +70,7 @@ class TrainingModule(lightning.LightningModule):
         updates: int,
         validation_batches: Iterable[Any],
         micro_batch_size: int = 0,
+        seed: int = 0,
     ) -> None:
         super().__init__()
         self.automatic_optimization = False
@@ -76,6 +80,7 @@ class TrainingModule(lightning.LightningModule):
         self.updates = updates
         self.validation_batches = validation_batches
         self.micro_batch_size = micro_batch_size
+        self.seed = seed
         self.meter = Meter()
         self.register_buffer("not_finite_since", torch.tensor(-1), persistent=False)
 
@@ -144,6 +149,7 @@ class TrainingModule(lightning.LightningModule):
         parts = self._parts(batch)
         whole = torch.zeros((), device=self.device)
         for number, part in enumerate(parts, start=1):
+            torch.manual_seed(stream_seed(self.seed, "forward pass", self.global_step, number, self.global_rank))
             with self._without_exchange() if number < len(parts) else contextlib.nullcontext():
                 with self._autocast():
                     losses = self.losses(part)

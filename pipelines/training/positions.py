@@ -55,7 +55,9 @@ class Batches(IterableDataset[Any]):
     def __iter__(self) -> Iterator[Any]:
         worker = torch.utils.data.get_worker_info()
         number, of = (worker.id, worker.num_workers) if worker else (0, 1)
-        return (self._source(position) for position in self._positions() if position.update % of == number)
+        turn = self._first.update  # the loader asks worker 0 first, wherever the run goes on
+        mine = (position for position in self._positions() if (position.update - turn) % of == number)
+        return map(self._source, mine)
 
 
 def save_position(source: BatchSource, position: Position) -> dict[str, Any]:

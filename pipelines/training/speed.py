@@ -10,7 +10,8 @@ from torch.utils.data import DataLoader
 
 from pipelines.training.module import Cost
 
-_SIDE = 1536  # of the square matrices whose product is timed
+_SIDE, _SMALL = 1536, 256  # of the square matrices whose product is timed
+_PATIENCE_S = 0.2  # for one product: a CPU without bf16 takes many seconds for a large one
 
 
 class TimedLoader:
@@ -83,7 +84,12 @@ class Speed:
 
 def matmul_rate(device: torch.device, dtype: torch.dtype) -> float:
     """Floating-point operations per second of a square matrix product, the best of a few."""
-    a = torch.ones(_SIDE, _SIDE, device=device, dtype=dtype)
+    small = _rate(device, dtype, _SMALL)
+    return _rate(device, dtype, _SIDE) if 2 * _SIDE**3 / small < _PATIENCE_S else small
+
+
+def _rate(device: torch.device, dtype: torch.dtype, side: int) -> float:
+    a = torch.ones(side, side, device=device, dtype=dtype)
     best = float("inf")
     for _ in range(5):
         started = time.perf_counter()
@@ -91,7 +97,7 @@ def matmul_rate(device: torch.device, dtype: torch.dtype) -> float:
         if device.type == "cuda":
             torch.cuda.synchronize(device)
         best = min(best, time.perf_counter() - started)
-    return 2 * _SIDE**3 / best
+    return 2 * side**3 / best
 
 
 def _memory_mib(device: torch.device) -> float:

@@ -1,22 +1,27 @@
 """Run a training to its last update: set up, resume, and hand back what the last validation measured."""
 
 import logging
-import os
 import pickle
 import re
+import signal
 import warnings
 from typing import Any
 
 import lightning.pytorch as lightning
 import torch
+from lightning.fabric.plugins.environments.lightning import LightningEnvironment
+from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
+from lightning.fabric.plugins.environments.torchelastic import TorchElasticEnvironment
 from torch import nn
 from torch.utils.data import DataLoader
 
 from pipelines.allocator import keep_freed_memory
 from pipelines.errors import CheckpointError, Preempted
-from pipelines.hardware import Hardware
+from pipelines.hardware import Hardware, cpu_name
+from pipelines.ranks import launch
 from pipelines.stage import StageRun
-from pipelines.training.checkpoints import Checkpoint, Checkpoints, RandomStates
+from pipelines.supervision import die_with_parent
+from pipelines.training.checkpoints import Checkpoint, Checkpoints, MeterStates
 from pipelines.training.loop import TrainingLoop, wanted
 from pipelines.training.module import TrainingModule
 from pipelines.training.positions import Batches, BatchSource, Position, load_position
@@ -53,10 +58,19 @@ def train(module: TrainingModule, source: BatchSource, run: StageRun) -> dict[st
     warnings.filterwarnings("ignore", message=".*treespec, LeafSpec.*")  # Lightning 2.6 under torch 2.13
     batches = Batches(source, position, module.updates)
     loader = TimedLoader(
-        DataLoader(batches, batch_size=None, collate_fn=_as_it_is, num_workers=run.hardware.num_workers)
+        DataLoader(
+            batches,
+            batch_size=None,
+            collate_fn=_as_it_is,
+            num_workers=run.hardware.num_workers,
+            worker_init_fn=_leave_signals_to_the_parent,
+        )
     )
-    loop = TrainingLoop(run, checkpoints, source, loader, found)
-    trainer = _trainer(module, run, [RandomStates(module.meter), loop])
+    machine = _machine(run.hardware)
+    if found and found.seal["machine"] != machine:
+        print(f"it was computed on {found.seal['machine']}, goes on on {machine}: last bits may differ", flush=True)
+    loop = TrainingLoop(run, checkpoints, source, loader, found, machine)
+    trainer = _trainer(module, run, [MeterStates(module.meter), loop])
     done = position.update
     if not loop.finished:
         if run.hardware.compile:
@@ -72,12 +86,29 @@ def train(module: TrainingModule, source: BatchSource, run: StageRun) -> dict[st
             raise CheckpointError(f"{found.path}: {message} {found.path}") from None
         done = trainer.global_step
     run.stop.install()
+    module.to(trainer.strategy.root_device)  # Lightning leaves the weights on the CPU
     if not loop.finished:
         raise Preempted(f"checkpoint saved after update {done}; start again to go on")
     updates = [one["update"] for one in wanted(loop.kept, module.params)]
     if updates == [done] and loop.measured:
         return loop.measured
     return _evaluated(module, [checkpoints.at(update) for update in updates])
+
+
+def _leave_signals_to_the_parent(worker: int) -> None:
+    """A loader process ends with its parent, never before it: a signal to the whole group is the parent's to answer.
+
+    Otherwise the trainer would lose its loader in the middle of an update instead of saving.
+    """
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
+    die_with_parent(signal.SIGKILL)
+
+
+def _machine(hardware: Hardware) -> str:
+    """What computes, as far as bits depend on it: number and kind of devices."""
+    kind = torch.cuda.get_device_name() if uses_gpu(hardware) else cpu_name()
+    return f"{hardware.devices * hardware.num_nodes} x {kind}"
 
 
 def _as_it_is(batch: Any) -> Any:
@@ -104,17 +135,6 @@ def _evaluated(module: TrainingModule, checkpoints: list[Checkpoint]) -> dict[st
     return module.validate()
 
 
-def rank_and_world_size(hardware: Hardware) -> tuple[int, int]:
-    """This process's number and how many there are, before torch.distributed is up.
-
-    Lightning starts ranks with LOCAL_RANK and NODE_RANK set; torchrun sets RANK, SLURM SLURM_PROCID.
-    """
-    world_size = hardware.devices * hardware.num_nodes
-    node, local = int(os.environ.get("NODE_RANK", "0")), int(os.environ.get("LOCAL_RANK", "0"))
-    mine = os.environ.get("RANK", os.environ.get("SLURM_PROCID", str(node * hardware.devices + local)))
-    return int(mine) if world_size > 1 else 0, world_size
-
-
 def uses_gpu(hardware: Hardware) -> bool:
     """Whether to compute on CUDA devices; other accelerators lack the float64 sums of the meter."""
     return hardware.accelerator == "gpu" or (hardware.accelerator == "auto" and torch.cuda.is_available())
@@ -122,7 +142,11 @@ def uses_gpu(hardware: Hardware) -> bool:
 
 def _trainer(module: TrainingModule, run: StageRun, callbacks: list[lightning.Callback]) -> lightning.Trainer:
     hardware = run.hardware
+    environments = {"torchrun": TorchElasticEnvironment, "lightning": LightningEnvironment}
+    by = launch().by if hardware.devices * hardware.num_nodes > 1 else "lightning"
+    environment = SLURMEnvironment(auto_requeue=False) if by == "slurm" else environments[by]()
     return lightning.Trainer(
+        plugins=[environment],  # one answer to the question which rank this is
         accelerator="gpu" if uses_gpu(hardware) else "cpu",
         devices=hardware.devices,
         num_nodes=hardware.num_nodes,

@@ -68,7 +68,7 @@ def test_read_corpus_of_any_pair_task(raw, tmp_path):
     assert read_documents(tmp_path, "train", "answer") == [["The dog.", "Here."], ["Now."]]
 
 
-@pytest.mark.parametrize("name", ["", "EN", "../en", "en.de", "a" * 21])
+@pytest.mark.parametrize("name", ["", "EN", "../en", "en.de", "1", "a b", "a" * 41])
 def test_language_that_makes_no_file_name_is_refused(raw, name):
     params, _ = _params()
     with pytest.raises(ValidationError, match="source_language"):

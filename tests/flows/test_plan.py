@@ -88,7 +88,8 @@ def test_nothing_has_run_yet(reproduced_copy):
                 shutil.rmtree(path)
     planned = _plan(reproduced_copy)
     assert set(_states(planned).values()) == {"run"}
-    assert planned["evaluation"]["waits_for"] == ["corpus", *sorted(name for name in planned if "decoding" in name)]
+    searched = sorted(name for name in planned if "decoding" in name)
+    assert planned["evaluation"]["waits_for"] == ["corpus", *searched, "tokenizer"]
     assert all(one["seconds"] is None for one in planned.values())
     assert planned["corpus"]["told"] == ["stage corpus: new"]
 

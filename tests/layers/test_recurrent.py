@@ -139,3 +139,23 @@ def test_attention_gradients_equal_finite_differences(general):
 def test_dot_attention_widths_that_differ_are_refused():
     with pytest.raises(ValueError, match=r"memory width \(4\) must equal the decoder's \(6\)"):
         MultiplicativeAttention(6, 4, general=False)
+
+
+@pytest.mark.parametrize("lengths", [None, torch.tensor([4, 2])])
+@pytest.mark.parametrize("training", [True, False])
+@pytest.mark.parametrize("gradients", [True, False])
+def test_the_kernel_is_told_that_it_trains_where_there_are_gradients(monkeypatch, lengths, training, gradients):
+    """ "cudnn RNN backward can only be called in training mode": what no CPU minds, every GPU refuses."""
+    for cell in (RnnCell, LstmCell, GruCell):
+        told = []
+        kernel = cell.fused
+
+        def watched(*arguments, kernel=kernel, told=told):
+            told.append(arguments[6 if lengths is None else 7])
+            return kernel(*arguments)
+
+        monkeypatch.setattr(cell, "fused", staticmethod(watched))
+        stack = Recurrent(cell, 3, 5, num_layers=2, bidirectional=True, dropout=0.0).train(training)
+        with torch.set_grad_enabled(gradients):
+            stack(torch.randn(2, 4, 3), lengths)
+        assert told == [gradients] * 2

@@ -6,8 +6,11 @@ from pydantic import TypeAdapter
 from torch import nn
 from torch.optim.lr_scheduler import LambdaLR
 
+from pipelines.bert.classification.model import BertClassifier
+from pipelines.bert.model import Bert
 from pipelines.optim.optimizers import build_optimizer
-from pipelines.optim.params import Optimizer
+from pipelines.optim.params import Muon, Optimizer
+from tests.bert.sample import bert_params
 
 ADAM = {"beta1": 0.9, "beta2": 0.98, "epsilon": 1e-6}
 OPTIMIZERS = {
@@ -134,6 +137,21 @@ def test_lamb_without_ratio_equals_pytorchs_adamw():
 
 def test_muon_takes_hidden_matrices_only():
     network = _network()
+    network.heads = (str(len(network) - 1),)
     optimizer = build_optimizer(network, _params("muon"), 0.05)
     by_muon = {id(p) for p in optimizer.param_groups[0]["params"]}
     assert by_muon == {id(network[1].weight)}  # neither the embedding nor the two-way output
+
+
+def test_muon_takes_matrices_of_blocks_and_never_a_head():
+    """Two classes or ten: which layer scores them is said by name, not by its size."""
+    muon = {"name": "muon", "momentum": 0.9, "beta1": 0.9, "beta2": 0.98, "epsilon": 1e-8, "weight_decay": 0.1}
+    params = bert_params().model
+    for network in (Bert(params, 50), *(BertClassifier(params, 50, labels) for labels in (2, 3, 40))):
+        optimizer = build_optimizer(network, Muon(**muon), 0.1)
+        taken = {id(p) for group in optimizer._parts[0].param_groups for p in group["params"]}
+        names = {name for name, parameter in network.named_parameters() if id(parameter) in taken}
+        assert names
+        assert not any(name.startswith((*network.heads, "embeddings", "mlm_bias")) for name in names)
+        matrices = {name for name, p in network.named_parameters() if p.dim() == 2 and name.startswith("blocks.")}
+        assert matrices <= names

@@ -7,6 +7,7 @@ import pytest
 from pipelines.errors import DataError
 from pipelines.report.page import (
     Sample,
+    bert_table,
     comparison_sentences,
     differences_table,
     html_page,
@@ -21,22 +22,26 @@ _SCORES = {
     "bleu": 30.0,
     "bleu_interval": 1.5,
     "chrf": 55.0,
+    "chrf_interval": 2.5,
+    "exact_match": 0.25,
     "bleu_signature": "nrefs:1|tok:13a",
     "chrf_signature": "nrefs:1|nc:6",
 }
 
 
-def _results(difference: float, p_value: float) -> Results:
+def _results(difference: float, p_value: float, *, leading: str = "bleu", ceiling: float = 100.0) -> Results:
     bert = {
         "valid_mlm_accuracy": 0.5,
         "mlm_accuracy_unigram": 0.1,
         "valid_nsp_accuracy": 0.9,
         "nsp_accuracy_majority": 0.51,
     }
-    comparison = {"system": "a", "baseline": "b", "bleu": {"difference": difference, "p_value": p_value}}
+    found = {"difference": difference, "p_value": p_value}
+    comparison = {"system": "a", "baseline": "b", leading: found}
     pair = {**comparison, "system": "a<b>", "baseline": "c"}
     rows = [Row(name, 1234567, _SCORES, _SCORES, [], []) for name in ("a<b>", "c")]
-    return Results(bert, rows, [comparison], [pair], {}, {}, {})
+    reach, warnings = {"bleu": ceiling, "chrf": ceiling}, ["<too short>"] if leading == "chrf" else []
+    return Results(bert, rows, [comparison], [pair], {}, {}, leading, reach, warnings, {})
 
 
 def test_differences_are_of_rows_less_columns_with_stars_where_sure():
@@ -78,6 +83,29 @@ def test_html_page_escapes_text_and_shows_all_pictures():
 
 def test_scores_table_row():
     assert scores_table(_results(1, 0.1))[1] == ["a<b>", "1,234,567", "30.00", "30.00 ± 1.50", "55.00", "55.00"]
+
+
+def test_where_answers_are_too_short_for_bleu_chrf_leads_and_it_is_said():
+    results = _results(1, 0.01, leading="chrf")
+    header, row, _ = scores_table(results)
+    assert header[2:] == ["chrF greedy", "chrF beam", "BLEU greedy", "BLEU beam", "exact"]
+    assert row[2:] == ["55.00", "55.00 ± 2.50", "30.00", "30.00", "25.0 %"]
+    assert comparison_sentences(results)[0].startswith("a beats b by 1.00 chrF ")
+    assert differences_table(results)[0][0] == "chrF, row less column"
+    assert "<b>Warning</b>: &lt;too short&gt;" in html_page(results, [])
+
+
+def test_a_low_ceiling_is_a_row_of_its_own():
+    assert [row[0] for row in scores_table(_results(1, 0.1))[1:]] == ["a<b>", "c"]
+    assert scores_table(_results(1, 0.1, ceiling=48.0))[-1] == ["(a perfect model)", "", "", "48.00", "", "48.00"]
+
+
+def test_a_bert_without_next_sentences_has_no_row_for_them():
+    results = _results(1, 0.1)
+    assert [row[0] for row in bert_table(results)[1:]] == ["masked tokens (MLM)", "next sentence (NSP)"]
+    for name in [name for name in results.bert if "nsp" in name]:
+        del results.bert[name]
+    assert [row[0] for row in bert_table(results)[1:]] == ["masked tokens (MLM)"]
 
 
 def test_pictures_are_the_same_bytes_twice(reproduced, tmp_path, monkeypatch):

@@ -53,6 +53,7 @@ def _start(out: str) -> subprocess.Popen[str]:
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
+        start_new_session=True,
     )
 
 
@@ -82,12 +83,12 @@ def _randomize(project: Path, name: str) -> None:
     run_in(project, sys.executable, "-m", "pipelines.params", "apply", "more.yaml")
 
 
-def _interrupt(out: str, number: int, update: int) -> int:
-    """Start, wait for a line of an update, send a signal; the exit code."""
+def _interrupt(out: str, number: int, update: int, *, group: bool = False) -> int:
+    """Start, wait for a line of an update, send a signal, to the whole group if asked; the exit code."""
     process = _start(out)
     for line in process.stdout:
         if line.startswith(f"update {update}/"):
-            process.send_signal(number)
+            os.killpg(process.pid, number) if group else process.send_signal(number)
             break
     process.stdout.read()
     return process.wait(timeout=60)
@@ -97,14 +98,16 @@ def _interrupt(out: str, number: int, update: int) -> int:
     "out", ["bert", "seq2seq/gru", *(pytest.param(f"seq2seq/{name}", marks=pytest.mark.chaos) for name in OTHERS)]
 )
 def test_stage_killed_three_times_gives_the_same_files(out, long_project):
+    """Straight without loader processes, then with two of them, killed, and signals to the whole group."""
     if out != "bert":
         _randomize(long_project, out.partition("/")[2])
     expected = _straight(out)
+    _apply("hardware: {num_workers: 2}\n")
     assert _interrupt(out, signal.SIGKILL, 12) == -signal.SIGKILL
     assert not Path("data", out).exists()
-    assert _interrupt(out, signal.SIGTERM, 30) == 75
+    assert _interrupt(out, signal.SIGTERM, 30, group=True) == 75  # as a cancel in Prefect, or SLURM
     assert not Path("data", out).exists()
-    assert _interrupt(out, signal.SIGINT, 48) == 75
+    assert _interrupt(out, signal.SIGINT, 48, group=True) == 75  # as Ctrl-C
     process = _start(out)
     text, _ = process.communicate(timeout=120)
     assert process.returncode == 0, text
@@ -116,6 +119,27 @@ def test_stage_killed_three_times_gives_the_same_files(out, long_project):
         if "learning_rate" in record
     ]
     assert len(steps) == len(set(steps))
+
+
+def _apply(overlay: str) -> None:
+    Path("overlay.yaml").write_text(overlay)
+    run_in(Path.cwd(), sys.executable, "-m", "pipelines.params", "apply", "overlay.yaml")
+
+
+def _newest(out: str) -> Path:
+    return sorted(Path(".runs").glob(f"{out.replace('/', '@')}/*/checkpoints/*.ckpt"))[-1]
+
+
+def test_checkpoint_of_another_machine_is_gone_on_from_and_says_so(long_project):
+    assert _interrupt("bert", signal.SIGTERM, 12) == 75
+    seal = _newest("bert").with_suffix(".json")
+    found = json.loads(seal.read_text())
+    assert found["machine"].startswith("1 x ")
+    seal.write_text(json.dumps({**found, "machine": "8 x NVIDIA H200"}))
+    process = _start("bert")
+    text, _ = process.communicate(timeout=120)
+    assert process.returncode == 0, text
+    assert f"it was computed on 8 x NVIDIA H200, goes on on {found['machine']}: last bits may differ" in text
 
 
 def _checkpoint(update: int) -> Path | None:

@@ -1,37 +1,15 @@
-"""Which rank a process is, whoever started it; which weights a training leaves."""
+"""Which weights a training leaves, where, and what its checkpoints hold."""
+
+import contextlib
+from types import SimpleNamespace
 
 import pytest
 import torch
 
 from pipelines.hardware import Hardware
 from pipelines.sections import read_document, validate
-from pipelines.supervision import process_rank
-from pipelines.training.trainer import rank_and_world_size
 from tests.conftest import ROOT
 from tests.optimization import OPTIMIZATION
-
-_VARIABLES = ("RANK", "LOCAL_RANK", "NODE_RANK", "SLURM_PROCID")
-
-
-@pytest.mark.parametrize(
-    ("variables", "rank"),
-    [
-        ({}, 0),
-        ({"LOCAL_RANK": "1", "NODE_RANK": "1"}, 3),
-        ({"RANK": "2", "LOCAL_RANK": "0"}, 2),
-        ({"SLURM_PROCID": "3"}, 3),
-    ],
-    ids=["launched by hand", "Lightning", "torchrun", "SLURM"],
-)
-def test_rank_comes_from_the_launcher(monkeypatch, variables, rank):
-    for name in _VARIABLES:
-        monkeypatch.delenv(name, raising=False)
-    for name, value in variables.items():
-        monkeypatch.setenv(name, value)
-    shipped = validate(read_document(ROOT / "params.yaml"), "hardware", Hardware)
-    assert rank_and_world_size(shipped.model_copy(update={"devices": 2, "num_nodes": 2})) == (rank, 4)
-    assert rank_and_world_size(shipped) == (0, 1)
-    assert (process_rank() > 0) == (rank > 0)
 
 
 @pytest.mark.parametrize(
@@ -90,7 +68,7 @@ def test_checkpoint_is_due_by_updates_or_by_minutes(monkeypatch, update, minutes
     from pipelines.training.loop import TrainingLoop
 
     shipped = validate(read_document(ROOT / "params.yaml"), "hardware", Hardware)
-    loop = TrainingLoop(SimpleNamespace(hardware=shipped), None, None, None, None)
+    loop = TrainingLoop(SimpleNamespace(hardware=shipped), None, None, None, None, "")
     now = time.monotonic()
     monkeypatch.setattr(time, "monotonic", lambda: now + 60 * minutes)
     assert loop._checkpoint_due(update) is due
@@ -149,3 +127,63 @@ def test_equal_bleu_is_decided_by_loss():
     found = [{"update": update, "value": [-0.0, loss]} for update, loss in ((1, 3.0), (2, 2.0), (3, 2.5), (4, 2.0))]
     assert best(found)["update"] == 2
     assert [one["update"] for one in wanted([*found, {"update": 5, "value": [-7.0, 9.0]}], params)] == [5]
+
+
+@pytest.mark.parametrize("finished", [False, True], ids=["trained", "found finished"])
+def test_after_training_the_network_is_where_it_trained(tmp_path, monkeypatch, finished):
+    """Lightning moves it to the CPU, where validation of the selected weights and predictions would take hours.
+
+    The Trainer is a stand-in whose device is ``meta``; everything else is the product's.
+    """
+    from pipelines.training import trainer as module
+
+    device = torch.device("meta")
+    events = []
+
+    class Standing:
+        def __init__(self, **_):
+            self.strategy = SimpleNamespace(root_device=device)
+            self.global_step = 4
+
+        def fit(self, network, loader, **_):
+            loop.finished, loop.measured, loop.kept = True, {"valid_loss": 1.0}, [{"update": 4, "value": [1.0]}]
+
+    class Loop(module.TrainingLoop):
+        def __init__(self, *arguments):
+            nonlocal loop
+            super().__init__(*arguments)
+            loop = self
+            if finished:
+                loop.finished, loop.kept = True, [{"update": 3, "value": [1.0]}]
+
+    loop = None
+    monkeypatch.setattr(module.lightning, "Trainer", Standing)
+    monkeypatch.setattr(module, "TrainingLoop", Loop)
+    monkeypatch.setattr(module.Checkpoints, "at", lambda *_: None)
+    monkeypatch.setattr(module, "_evaluated", lambda network, _: events.append(next(network.parameters()).device))
+    network = torch.nn.Linear(2, 2)
+    network.updates, network.params, network.meter = 4, SimpleNamespace(select="last", average=1), None
+    hardware = validate(read_document(ROOT / "params.yaml"), "hardware", Hardware)
+    stop = SimpleNamespace(install=lambda: None, cooperative=contextlib.nullcontext)
+    folder = SimpleNamespace(checkpoints=tmp_path, path=tmp_path)
+    run = SimpleNamespace(hardware=hardware, folder=folder, stop=stop, resume_at=lambda _: None)
+    module.train(network, SimpleNamespace(fingerprint=""), run)
+    assert next(network.parameters()).device == device
+    assert events == ([device] if finished else [])
+
+
+@pytest.mark.parametrize("ranks", [1, 2, 3])
+def test_a_meter_goes_on_over_another_number_of_ranks(ranks):
+    """Sums of two ranks: rank by rank where there are two again, else all of them on the first."""
+    from pipelines.training.checkpoints import MeterStates
+    from pipelines.training.meter import Meter
+
+    saved = [{"loss": torch.tensor([6.0, 2.0])}, {"loss": torch.tensor([3.0, 1.0])}]
+    sums = []
+    for rank in range(ranks):
+        states = MeterStates(meter := Meter())
+        states.load_state_dict({"ranks": saved})
+        states.on_train_start(SimpleNamespace(world_size=ranks, global_rank=rank), None)
+        sums.append(meter.state_dict()["loss"])
+    assert torch.stack(sums).sum(0).tolist() == [9.0, 3.0]
+    assert ranks != 2 or sums[1].tolist() == [3.0, 1.0]

@@ -17,6 +17,7 @@ from pipelines.tokenizer.tokenizer import WordPieceTokenizer
 from pipelines.training.bucketing import Bucketed
 from pipelines.training.positions import Position
 
+NO_LABEL = -100  # what PyTorch's cross-entropy leaves out
 _LENGTH_STEP = 8  # rows are padded to a multiple: few shapes, so matrix kernels are set up once
 
 
@@ -40,7 +41,8 @@ class ClassifiedBatch(NamedTuple):
     Attributes:
         tokens_RT: token ids, padded.
         types_RT: segments.
-        labels_R: numbers of the labels.
+        labels_R: numbers of the labels; `NO_LABEL` in a row that counts nothing.
+        num_examples: rows with a label.
         num_tokens: real ones.
         position: of the update.
     """
@@ -48,16 +50,22 @@ class ClassifiedBatch(NamedTuple):
     tokens_RT: Tensor
     types_RT: Tensor
     labels_R: Tensor
+    num_examples: int
     num_tokens: int
     position: Position
+
+    def without_terms(self) -> "ClassifiedBatch":
+        """The same inputs, and nothing to answer: what a rank computes along with the others that has no rows."""
+        return self._replace(labels_R=torch.full_like(self.labels_R, NO_LABEL), num_examples=0, num_tokens=0)
 
     def split(self, rows: int) -> Iterator["ClassifiedBatch"]:
         """Micro-batches of at most ``rows`` rows."""
         for first in range(0, len(self.labels_R), rows):
             part = slice(first, first + rows)
             tokens_RT = self.tokens_RT[part]
-            num_tokens = int((tokens_RT != PAD).sum())
-            yield ClassifiedBatch(tokens_RT, self.types_RT[part], self.labels_R[part], num_tokens, self.position)
+            num_tokens, labels_R = int((tokens_RT != PAD).sum()), self.labels_R[part]
+            num_examples = min(self.num_examples, len(labels_R))
+            yield ClassifiedBatch(tokens_RT, self.types_RT[part], labels_R, num_examples, num_tokens, self.position)
 
 
 def encode(
@@ -105,8 +113,11 @@ class ClassificationBatches:
         return self._order.after(position)
 
     def __call__(self, position: Position) -> ClassifiedBatch:
-        """This rank's part of the batch of one update."""
-        return collate(self._examples, self._order.rows(position)[self._rank :: self._world_size], position)
+        """This rank's part of the batch of one update; where there is no row for it, one that counts nothing."""
+        rows = self._order.rows(position)
+        if len(mine := rows[self._rank :: self._world_size]):
+            return collate(self._examples, mine, position)
+        return collate(self._examples, rows[:1], position).without_terms()
 
 
 def in_order(examples: EncodedExamples, batch_size: int) -> list[ClassifiedBatch]:
@@ -125,4 +136,5 @@ def collate(examples: EncodedExamples, rows: npt.NDArray[np.int64], position: Po
         tokens_RT[number, : lengths[number]] = examples.tokens[row]
         types_RT[number, : lengths[number]] = examples.types[row]
     labels_R = torch.tensor([examples.labels[row] for row in rows])
-    return ClassifiedBatch(torch.from_numpy(tokens_RT), torch.from_numpy(types_RT), labels_R, sum(lengths), position)
+    tensors = torch.from_numpy(tokens_RT), torch.from_numpy(types_RT), labels_R
+    return ClassifiedBatch(*tensors, len(rows), sum(lengths), position)

@@ -22,6 +22,8 @@ class BertClassifier(BertEncoder):
         num_labels: C.
     """
 
+    heads = ("classifier",)
+
     def __init__(self, params: BertModelParams, vocab_size: int, num_labels: int) -> None:
         super().__init__(params, vocab_size)
         self.dropout = Dropout(params.dropout)

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from pipelines.bert.classification.data import ClassifiedBatch
+from pipelines.bert.classification.data import NO_LABEL, ClassifiedBatch
 from pipelines.bert.classification.model import BertClassifier
 from pipelines.training.module import Cost, Losses, TrainingModule
 
@@ -18,14 +18,14 @@ class BertClassification(TrainingModule):
     objectives = ("loss",)
 
     def num_terms(self, batch: ClassifiedBatch) -> Mapping[str, int]:
-        """Rows."""
-        return {"loss": len(batch.labels_R)}
+        """Labelled rows."""
+        return {"loss": batch.num_examples}
 
     def losses(self, batch: ClassifiedBatch) -> Losses:
         """Loss, and accuracy to watch."""
         logits_RC = self.network.logits(batch.tokens_RT, batch.types_RT).float()
-        loss = F.cross_entropy(logits_RC, batch.labels_R, reduction="sum")
-        correct, rows = (logits_RC.argmax(dim=1) == batch.labels_R).sum(), len(batch.labels_R)
+        loss = F.cross_entropy(logits_RC, batch.labels_R, reduction="sum", ignore_index=NO_LABEL)
+        correct, rows = (logits_RC.argmax(dim=1) == batch.labels_R).sum(), batch.num_examples
         return Losses({"loss": loss}, {"loss": (loss, rows), "accuracy": (correct, rows)})
 
     def cost(self, batch: ClassifiedBatch) -> Cost:

@@ -16,7 +16,8 @@ from pipelines.layers.recurrent.cells import Cell, State
 class Recurrent(nn.Module):
     """A stack of layers, each in one or both directions.
 
-    PyTorch's kernel does a layer where it computes the same as the cell, else the cell step by step.
+    PyTorch's kernel does a layer where it computes the same as the cell, else the cell step by step. With gradients
+    the kernel is told that it trains, whatever the module's mode: else cuDNN has no backward pass.
 
     Args:
         cell: kind of all cells.
@@ -98,7 +99,7 @@ def _fused(layer: Sequence[Cell], x_BTX: Tensor, before: list[Tensor]) -> tuple[
     """One layer by PyTorch's kernel: outputs and last state [B, K·D] each."""
     cell, weights = layer[0], [weight for cell in layer for weight in cell.weights()]
     start = before if len(before) > 1 else before[0]
-    y_BTD, *last = cell.fused(x_BTX, start, weights, True, 1, 0.0, False, len(layer) > 1, True)
+    y_BTD, *last = cell.fused(x_BTX, start, weights, True, 1, 0.0, torch.is_grad_enabled(), len(layer) > 1, True)
     return y_BTD, tuple(part.transpose(0, 1).flatten(1) for part in last)
 
 
@@ -109,8 +110,8 @@ def _fused_packed(layer: Sequence[Cell], packed: PackedSequence, before: list[Te
     assert packed.unsorted_indices is not None
     start = [part.index_select(1, packed.sorted_indices) for part in before]
     data, *last = cell.fused(
-        packed.data, packed.batch_sizes, start if len(start) > 1 else start[0], weights, True, 1, 0.0, False,
-        len(layer) > 1,
+        packed.data, packed.batch_sizes, start if len(start) > 1 else start[0], weights, True, 1, 0.0,
+        torch.is_grad_enabled(), len(layer) > 1,
     )  # fmt: skip
     lasts = tuple(part.index_select(1, packed.unsorted_indices).transpose(0, 1).flatten(1) for part in last)
     return packed._replace(data=data), lasts

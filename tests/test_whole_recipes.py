@@ -1,0 +1,156 @@
+"""Each recipe runs to the end of its pipeline: preflight to results table, with tiny sizes and a little text."""
+
+import gzip
+import json
+import random
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ruamel.yaml import YAML
+
+from pipelines.corpus.embedded import write_document
+from pipelines.corpus.lexicon import read_lexicon
+from pipelines.sections import plain, read_document
+from tests.conftest import ROOT
+from tests.whole_pipeline import checkout, run
+
+CHAINS = [
+    ["bert_tiny", "bert_modern"],
+    ["all_architectures"],
+    ["bert_mini"],
+    ["bert_base"],
+    ["bert_large", "bert_modern"],
+    ["bert_continued"],
+    ["characters"],
+    ["classification"],
+    ["ensembles"],
+    ["words"],
+    ["multi30k"],
+    ["multi30k", "multi30k_mini"],
+    ["multi30k", "multi30k_parts"],
+    ["multi30k", "multi30k_transformer"],
+    ["multi30k", "multi30k_transformer", "multi30k_bert"],
+    ["multi30k", "multi30k_transformer", "multi30k_recurrent"],
+]
+SIZES = {"width": 16, "num_heads": 2, "feed_forward_width": 32}
+LAYERS = ("num_layers", "num_encoder_layers", "num_decoder_layers")
+
+
+def _shrink(params: dict[str, Any]) -> None:
+    """Every size that costs time, and nothing that decides which code runs."""
+    bert, seq2seq, tasks = params["bert"], params["seq2seq"], params["classification"]["common"]
+    for block in (bert["model"], *seq2seq["architectures"].values()):
+        block.update({name: value for name, value in SIZES.items() if name in block})
+        block.update({name: 1 for name in LAYERS if name in block})
+    for phase in bert["phases"]:
+        phase.update(updates=2, batch_size=2, max_predictions=9)
+        if phase["ramp"] != "none":
+            phase["ramp"] = {"from_batch_size": 1, "updates": 1}
+    seq2seq["common"].update(updates=2, bleu_pairs=min(4, seq2seq["common"]["bleu_pairs"]))
+    seq2seq["common"]["batch_size"] = 8 if seq2seq["common"]["batch_unit"] == "pairs" else 512
+    tasks.update(updates=2, batch_size=4)
+    for training in (bert["training"], seq2seq["common"], tasks):
+        training.update(validate_every=1, log_every=1, precision="32-true")  # bf16 takes minutes on a CPU without it
+        training["schedule"].update(
+            {name: 1 for name in ("warmup_updates", "decay_updates") if name in training["schedule"]}
+        )
+    if isinstance(params["tokenizer"]["vocab_size"], int):
+        params["tokenizer"]["vocab_size"] = min(400, params["tokenizer"]["vocab_size"])
+    params["decoding"].update(beam_size=2, curve=[2], num_best=1, max_length=12)
+    params["evaluation"].update(num_resamples=100)
+    params["hardware"].update(accelerator="cpu", num_threads=1, compile=False)
+    reader = params["corpus"]["reader"]
+    reader.update({name: 40 for name in reader if name.startswith("num_")})
+
+
+def _text(folder: Path, reader: dict[str, Any]) -> None:
+    """Files of a ``files`` reader, in the embedded grammar's words."""
+    lexicon = read_lexicon(ROOT / "data/raw/embedded")
+    folder.mkdir(parents=True)
+    for kind in ("documents", "pairs"):
+        for split, files in reader[kind].items():
+            documents = [write_document(lexicon, 1, f"{kind} {split}", number) for number in range(40)]
+            for language, side in (("en", "english"), ("de", "german")):
+                lines = [[getattr(pair, side) for pair in document] for document in documents]
+                between = "\n\n" if kind == "documents" else "\n"
+                text = between.join("\n".join(one) for one in lines)
+                (folder / files[language]).write_bytes(gzip.compress(f"{text}\n".encode()))
+
+
+def _bert(folder: Path, positions: int) -> None:
+    """A BERT that transformers saved, with the letters of the embedded corpus."""
+    from transformers import BertConfig, BertForPreTraining
+
+    lexicon = read_lexicon(ROOT / "data/raw/embedded")
+    pairs = [pair for number in range(60) for pair in write_document(lexicon, 1, "letters", number)]
+    letters = sorted(set("".join(pair.english + pair.german for pair in pairs)) - {" "})
+    tokens = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *letters, *(f"##{letter}" for letter in letters)]
+    sizes = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 32}
+    config = BertConfig(vocab_size=len(tokens), max_position_embeddings=positions, **sizes)
+    BertForPreTraining(config).save_pretrained(folder)
+    (folder / "vocab.txt").write_text("".join(f"{token}\n" for token in tokens), encoding="utf-8")
+
+
+def _project(folder: Path, chain: list[str]) -> Path:
+    checkout(folder, *(ROOT / f"recipes/{name}.yaml" for name in chain))
+    document = read_document(folder / "params.yaml")
+    _shrink(document.root)
+    with (folder / "params.yaml").open("w", encoding="utf-8") as file:
+        YAML().dump(document.root, file)
+    params = plain(document.root)
+    if params["corpus"]["reader"]["kind"] == "files":
+        _text(folder / params["corpus"]["raw"], params["corpus"]["reader"])
+    if params["bert"]["starts_from"] == "data/raw/bert":
+        _bert(folder / "data/raw/bert", params["bert"]["model"]["max_positions"])
+    return folder
+
+
+def _check(folder: Path, printed: str) -> None:
+    params = plain(read_document(folder / "params.yaml").root)
+    names = [*params["seq2seq"]["architectures"], *params["ensembles"]]
+    found = json.loads((folder / "data/evaluation/metrics.json").read_text())["evaluation"]
+    assert list(found["architectures"]) == names
+    for name in names:
+        assert re.search(rf"^{re.escape(name)} +[\d,]+ ", printed, re.MULTILINE), name
+    assert ("next sentence (NSP)" in printed) == (params["bert"]["segments"]["nsp"] != "none")
+    for task in params["classification"]["tasks"]:
+        assert (folder / f"data/classification/{task}/predictions.tsv").is_file()
+    for name in ("index.html", "bert_loss.png", "model_card.md"):
+        assert (folder / "data/report" / name).stat().st_size > 1000
+
+
+@pytest.mark.parametrize(
+    "chain", [CHAINS[0], *(pytest.param(chain, marks=pytest.mark.recipes) for chain in CHAINS[1:])], ids="+".join
+)
+def test_recipe_runs_to_the_end_of_its_pipeline(tmp_path, chain):
+    folder = _project(tmp_path / "project", chain)
+    _check(folder, run(folder))
+
+
+def test_every_recipe_is_tried():
+    assert {name for chain in CHAINS for name in chain} == {path.stem for path in (ROOT / "recipes").glob("*.yaml")}
+
+
+@pytest.mark.recipes
+def test_any_order_of_small_changes_to_a_recipe_still_runs(tmp_path):
+    """Crossings drawn at random: masks, packing, NSP, schedules, optimizers, selection × architectures."""
+    rng = random.Random(1)
+    chosen = {
+        "bert": {
+            "segments": {"nsp": rng.choice(["random", "sop", "none"]), "packed": False},
+            "masking": {"whole_words": True},
+            "training": {"select": "best", "average": 2, "patience": 1},
+        },
+        "seq2seq": {"common": {"select": "best", "select_by": "bleu", "average": 2, "batch_unit": "tokens"}},
+        "decoding": {"rerank": "mbr", "no_repeat": 2, "min_length": 2},
+        "hardware": {"num_workers": 2, "micro_batch_size": 1},
+    }
+    (tmp_path / "chosen.yaml").write_text(json.dumps(chosen))
+    folder = checkout(tmp_path / "project", tmp_path / "chosen.yaml")
+    document = read_document(folder / "params.yaml")
+    _shrink(document.root)
+    with (folder / "params.yaml").open("w", encoding="utf-8") as file:
+        YAML().dump(document.root, file)
+    _check(folder, run(folder))

@@ -1,0 +1,147 @@
+"""Any remainder over any number of ranks: the sums of all ranks are those of one, whoever has no rows."""
+
+from typing import Any
+
+import lightning.pytorch as lightning
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader
+
+from pipelines.bert.classification.data import ClassificationBatches, EncodedExamples
+from pipelines.bert.classification.model import BertClassifier
+from pipelines.bert.classification.module import BertClassification
+from pipelines.bert.classification.params import ClassificationCommon
+from pipelines.bert.data import PretrainingBatches, Split
+from pipelines.bert.model import Bert
+from pipelines.bert.module import Baselines, BertPretraining
+from pipelines.seq2seq.data import PairBatches
+from pipelines.seq2seq.module import Seq2SeqFinetuning
+from pipelines.seq2seq.params import CommonParams
+from pipelines.shards.format import PairShard, Ragged
+from pipelines.tokenizer.special_tokens import CLS, SEP
+from pipelines.training.positions import Batches, Position
+from tests.bert.sample import MODEL, bert_params, two_languages
+from tests.optimization import OPTIMIZATION, PAIRS
+from tests.seq2seq.families import BLOCKS, build
+
+START = Position(0, 0, 0)
+
+
+def _gradients(module: Any, batch: Any, rows: int) -> tuple[dict[str, Tensor], dict[str, int], dict[str, float]]:
+    """Gradients of the summed objectives, terms, and measurements of a rank's part, by micro-batches."""
+    module.zero_grad(set_to_none=True)
+    module.train()
+    module.meter.read()
+    for part in batch.split(rows) if rows else [batch]:
+        losses = module.losses(part)
+        torch.stack(list(losses.objective.values())).sum().backward()
+        module.meter.add(losses.measured)
+    sums = {f"{name} {kind}": float(pair[kind]) for name, pair in module.meter.state_dict().items() for kind in (0, 1)}
+    found = {name: p.grad.clone() for name, p in module.network.named_parameters() if p.grad is not None}
+    return found, dict(module.num_terms(batch)), sums
+
+
+def _check(module: Any, whole: Any, parts: list[Any], micro_batch_size: int) -> None:
+    expected, terms, sums = _gradients(module, whole, 0)
+    found = [_gradients(module, part, micro_batch_size) for part in parts]
+    assert {key: sum(one[1][key] for one in found) for key in terms} == terms
+    assert any(not any(one[1].values()) for one in found)  # a rank had nothing
+    for name, gradient in expected.items():
+        assert all(name in one[0] for one in found), name  # every rank has a gradient to exchange
+        torch.testing.assert_close(sum(one[0][name] for one in found), gradient, atol=1e-5, rtol=1e-4)
+    for key, value in sums.items():
+        assert sum(one[2][key] for one in found) == pytest.approx(value, rel=1e-5, abs=1e-5)
+
+
+def _pairs() -> PairShard:
+    """Few and unequal pairs: a batch of 24 tokens holds one to four."""
+    rng = np.random.default_rng(3)
+
+    def side() -> Ragged:
+        sizes = rng.integers(4, 18, 9)
+        return Ragged(rng.integers(5, 20, sizes.sum()).astype(np.uint16), np.concatenate([[0], np.cumsum(sizes)]))
+
+    return PairShard(side(), side())
+
+
+@pytest.mark.parametrize("micro_batch_size", [0, 1])
+@pytest.mark.parametrize("world_size", [2, 5])
+@pytest.mark.parametrize("name", BLOCKS)
+def test_pairs_of_every_family(name, world_size, micro_batch_size):
+    pairs = {**PAIRS, "batch_unit": "tokens"}
+    common = CommonParams(**OPTIMIZATION, updates=3, batch_size=24, label_smoothing=0.1, **pairs)
+    module = Seq2SeqFinetuning(build(name), common, learning_rate=0.1, updates=3, validation_batches=[], r_drop=1.0)
+    options = {"seed": 1, "in_tokens": True}
+    one = PairBatches(_pairs(), 24, **options)
+    position = START
+    while len(one(position).source_BS) >= world_size:
+        position = one.after(position)
+    ranks = [PairBatches(_pairs(), 24, **options, rank=rank, world_size=world_size) for rank in range(world_size)]
+    _check(module, one(position), [rank(position) for rank in ranks], micro_batch_size)
+
+
+@pytest.mark.parametrize("micro_batch_size", [0, 1])
+@pytest.mark.parametrize("packed", [False, True])
+@pytest.mark.parametrize("nsp", ["random", "none"])
+def test_pretraining(nsp, packed, micro_batch_size):
+    params = bert_params(segments={"packed": packed, "nsp": nsp}, phases={"batch_size": 3})
+    torch.manual_seed(0)
+    module = BertPretraining(Bert(params.model, 300), params, [], Baselines(0.0, 5.0, 5.0, 0.5))
+    parts = [
+        PretrainingBatches(Split(two_languages(), 1, "t", 0.15, 300, rank=rank, world_size=world_size), params)(START)
+        for rank, world_size in ((0, 1), *((rank, 5) for rank in range(5)))
+    ]
+    _check(module, parts[0], parts[1:], micro_batch_size)
+    assert [module.cost(part).tokens > 0 for part in parts[1:]] == [True] * 3 + [False] * 2
+
+
+@pytest.mark.parametrize("micro_batch_size", [0, 1])
+def test_classification(micro_batch_size):
+    rows = [[CLS, *range(5, 7 + number % 9), SEP] for number in range(40)]
+    examples = EncodedExamples(rows, [[0] * len(row) for row in rows], [number % 3 for number in range(40)])
+    common = ClassificationCommon(**OPTIMIZATION, updates=3, batch_size=3, max_length=16, dropout=0.0)
+    torch.manual_seed(0)
+    network = BertClassifier(bert_params().model, 20, 3)
+    module = BertClassification(network, common, learning_rate=0.1, updates=3, validation_batches=[])
+    parts = [
+        ClassificationBatches(examples, 3, seed=1, rank=rank, world_size=world_size)(START)
+        for rank, world_size in ((0, 1), *((rank, 4) for rank in range(4)))
+    ]
+    _check(module, parts[0], parts[1:], micro_batch_size)
+
+
+class _Ranked(BertPretraining):
+    """As one rank of several, without a process group."""
+
+    rank = 0
+
+    @property
+    def global_rank(self) -> int:
+        return self.rank
+
+
+def _weights_after(updates: int, *, rank: int = 0, seed: int = 1, before: int = 0) -> list[Tensor]:
+    """Weights of a network with dropout, whose generator was somewhere else before."""
+    params = bert_params(model={"dropout": 0.3}, phases={"updates": 9})
+    torch.manual_seed(0)
+    module = _Ranked(Bert(params.model, 300), params, [], Baselines(0.0, 5.0, 5.0, 0.5), seed=seed, micro_batch_size=3)
+    module.rank = rank
+    batches = PretrainingBatches(Split(two_languages(), 1, "t", 0.15, 300), params)
+    torch.rand(before)
+    trainer = lightning.Trainer(
+        max_steps=updates, accelerator="cpu", logger=False, enable_checkpointing=False, enable_progress_bar=False,
+        enable_model_summary=False,
+    )  # fmt: skip
+    trainer.fit(module, DataLoader(Batches(batches, START, updates), batch_size=None, collate_fn=lambda batch: batch))
+    return [parameter.detach() for parameter in module.network.parameters()]
+
+
+def test_dropout_is_a_function_of_seed_update_micro_batch_and_rank():
+    """No state decides, so a resume needs none; MODEL has no dropout otherwise."""
+    assert MODEL["dropout"] == 0.0
+    first = _weights_after(2)
+    assert all(map(torch.equal, first, _weights_after(2, before=1000)))
+    for other in (_weights_after(2, rank=1), _weights_after(2, seed=2)):
+        assert not all(map(torch.equal, first, other))
