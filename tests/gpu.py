@@ -1,0 +1,291 @@
+"""What only a GPU can show: ``python -m tests.gpu [--device cpu] [--only CASE …]``; no pytest, DVC, Prefect or W&B.
+
+Each case runs in a process of its own with a time limit, the most valuable first, and says so as it ends; the exit code
+is 1 if one failed. ``--device cpu`` runs the same cases on a CPU, to try the script itself.
+"""
+
+import argparse
+import hashlib
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).parent.parent
+ARCHITECTURES = ("gru_attention", "gru", "lstm", "transformer", "bert2bert")
+_PROJECT = "MASKLINE_GPU_PROJECT"
+_STAGES = (("pipelines.corpus.prepare",), ("pipelines.tokenizer.train",), ("pipelines.shards.write",))
+
+
+def _moved(batch: Any, where: str) -> Any:
+    """A batch with its tensors on a device."""
+    import torch
+
+    fields = batch._asdict().items()
+    return batch._replace(**{key: value.to(where) for key, value in fields if isinstance(value, torch.Tensor)})
+
+
+def update_of_every_family(device: str) -> None:
+    """One update in float32, with micro-batches, against the CPU's: loss 1e-5, gradients 1e-4 of the largest."""
+    import torch
+
+    from pipelines.seq2seq.module import Seq2SeqFinetuning
+    from pipelines.seq2seq.params import CommonParams
+    from tests.optimization import OPTIMIZATION, PAIRS
+    from tests.seq2seq.families import BLOCKS, build
+    from tests.training.test_ranks_without_rows import START, _gradients, _pairs
+    from pipelines.seq2seq.data import PairBatches  # isort: skip
+
+    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
+    common = CommonParams(**OPTIMIZATION, updates=3, batch_size=4, label_smoothing=0.1, **PAIRS)
+    batch = PairBatches(_pairs(), 4, seed=1)(START)
+    worst: dict[str, float] = {}
+    for name in BLOCKS:
+        found = {}
+        for where, double in (("cpu", True), ("cpu", False), (device, False)):
+            settings = {"learning_rate": 0.1, "updates": 3, "validation_batches": []}
+            module = Seq2SeqFinetuning(build(name, double=double), common, **settings).to(where)
+            moved = _moved(batch, where)
+            found["exact" if double else where] = [_gradients(module, moved, rows) for rows in (0, 3)]
+        for exact, here, there in zip(found["exact"], found["cpu"], found[device], strict=True):
+            key = next(key for key in exact[2] if key.startswith("loss 0"))
+            assert abs(there[2][key] - exact[2][key]) <= 1e-5 * abs(exact[2][key]), (name, there[2], exact[2])
+            allowed = max(1e-4, 4 * _apart(here[0], exact[0]))  # a plain RNN with large weights is badly conditioned
+            worst[name] = max(worst.get(name, 0.0), _apart(there[0], exact[0]) / allowed)
+    print(json.dumps({name: float(f"{value:.1e}") for name, value in worst.items()}))
+    assert max(worst.values()) < 1, worst
+
+
+def pretraining_and_classifier(device: str) -> None:
+    """One update of both BERTs against the CPU's, packed and not."""
+    import torch
+
+    from pipelines.bert.data import PretrainingBatches, Split
+    from pipelines.bert.model import Bert
+    from pipelines.bert.module import Baselines, BertPretraining
+    from tests.bert.sample import bert_params, two_languages
+    from tests.training.test_ranks_without_rows import START, _gradients
+
+    for packed in (False, True):
+        params = bert_params(segments={"packed": packed})
+        batch = PretrainingBatches(Split(two_languages(), 1, "t", 0.15, 300), params)(START)
+        found = []
+        for where in ("cpu", device):
+            torch.manual_seed(0)
+            module = BertPretraining(Bert(params.model, 300), params, [], Baselines(0.0, 5.0, 5.0, 0.5)).to(where)
+            moved = _moved(batch, where)
+            found.append(_gradients(module, moved, 0))
+        assert _apart(found[1][0], found[0][0]) < 1e-4, packed
+
+
+def _apart(ours: dict[str, Any], theirs: dict[str, Any]) -> float:
+    """The largest difference of two networks' gradients, in shares of the largest gradient.
+
+    Not parameter by parameter: the gradient of a key's bias is 0 but for rounding, for softmax ignores it.
+    """
+    largest = max(float(gradient.abs().max()) for gradient in theirs.values())
+    return max(float((ours[name].cpu() - gradient).abs().max()) for name, gradient in theirs.items()) / largest
+
+
+def _project(folder: Path, device: str) -> Path:
+    """Tiny stages of the embedded corpus up to the shards, with all that draws random numbers."""
+    from tests.whole_pipeline import checkout
+
+    heads = {"num_heads": 2, "feed_forward_width": 32, "attention_dropout": 0.1}
+    blocks: dict[str, Any] = {name: {"width": 16, "dropout": 0.1} for name in ("gru_attention", "gru")}
+    blocks |= {name: {**blocks["gru"], **heads} for name in ("transformer", "rnd2rnd", "bert2bert")}
+    overlay = {
+        "corpus": {"reader": {"num_documents": 60, "num_validation_documents": 20, "num_training_pairs": 60}},
+        "tokenizer": {"vocab_size": 300},
+        "bert": {
+            "model": {"width": 16, "num_heads": 2, "feed_forward_width": 32, "dropout": 0.1, "attention_dropout": 0.2},
+            "phases": [{"updates": 60, "batch_size": 8, "ramp": "none", "max_length": 96, "max_predictions": 20}],
+            "training": {"schedule": {"warmup_updates": 2}, "validate_every": 20, "log_every": 5, "select": "best"},
+        },
+        "seq2seq": {
+            "common": {"updates": 30, "batch_size": 8, "schedule": {"warmup_updates": 2}, "validate_every": 10,
+                       "log_every": 5, "select": "best", "average": 2},
+            "architectures": blocks,
+        },
+        "decoding": {"max_length": 12, "beam_size": 3, "curve": [2], "num_best": 2},
+        "hardware": {"accelerator": "gpu" if device == "cuda" else "cpu", "num_threads": 1, "checkpoint_every": 7,
+                     "num_workers": 2},
+    }  # fmt: skip
+    lstm = json.loads(json.dumps(blocks["gru_attention"]))
+    base = _block("gru_attention")
+    overlay["seq2seq"]["architectures"]["lstm"] = {**base, **lstm, "cell": {"name": "lstm"}, "scheduled_sampling": 0.3}
+    overlay["evaluation"] = {"comparisons": []}
+    folder.mkdir(parents=True)
+    (folder / "tiny.yaml").write_text(json.dumps(overlay))
+    checkout(folder, folder / "tiny.yaml")
+    for stage in _STAGES:
+        _must(folder, *stage)
+    return folder
+
+
+def _copy() -> Path:
+    """A project of this case's own."""
+    folder = Path(tempfile.mkdtemp()) / "project"
+    shutil.copytree(os.environ[_PROJECT], folder, symlinks=True)
+    return folder
+
+
+def _block(name: str) -> dict[str, Any]:
+    from pipelines.sections import plain, read_document
+
+    return dict(plain(read_document(ROOT / "params.yaml").root)["seq2seq"]["architectures"][name])
+
+
+def _start(folder: Path, *command: str) -> subprocess.Popen[str]:
+    environment = {**os.environ, "WANDB_MODE": "disabled", "CUBLAS_WORKSPACE_CONFIG": ":4096:8"}
+    return subprocess.Popen(
+        [sys.executable, "-m", *command], cwd=folder, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+        text=True, start_new_session=True,
+    )  # fmt: skip
+
+
+def _must(folder: Path, *command: str) -> str:
+    process = _start(folder, *command)
+    text, _ = process.communicate()
+    assert process.returncode == 0, f"{command}\n{text[-3000:]}"
+    return text
+
+
+def _interrupt(folder: Path, number: int, update: int, *command: str) -> int:
+    process = _start(folder, *command)
+    assert process.stdout is not None
+    for line in process.stdout:
+        if line.startswith(f"update {update}/"):
+            os.killpg(process.pid, number)
+            break
+    process.stdout.read()
+    return process.wait()
+
+
+def _digest(folder: Path) -> str:
+    return hashlib.sha256((folder / "model.safetensors").read_bytes()).hexdigest()
+
+
+def _clean(folder: Path, stage: str, out: str) -> None:
+    subprocess.run(["rm", "-rf", str(folder / "data" / out), str(folder / ".runs" / stage)], check=True)
+
+
+def training_is_exact_after_kills(device: str) -> None:
+    """BERT with dropout and two loader processes: twice the same bytes; killed, cancelled, gone on: the same again."""
+    folder = _copy()
+    digests = []
+    for kills in ((), (), ((signal.SIGKILL, 15), (signal.SIGTERM, 35))):
+        _clean(folder, "bert", "bert")
+        for number, update in kills:
+            code = _interrupt(folder, number, update, "pipelines.bert.pretrain")
+            assert code == (75 if number == signal.SIGTERM else -signal.SIGKILL), code
+        text = _must(folder, "pipelines.bert.pretrain")
+        assert ("going on after update" in text) == bool(kills)
+        digests.append(_digest(folder / "data/bert"))
+    assert len(set(digests)) == 1, digests
+
+
+def recurrent_training_and_selected_weights(device: str) -> None:
+    """Every family trains to its out, twice alike, and validates its selected weights where it trained."""
+    folder = _copy()
+    _must(folder, "pipelines.bert.pretrain")
+    for name in ARCHITECTURES:
+        digests = []
+        for _ in range(2 if name in ("gru_attention", "lstm") else 1):
+            _clean(folder, f"seq2seq@{name}", f"seq2seq/{name}")
+            text = _must(folder, "pipelines.seq2seq.finetune", name)
+            digests.append(_digest(folder / "data/seq2seq" / name))
+        assert "weights of update" in text
+        assert len(set(digests)) == 1, name
+        print(name, "trained", flush=True)
+
+
+def going_on_elsewhere(device: str) -> None:
+    """A checkpoint of this device is gone on from on the CPU, and the other way round; both say so."""
+    folder = _copy()
+    params = folder / "params.yaml"
+    text = params.read_text()
+    there = text.replace("accelerator: gpu", "accelerator: cpu")
+    for first, second in ((text, there), (there, text)):
+        _clean(folder, "bert", "bert")
+        params.write_text(first)
+        assert _interrupt(folder, signal.SIGTERM, 15, "pipelines.bert.pretrain") == 75
+        params.write_text(second)
+        said = _must(folder, "pipelines.bert.pretrain")
+        assert "going on after update" in said
+        assert ("last bits may differ" in said) == (device != "cpu"), said[:500]
+
+
+def search_finds_the_same(device: str) -> None:
+    """Ids of all searches in float32, on this device and on the CPU."""
+    folder = _copy()
+    _must(folder, "pipelines.bert.pretrain")
+    params = folder / "params.yaml"
+    text = params.read_text()
+    for name in ("gru_attention", "transformer", "bert2bert"):
+        _must(folder, "pipelines.seq2seq.finetune", name)
+        found = []
+        for there in (text, text.replace("accelerator: gpu", "accelerator: cpu")):
+            params.write_text(there)
+            subprocess.run(
+                ["rm", "-rf", str(folder / f"data/decoding/{name}"), str(folder / f".runs/decoding@{name}")], check=True
+            )
+            _must(folder, "pipelines.decoding.decode", name)
+            lines = (folder / f"data/decoding/{name}/beam.nbest.jsonl").read_text().splitlines()
+            found.append([[one["tokens"] for one in json.loads(line)["hypotheses"]] for line in lines])
+        params.write_text(text)
+        same = sum(one == other for one, other in zip(*found, strict=True))
+        print(f"{name}: {same} of {len(found[0])} sentences alike", flush=True)
+        assert same == len(found[0])
+
+
+CASES: dict[str, tuple[Callable[[str], None], float]] = {
+    "update_of_every_family": (update_of_every_family, 90),
+    "pretraining_and_classifier": (pretraining_and_classifier, 60),
+    "training_is_exact_after_kills": (training_is_exact_after_kills, 200),
+    "recurrent_training_and_selected_weights": (recurrent_training_and_selected_weights, 240),
+    "going_on_elsewhere": (going_on_elsewhere, 200),
+    "search_finds_the_same": (search_finds_the_same, 240),
+}
+
+
+def main() -> int:
+    """Every case, one after the other; 1 if one failed or took too long."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--device", choices=("cuda", "cpu"), default="cuda")
+    parser.add_argument("--only", nargs="*", choices=CASES, default=list(CASES))
+    parser.add_argument("--case", choices=CASES, help=argparse.SUPPRESS)
+    parser.add_argument("--minutes", type=float, default=60.0, help="for all of them")
+    arguments = parser.parse_args()
+    if arguments.case:
+        CASES[arguments.case][0](arguments.device)
+        return 0
+    failed, ends = 0, time.monotonic() + 60 * arguments.minutes
+    os.environ[_PROJECT] = str(_project(Path(tempfile.mkdtemp()) / "project", arguments.device))
+    for name in arguments.only:
+        started = time.monotonic()
+        left = min(CASES[name][1], ends - started)
+        if left < 10:
+            print(f"NOT REACHED  {name}", flush=True)
+            continue
+        command = [sys.executable, "-m", "tests.gpu", "--device", arguments.device, "--case", name]
+        try:
+            done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=left, check=False)
+            code, said = done.returncode, done.stdout + done.stderr
+        except subprocess.TimeoutExpired as error:
+            code, said = 124, (error.stdout or b"").decode() + (error.stderr or b"").decode()
+        failed += code != 0
+        took, verdict = time.monotonic() - started, "FAILED" if code else "passed"
+        print(f"{verdict}  {name}  {took:.0f} s  {said.strip()[-1500:]}", flush=True)
+    return int(failed > 0)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
