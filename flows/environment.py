@@ -18,9 +18,9 @@ for _name, _value in {
     os.environ.setdefault(_name, _value)
 
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
-for _name in ("NO_PROXY", "no_proxy"):  # whatever HTTP_PROXY says, our own server is not behind it
-    _hosts = [_host for _host in os.environ.get(_name, "").split(",") if _host]
-    os.environ[_name] = ",".join(dict.fromkeys([*_hosts, *_LOOPBACK]))
+_hosts = [host for name in ("no_proxy", "NO_PROXY") for host in os.environ.get(name, "").split(",") if host.strip()]
+if "*" not in _hosts:  # whatever HTTP_PROXY says, our own server is not behind it
+    os.environ["NO_PROXY"] = os.environ["no_proxy"] = ",".join(dict.fromkeys([*_hosts, *_LOOPBACK]))
 
 if _password := os.environ.get("PREFECT_SERVER_API_AUTH_STRING"):  # of the server: its flows and workers know it too
     os.environ.setdefault("PREFECT_API_AUTH_STRING", _password)

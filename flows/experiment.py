@@ -19,9 +19,17 @@ _CODE = ("pipelines", "flows", "dvc.yaml")
 
 
 def base_of(recipes: Sequence[str]) -> str:
-    """What experiments here begin from: a digest of the commit, this checkout's params.yaml and some recipes."""
+    """What experiments here begin from: a digest of the commit, this checkout's params.yaml, recipes and raw data.
+
+    Raw data that git does not know counts by name, size and time of change.
+    """
     files = [Path("params.yaml"), *(Path(f"recipes/{recipe}.yaml") for recipe in recipes)]
     parts = [_git("rev-parse", "HEAD").encode(), *(path.read_bytes() for path in files if path.is_file())]
+    known = set(_git("ls-files", "-z", "data/raw").split("\0"))
+    for path in sorted(Path("data/raw").rglob("*")):
+        if path.is_file() and path.as_posix() not in known:
+            stat = path.stat()
+            parts.append(f"{path} {stat.st_size} {stat.st_mtime_ns}".encode())
     return hashlib.sha256(b"\0".join(hashlib.sha256(part).digest() for part in parts)).hexdigest()
 
 
@@ -36,8 +44,8 @@ def experiment(name: str, recipes: Sequence[str], overrides: Mapping[str, Any]) 
     """
     folder = EXPERIMENTS / name
     made = json.dumps({"recipes": list(recipes), "overrides": overrides, "base": base_of(recipes)})
-    record = folder / "experiment.json"
-    if record.is_file() and record.read_text(encoding="utf-8") == made:
+    whole = folder / "experiment.json"
+    if whole.is_file() and whole.read_text(encoding="utf-8") == made:
         return folder
     if changed := _git("status", "--porcelain", "--", *_CODE).strip():
         raise ParamsError(f"experiment {name}: the code ({changed.split()[-1]}) must be committed; git commit it first")
@@ -48,12 +56,13 @@ def experiment(name: str, recipes: Sequence[str], overrides: Mapping[str, Any]) 
     (folder / ".dvc/config.local").write_text(f"[cache]\n    dir = {_cache()}\n", encoding="utf-8")
     take_inputs(folder)
     (folder / "overrides.yaml").write_text(json.dumps(overrides), encoding="utf-8")  # JSON is YAML
-    overlays = [*(f"recipes/{recipe}.yaml" for recipe in recipes), *(["overrides.yaml"] if overrides else [])]
+    overlays = [str(Path(f"recipes/{recipe}.yaml").resolve()) for recipe in recipes]  # this checkout's, edited or not
+    overlays += ["overrides.yaml"] if overrides else []
     command = [sys.executable, "-m", "pipelines.params", "apply", *overlays]
     result = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
     if result.returncode:
         raise ParamsError(f"experiment {name}: {result.stderr.strip()}")
-    record.write_text(made, encoding="utf-8")  # the last: now it is whole
+    whole.write_text(made, encoding="utf-8")  # the last: now it is
     return folder
 
 

@@ -1,6 +1,7 @@
 """Prefect's server: waiting for one, and one for the time of a single flow."""
 
 import contextlib
+import http.client
 import json
 import os
 import socket
@@ -36,11 +37,11 @@ def wait_until_healthy(url: str, patience_s: float = _PATIENCE_S) -> None:
                 if json.loads(answer.read()) is True:
                     return
                 last = "the answer of another server"
-        except ValueError:
+        except (ValueError, http.client.HTTPException):
             last = "the answer of another server"
         except OSError as error:
             last = str(error)
-            time.sleep(0.2)
+        time.sleep(0.2)
     rule, remedy = f"be Prefect's within {patience_s:.0f} s", "look into its log in PREFECT_HOME; is the port taken?"
     raise TimeoutError(broken_rule(url, "answer", last, rule, remedy))
 

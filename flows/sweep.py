@@ -81,27 +81,27 @@ def check_params(plan: Sweep) -> None:
 
 
 def _all_rounds(plan: Sweep, slots: Slots, children: Children) -> list[dict[str, Any]]:
-    method, combinations = plan.method, plan.combinations()
+    method, combinations, base = plan.method, plan.combinations(), base_of(plan.recipes)
     if not isinstance(method, Halving):
-        return _ranked(plan, _round(plan, f"{plan.name}", combinations, slots, children))
+        return _ranked(plan, _round(plan, (plan.name, base), combinations, slots, children))
     everything: list[dict[str, Any]] = []
     for number, (count, budget) in enumerate(method.rounds()):
         chosen = [{**one, method.budget: budget} for one in combinations[:count]]
-        ranked = _ranked(plan, _round(plan, f"{plan.name}-r{number}", chosen, slots, children))
+        ranked = _ranked(plan, _round(plan, (f"{plan.name}-r{number}", base), chosen, slots, children))
         combinations = [one["overrides"] for one in ranked]
         everything = [*ranked, *everything]  # later rounds had more to learn from
     return everything
 
 
 def _round(
-    plan: Sweep, prefix: str, combinations: Sequence[Combination], slots: Slots, children: Children
+    plan: Sweep, named: tuple[str, str], combinations: Sequence[Combination], slots: Slots, children: Children
 ) -> list[dict[str, Any]]:
     """Experiments that may run side by side; those with a result from the same base are not run again."""
     records = Records(SWEEPS / f"{plan.name}.jsonl")
     records.rewind(0)  # drops a half-written line
     done = {one["experiment"]: one for one in records.read()}
     running: dict[str, tuple[Combination, Path, dict[str, PrefectFuture[Any]]]] = {}
-    base = base_of(plan.recipes)
+    prefix, base = named
     names = [f"{prefix}-{number}-{base[:8]}" for number in range(len(combinations))]
     for name, combination in zip(names, combinations, strict=True):
         if name in done and _answers(done[name], combination, plan.target):
@@ -163,6 +163,7 @@ def main() -> int:
                 names = re.compile(rf"{re.escape(plan.name)}-(r\d+-)?\d+-[0-9a-f]{{8}}")
                 print(f"{remove(names, f'sweep/{plan.name}/*')} experiments removed")
             return 0
+        check_params(plan)
     except MasklineError as error:
         print(f"error: {error}", file=sys.stderr)
         return error.exit_code

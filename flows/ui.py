@@ -68,6 +68,8 @@ def main() -> int:
     address = f"http://{reached_at(arguments.host)}:{arguments.port}"
     url = f"{address}/api"
     environment = {"PREFECT_API_URL": url, "PREFECT_SERVER_API_HOST": arguments.host}
+    if not _is_loopback(arguments.host):  # a browser elsewhere asks where it got the page, not its own loopback
+        environment["PREFECT_UI_API_URL"] = os.environ.get("PREFECT_UI_API_URL", "/api")
     os.environ.update(environment)
     LOGS.mkdir(parents=True, exist_ok=True)
     children, ended = Children(), threading.Event()
@@ -97,6 +99,9 @@ def main() -> int:
         threading.Thread(target=keep, args=("worker", *worker), daemon=True).start()
         print(f"Prefect's UI: {address}; its logs: {LOGS}; Ctrl-C ends it", flush=True)
         ended.wait()
+    except (TimeoutError, RuntimeError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
     finally:
         children.stop()
     return 0

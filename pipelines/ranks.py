@@ -31,19 +31,31 @@ class Launch:
 
 
 def launch(environ: Mapping[str, str] = os.environ) -> Launch:
-    """What started this process, by its environment; an interactive SLURM allocation starts nothing."""
+    """What started this process, by its environment; an interactive SLURM allocation starts nothing.
+
+    Raises:
+        ParamsError: a variable that decides it is no number.
+    """
     if "TORCHELASTIC_RUN_ID" in environ:
-        return Launch("torchrun", int(environ["RANK"]), int(environ["WORLD_SIZE"]))
+        return Launch("torchrun", _number(environ, "RANK"), _number(environ, "WORLD_SIZE"))
     if "SLURM_NTASKS" in environ and environ.get("SLURM_JOB_NAME") not in _INTERACTIVE:
-        return Launch("slurm", int(environ.get("SLURM_PROCID", "0")), int(environ["SLURM_NTASKS"]))
+        return Launch("slurm", _number(environ, "SLURM_PROCID", "0"), _number(environ, "SLURM_NTASKS"))
     node, local = _place(environ)
     return Launch("lightning", max(node, local), None)
 
 
 def _place(environ: Mapping[str, str]) -> tuple[int, int]:
     """Number of the machine and of the process on it, as Lightning tells its ranks."""
-    node = environ.get("NODE_RANK", environ.get("GROUP_RANK", "0"))
-    return int(node), int(environ.get("LOCAL_RANK", "0"))
+    node = "NODE_RANK" if "NODE_RANK" in environ else "GROUP_RANK"
+    return _number(environ, node, "0"), _number(environ, "LOCAL_RANK", "0")
+
+
+def _number(environ: Mapping[str, str], name: str, otherwise: str = "") -> int:
+    value = environ.get(name, otherwise)
+    if not value.isdecimal():
+        remedy = "what starts the ranks sets it; unset it to start them by hardware.devices"
+        raise ParamsError(broken_rule("environment", name, value, "be a number", remedy))
+    return int(value)
 
 
 def process_rank() -> int:

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import BinaryIO
 
-_JOINERS = "\u180e\u200c\u200d"  # Mongolian vowel separator, zero-width non-joiner and joiner
+JOINERS = "\u180e\u200c\u200d"  # Mongolian vowel separator, zero-width non-joiner and joiner
 # Before these a joiner has a meaning: scripts whose spelling needs them, emoji, and all combining marks; that is,
 # everything but Latin, Greek and Cyrillic letters, digits, punctuation and spaces.
 _JOINED = "\u0300-\u036f\u0483-\u0489\u0590-\u109f\u1100-\u180d\u180f-\u1cff\u1dc0-\u1dff\u20d0-\u20ff\u2190-\u2bff"
@@ -58,14 +58,14 @@ BEFORE_COMPOSING = (
 AFTER_COMPOSING = (
     Replacement(
         "joiners with nothing to join",
-        f"(?<![{_JOINED}])[{_JOINERS}]|[{_JOINERS}](?![{_JOINERS}]*[^ {_JOINERS}])",
+        f"(?<![{_JOINED}])[{JOINERS}]|[{JOINERS}](?![{JOINERS}]*[^ {JOINERS}])",
         "",
     ),
-    Replacement("lines without anything to see", f"^[ {_UNSEEN}{_JOINERS}]+$", ""),
+    Replacement("lines without anything to see", f"^[ {_UNSEEN}{JOINERS}]+$", ""),
 )
 _COMPILED = {each: re.compile(each.pattern) for each in (*BEFORE_COMPOSING, *AFTER_COMPOSING)}
-_ODD = re.compile("|".join(each.pattern for each in BEFORE_COMPOSING) + f"|[{_UNSEEN}{_JOINERS}]")
-_SEEN = re.compile(f"[^\x00-\x20\x7f-\xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000{_UNSEEN}{_JOINERS}]")
+_ODD = re.compile("|".join(each.pattern for each in BEFORE_COMPOSING) + f"|[{_UNSEEN}{JOINERS}]")
+_SEEN = re.compile(f"[^\x00-\x20\x7f-\xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000{_UNSEEN}{JOINERS}]")
 
 # Letters that are written without spaces between words, with the marks on them: Thai, Lao, Tibetan, Myanmar, Khmer,
 # kana, bopomofo, Han.

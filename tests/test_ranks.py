@@ -96,6 +96,24 @@ def test_another_number_of_processes_than_hardware_says_is_refused(monkeypatch, 
     assert any("must be hardware.devices x hardware.num_nodes" in told for told in found)
 
 
+@pytest.mark.parametrize(
+    ("variables", "name"),
+    [
+        ({"SLURM_NTASKS": ""}, "SLURM_NTASKS"),
+        ({"SLURM_NTASKS": "2(x3)"}, "SLURM_NTASKS"),
+        ({**SLURM, "SLURM_PROCID": ""}, "SLURM_PROCID"),
+        ({"LOCAL_RANK": "a"}, "LOCAL_RANK"),
+        ({"NODE_RANK": "-1"}, "NODE_RANK"),
+        ({"TORCHELASTIC_RUN_ID": "x"}, "RANK"),
+    ],
+)
+def test_a_variable_that_is_no_number_is_named(monkeypatch, variables, name):
+    _set(monkeypatch, variables)
+    for ask in (process_rank, lambda: rank_and_world_size(_hardware())):
+        with pytest.raises(ParamsError, match=rf"environment: {name} \(.*\) must be a number"):
+            ask()
+
+
 def test_the_batch_step_of_a_job_of_several_tasks_may_train_alone(monkeypatch):
     _set(monkeypatch, {**SLURM, "SLURM_PROCID": "0"})
     assert rank_and_world_size(_hardware(1, 1)) == (0, 1)

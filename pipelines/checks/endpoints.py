@@ -2,6 +2,7 @@
 
 import base64
 import configparser
+import http.client
 import netrc
 import os
 import socket
@@ -108,6 +109,8 @@ def _existing(path: Path) -> Path:
 
 def _prefect_password(url: str) -> Iterator[Finding]:
     """Whether the server takes what this machine knows; one that cannot be reached is told of elsewhere."""
+    if os.environ.get("PREFECT_API_KEY"):
+        return  # Prefect's cloud has keys instead
     password = os.environ.get("PREFECT_API_AUTH_STRING") or os.environ.get("PREFECT_SERVER_API_AUTH_STRING", "")
     request = urllib.request.Request(f"{url}/admin/version")
     if password:
@@ -118,8 +121,8 @@ def _prefect_password(url: str) -> Iterator[Finding]:
         if error.code == HTTPStatus.UNAUTHORIZED:
             told = f"PREFECT_API_AUTH_STRING ({'another' if password else 'not set'}) must be the server's; set it"
             yield Finding("error", "credentials", f"Prefect ({url}): {told}")
-    except OSError:
-        return
+    except (OSError, ValueError, http.client.HTTPException):
+        return  # told of by `_check_one`
 
 
 def _opener(url: str) -> urllib.request.OpenerDirector:
@@ -140,9 +143,14 @@ def _wandb_key(url: str) -> Iterator[Finding]:
 
 
 def _check_one(endpoint: Endpoint, run: timedelta) -> Iterator[Finding]:
-    parts = urllib.parse.urlsplit(endpoint.url)
+    try:
+        parts = urllib.parse.urlsplit(endpoint.url)
+        port = parts.port or {"https": 443, "http": 80, "ssh": 22}.get(parts.scheme)
+    except ValueError as error:
+        rule, remedy = f"be an address ({error})", "correct it: http://127.0.0.1:4200/api"
+        yield Finding("error", "endpoints", broken_rule(endpoint.name, "address", endpoint.url, rule, remedy))
+        return
     secure = parts.scheme == "https"
-    port = parts.port or {"https": 443, "http": 80, "ssh": 22}.get(parts.scheme)
     if not parts.hostname or not port:
         return  # azure://container and the like: their own libraries know where that is
     where = f"{endpoint.name} ({parts.scheme}://{parts.hostname}:{port})"

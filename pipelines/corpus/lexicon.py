@@ -119,8 +119,8 @@ def _rows(path: Path) -> list[dict[str, str]]:
         raise DataError(f"{path}: cannot be read ({error}); {restore}") from None
     if found := bad_byte(data):
         raise DataError(f"{path}: cannot be read as UTF-8 text: {found}, or {restore}")
-    lines = data.decode("utf-8").removeprefix("\ufeff").splitlines()
-    header, *table = csv.reader(lines, delimiter="\t", quoting=csv.QUOTE_NONE)
+    lines = data.decode("utf-8").removeprefix("\ufeff").removesuffix("\n").split("\n")
+    header, *table = csv.reader((line.rstrip("\r") for line in lines), delimiter="\t", quoting=csv.QUOTE_NONE)
     if tuple(header) != COLUMNS[path.name]:
         raise DataError(f"{path}:1: columns ({header}) must be {', '.join(COLUMNS[path.name])}; correct the header")
     for number, row in enumerate(table, start=2):

@@ -3,6 +3,7 @@
 Documents: one sentence per line, a blank line between documents. Pairs: two files of equal length.
 """
 
+import glob
 import gzip
 import io
 import zlib
@@ -171,7 +172,8 @@ def _read_lines(path: Path, cache: Path) -> list[str]:
     datasets.disable_progress_bars()
     try:
         # not load_dataset, which tells a server of each use, of local files too
-        table = datasets.Dataset.from_text(str(path.resolve()), cache_dir=str(cache), keep_in_memory=True)
+        name = glob.escape(str(path.resolve()))  # brackets in a path are no pattern
+        table = datasets.Dataset.from_text(name, cache_dir=str(cache), keep_in_memory=True)
     except Exception as error:
         cause = error.__cause__ or error
         raise DataError(f"{path}: cannot be read as UTF-8 text ({cause}); check the file") from None

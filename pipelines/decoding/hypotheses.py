@@ -64,10 +64,8 @@ def write_hypotheses(run: StageRun, model: nn.Module) -> dict[str, Any]:
 
 
 def num_longer(pairs: PairShard, max_length: int) -> int:
-    """References that no hypothesis of so many tokens, its end included, can equal."""
-    longer = pairs.target.lengths + 1 > max_length
-    longer[pairs.cut_targets] = True
-    return int(longer.sum())
+    """References, as the shards have them, that no hypothesis of so many tokens, its end included, can equal."""
+    return int((pairs.target.lengths + 1 > max_length).sum())
 
 
 def _summary(best: list[Hypothesis]) -> dict[str, float]:

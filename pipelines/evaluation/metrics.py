@@ -95,7 +95,7 @@ def scores(
 
 def _of_folding(metric: str, folding: Folding) -> str:
     """What sacrebleu's signature does not say."""
-    words = f"|tok:{folding.tokenizer}" if metric == "ter" and not splits_at_spaces(folding.tokenizer) else ""
+    words = f"|words:{folding.tokenizer}" if metric == "ter" and not splits_at_spaces(folding.tokenizer) else ""
     return words + "|accents:no" * folding.strip_accents
 
 

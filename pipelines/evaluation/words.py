@@ -1,6 +1,7 @@
 """How texts are split into words before they are compared, by language and script."""
 
 import os
+import re
 from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
@@ -30,12 +31,12 @@ def bleu_tokenizer(wanted: BleuTokenizer | Literal["auto"], language: str) -> Bl
 
     Args:
         wanted: what params say.
-        language: the target's name; a code of ISO 639, alone or before a ``_`` (``zh``, ``zh_hant``), is understood.
+        language: the target's name; a code of ISO 639 is understood, alone or before ``_`` or ``-`` (``zh_hant``).
 
     Raises:
         ParamsError: a package or file it needs is not there; nothing is ever downloaded.
     """
-    found = _OF_LANGUAGE.get(language.partition("_")[0], "13a") if wanted == "auto" else wanted
+    found = _OF_LANGUAGE.get(re.split("[_-]", language)[0], "13a") if wanted == "auto" else wanted
     assert found in get_args(BleuTokenizer)
     first, second, package = _NEEDS.get(found, ("", "", ""))
     if package and not (find_spec(first) and find_spec(second)):
@@ -61,4 +62,4 @@ def splits_at_spaces(tokenizer: BleuTokenizer) -> bool:
 def share_without_spaces(lines: Sequence[str]) -> float:
     """How much of a text is of scripts that write no spaces: of its words, as `num_words` counts them."""
     words = sum(map(num_words, lines))
-    return 1 - sum(len(line.split(" ")) for line in lines) / words if words else 0.0
+    return 1 - sum(len(line.split()) for line in lines) / words if words else 0.0

@@ -24,7 +24,8 @@ def folded(lines: Iterable[str], *, lowercase: bool, strip_accents: bool) -> lis
     if not (lowercase or strip_accents):
         return list(lines)
     normalizer = folding(lowercase=lowercase, strip_accents=strip_accents)
-    return [normalizer.normalize_str(line) for line in lines]
+    # a word of nothing but marks leaves two spaces
+    return [" ".join(normalizer.normalize_str(line).split()) for line in lines]
 
 
 def normalizer(*, lowercase: bool, strip_accents: bool) -> "normalizers.Normalizer":

@@ -18,7 +18,7 @@ def read_vocabulary(folder: Path) -> list[str]:
     """
     path = folder / VOCABULARY_FILE
     try:
-        return path.read_text(encoding="utf-8").split("\n")[:-1]
+        return path.read_text(encoding="utf-8").removesuffix("\n").split("\n")
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(f"{path}: cannot be read ({error}); put the tokenizer's vocab.txt there") from None
 

@@ -57,11 +57,22 @@ def test_flows_and_workers_of_a_server_with_a_password_know_it():
 def test_loopback_is_never_behind_a_proxy():
     script = "import os, flows.environment; print(os.environ['NO_PROXY'], os.environ['no_proxy'])"
     environment = {key: value for key, value in os.environ.items() if key.lower() != "no_proxy"}
-    environment |= {"PREFECT_HOME": "/nowhere", "NO_PROXY": "intern.example,127.0.0.1"}
-    printed = subprocess.run(
-        [sys.executable, "-c", script], cwd=ROOT, env=environment, capture_output=True, text=True, check=True
-    ).stdout.split()
-    assert printed == ["intern.example,127.0.0.1,localhost,::1", "127.0.0.1,localhost,::1"]
+    environment["PREFECT_HOME"] = "/nowhere"
+    for given, expected in (
+        ({"NO_PROXY": "intern.example,127.0.0.1"}, "intern.example,127.0.0.1,localhost,::1"),
+        ({"no_proxy": "a", "NO_PROXY": "b"}, "a,b,127.0.0.1,localhost,::1"),
+        ({}, "127.0.0.1,localhost,::1"),
+        ({"NO_PROXY": "*", "no_proxy": "*"}, "*"),
+    ):
+        printed = subprocess.run(
+            [sys.executable, "-c", script],
+            cwd=ROOT,
+            env=environment | given,
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout.split()
+        assert printed == [expected, expected]
 
 
 @pytest.fixture

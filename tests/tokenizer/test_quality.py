@@ -78,6 +78,10 @@ def test_stripped_text_is_composed_again():
     assert tokenizer.decode(tokenizer.encode(["한국어"])[0]) == "한국어"
 
 
+def test_a_word_of_nothing_but_marks_leaves_no_spaces():
+    assert folded(["a \u0486 b \u0486"], lowercase=False, strip_accents=True) == ["a b"]
+
+
 @pytest.mark.parametrize("language", SENTENCES)
 @pytest.mark.parametrize("strip_accents", [False, True])
 def test_tokenizer_and_evaluation_fold_alike(language, strip_accents):

@@ -1,12 +1,13 @@
 """Text comes out as it went in, in every language; BERT's own ids stay BERT's."""
 
 import pytest
+from tokenizers.normalizers import BertNormalizer
 
 from pipelines.evaluation.ceiling import ceiling
 from pipelines.evaluation.metrics import Folding
 from pipelines.text import normalise
 from pipelines.tokenizer.params import TokenizerParams
-from pipelines.tokenizer.spacing import SPACING_TOKENS, guessed_spaces
+from pipelines.tokenizer.spacing import SPACING_TOKENS, guessed_spaces, is_han
 from pipelines.tokenizer.special_tokens import NUM_SPECIAL_TOKENS, SPECIAL_TOKENS, UNK
 from pipelines.tokenizer.tokenizer import WordPieceTokenizer
 from pipelines.tokenizer.train import assembled, save, take_over, train_vocabulary
@@ -49,6 +50,15 @@ def test_all_languages_in_one_vocabulary_and_odd_lines_come_back():
     lines = [*ODD, *(line for group in SENTENCES.values() for line in group)]
     tokenizer = _tokenizer(lines)
     assert [tokenizer.decode(ids) for ids in tokenizer.encode_targets(lines)] == lines
+
+
+def test_han_characters_are_berts():
+    """Every character that BERT makes a word of, of all there are."""
+    theirs = BertNormalizer(clean_text=False, handle_chinese_chars=True, strip_accents=False, lowercase=False)
+    characters = [chr(code) for code in range(0x110000) if not 0xD800 <= code < 0xE000]
+    assert [char for char in characters if is_han(char)] == [
+        char for char in characters if theirs.normalize_str(f"a{char}b") == f"a {char} b" and char != " "
+    ]
 
 
 def test_special_tokens_in_text_stay_text():

@@ -17,6 +17,7 @@ from pipelines.tokenizer.params import TokenizerParams
 from pipelines.tokenizer.special_tokens import SPECIAL_TOKENS
 from pipelines.tokenizer.tokenizer import WordPieceTokenizer
 from pipelines.tokenizer.train import save, take_over, train_vocabulary
+from pipelines.tokenizer.vocabulary import read_vocabulary
 from tests.conftest import ROOT, run_in
 
 PARAMS = TokenizerParams(
@@ -138,6 +139,13 @@ def test_take_over_puts_special_tokens_first_and_tokenizes_as_the_original(tmp_p
     tokens = list(vocabulary)
     (ids,) = WordPieceTokenizer.load(own).encode([text])
     assert [tokens[number] for number in ids] == expected == ["the", "cafe", "##s", "cafe", "[UNK]"]
+
+
+def test_a_vocabulary_without_a_last_line_end_keeps_its_last_token(tmp_path):
+    (tmp_path / "vocab.txt").write_text("[PAD]\na\nlast")
+    assert read_vocabulary(tmp_path) == ["[PAD]", "a", "last"]
+    (tmp_path / "vocab.txt").write_text("[PAD]\na\nlast\n")
+    assert read_vocabulary(tmp_path) == ["[PAD]", "a", "last"]
 
 
 def test_take_over_without_special_tokens_is_refused(tmp_path):

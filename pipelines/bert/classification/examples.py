@@ -78,7 +78,7 @@ def _read_table(path: Path, changed: Tally) -> list[Example]:
     header = lines[0].rstrip("\r").split("\t")
     if header not in _HEADERS:
         rule = "be 'label', 'text' and, for pairs, 'text_pair', with tabs between them"
-        raise DataError(broken_rule(f"{path}:1", "header", lines[0], rule, "put it on the first line"))
+        raise DataError(broken_rule(f"{path}:1", "header", lines[0][:60], rule, "put it on the first line"))
     if len(lines) == 1:
         raise DataError(broken_rule(str(path), "examples", 0, "be at least 1", "add some"))
     examples = []
