@@ -66,8 +66,14 @@ def copy_project(folder: Path) -> Path:
 def reproduced(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A tiny project after one whole ``dvc repro``; tests only look at it."""
     folder = copy_project(tmp_path_factory.mktemp("reproduced") / "project")
-    run_in(folder, "dvc", "repro")
+    run_in(folder, "dvc", "repro", **watched(folder.parent))
     return folder
+
+
+def watched(folder: Path) -> dict[str, str]:
+    """Variables under which Python processes write into ``folder/network`` whom they want to reach elsewhere."""
+    paths = os.pathsep.join([str(ROOT / "tests/watched"), os.environ.get("PYTHONPATH", "")]).rstrip(os.pathsep)
+    return {"PYTHONPATH": paths, "NETWORK_LOG": str(folder / "network"), "HF_HUB_OFFLINE": "0"}
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from tests import wandb_file
-from tests.conftest import copy_project, run_in
+from tests.conftest import copy_project, run_in, watched
 
 INSTANCES = [
     *("corpus", "tokenizer", "shards", "bert"),
@@ -33,6 +33,14 @@ def test_repro_from_an_empty_cache_elsewhere_gives_the_same_lock(reproduced, tmp
     other = copy_project(tmp_path / "elsewhere")
     run_in(other, "dvc", "repro", PYTHONHASHSEED="7")
     assert (other / "dvc.lock").read_text() == (reproduced / "dvc.lock").read_text()
+
+
+def test_no_socket_of_a_whole_run_leaves_the_machine(reproduced, tmp_path):
+    """Nor does one of a corpus of files, whose reader would tell a server of each use."""
+    assert not (reproduced.parent / "network").exists(), (reproduced.parent / "network").read_text()
+    control = "import socket; socket.getaddrinfo('example.invalid', 1)"
+    run_in(tmp_path, sys.executable, "-c", control, check=False, **watched(tmp_path))
+    assert "example.invalid" in (tmp_path / "network").read_text()
 
 
 def test_outs_hold_no_clock_path_or_host(reproduced):

@@ -8,7 +8,7 @@ from importlib import import_module
 from pathlib import Path
 
 from pipelines.params import apply_recipes
-from tests.conftest import ROOT, run_in
+from tests.conftest import ROOT, run_in, watched
 
 _ONCE = (
     ("pipelines.corpus.prepare", "prepare"),
@@ -40,7 +40,10 @@ def checkout(folder: Path, *recipes: Path) -> Path:
 def run(*folders: Path, **environment: str) -> str:
     """All stages in each folder, one process for all; what they printed, the results tables among it."""
     script = f"from tests.whole_pipeline import run_all; run_all({list(map(str, folders))!r})"
-    return run_in(folders[0], sys.executable, "-c", script, **{"WANDB_MODE": "disabled", **environment}).stdout
+    told = {"WANDB_MODE": "disabled", **watched(folders[0]), **environment}
+    printed = run_in(folders[0], sys.executable, "-c", script, **told).stdout
+    assert not (folders[0] / "network").exists(), (folders[0] / "network").read_text()
+    return printed
 
 
 def run_all(folders: Sequence[str]) -> None:
