@@ -43,6 +43,7 @@ def _start() -> subprocess.Popen[str]:
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
+        start_new_session=True,
     )
 
 
@@ -106,12 +107,13 @@ def test_killed_rank_ends_all_saves_nothing_half_and_goes_on(project, victim):
 
 @pytest.mark.chaos
 @pytest.mark.parametrize("project", ["true"], indirect=True)
-def test_stop_of_one_rank_is_a_polite_stop_of_both(project):
-    _apply(project, "hardware: {devices: 2, strategy: ddp}\n")
+@pytest.mark.parametrize("group", [False, True], ids=["first rank", "ranks and loader processes"])
+def test_stop_of_one_rank_or_of_all_processes_is_a_polite_stop_of_both(project, group):
+    _apply(project, "hardware: {devices: 2, strategy: ddp, num_workers: 2}\n")
     expected = _curves()
     shutil.rmtree(".runs/bert")
     process = _start_and_wait_for_update_8()
-    process.send_signal(signal.SIGTERM)
+    os.killpg(process.pid, signal.SIGTERM) if group else process.send_signal(signal.SIGTERM)
     text, _ = process.communicate(timeout=120)
     assert process.returncode == 75, text
     assert _curves() == expected
