@@ -123,7 +123,7 @@ def test_run_stage_signal_stops_politely_with_75(toy, mode, number):
     process = _start(mode)
     assert process.stdout.readline() == "working\n"
     process.send_signal(number)
-    assert process.wait(timeout=10) == 75
+    assert process.wait(timeout=60) == 75
     assert not Path("data/toy").exists()
     assert _status()["state"] == "preempted"
 
@@ -136,7 +136,7 @@ def test_run_stage_whose_reader_is_gone_still_stops_politely(toy):
     time.sleep(0.3)  # some prints into nothing
     assert process.poll() is None
     process.send_signal(signal.SIGTERM)
-    assert process.wait(timeout=10) == 75
+    assert process.wait(timeout=60) == 75
     assert _status()["state"] == "preempted"
 
 
@@ -174,8 +174,8 @@ def test_run_stage_second_process_waits_for_the_first(toy):
     second = _start()
     assert f"waiting for process {first.pid}" in second.stdout.readline()
     first.send_signal(signal.SIGTERM)
-    assert first.wait(timeout=10) == 75
-    assert second.wait(timeout=10) == 0
+    assert first.wait(timeout=60) == 75
+    assert second.wait(timeout=60) == 0
 
 
 def test_key_depends_on_params_input_and_code(toy):

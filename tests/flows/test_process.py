@@ -45,7 +45,7 @@ def test_children_stop_ends_a_process_with_all_it_started():
     while not lines:
         time.sleep(0.01)
     children.stop()
-    thread.join(timeout=10)
+    thread.join(timeout=60)
     assert not thread.is_alive()
     assert all(_gone(int(pid)) for pid in lines[0].split())
     with pytest.raises(RuntimeError, match="the flow is stopping"):
@@ -102,7 +102,7 @@ def test_children_that_do_not_listen_are_killed_after_the_grace():
     while not lines:
         time.sleep(0.01)
     children.stop()
-    thread.join(timeout=10)
+    thread.join(timeout=60)
     assert codes == [-signal.SIGKILL]
     assert all(_gone(int(pid)) for pid in lines[0].split())
 
