@@ -38,7 +38,7 @@ def run_in(folder: Path, *command: str, check: bool = True, **environment: str) 
         key: value for key, value in os.environ.items() if key != "PREFECT_HOME"
     }  # flows sets it, per checkout
     result = subprocess.run(
-        command, cwd=folder, env={**inherited, **environment}, capture_output=True, text=True, timeout=300, check=False
+        command, cwd=folder, env={**inherited, **environment}, capture_output=True, text=True, timeout=900, check=False
     )
     if check:
         assert result.returncode == 0, f"{command} ended with {result.returncode}\n{result.stdout}\n{result.stderr}"
