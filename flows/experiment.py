@@ -24,8 +24,8 @@ def base_of(recipes: Sequence[str]) -> str:
     Raw data that git does not know counts by name, size and time of change.
     """
     files = [Path("params.yaml"), *(Path(f"recipes/{recipe}.yaml") for recipe in recipes)]
-    parts = [_git("rev-parse", "HEAD").encode(), *(path.read_bytes() for path in files if path.is_file())]
-    known = set(_git("ls-files", "-z", "data/raw").split("\0"))
+    parts = [git("rev-parse", "HEAD").encode(), *(path.read_bytes() for path in files if path.is_file())]
+    known = set(git("ls-files", "-z", "data/raw").split("\0"))
     for path in sorted(Path("data/raw").rglob("*")):
         if path.is_file() and path.as_posix() not in known:
             stat = path.stat()
@@ -47,12 +47,12 @@ def experiment(name: str, recipes: Sequence[str], overrides: Mapping[str, Any]) 
     whole = folder / "experiment.json"
     if whole.is_file() and whole.read_text(encoding="utf-8") == made:
         return folder
-    if changed := _git("status", "--porcelain", "--", *_CODE).strip():
+    if changed := git("status", "--porcelain", "--", *_CODE).strip():
         raise ParamsError(f"experiment {name}: the code ({changed.split()[-1]}) must be committed; git commit it first")
     if folder.exists():  # of other params, or half made by a process that was killed
-        _git("worktree", "remove", "--force", "--force", str(folder))
-    _git("worktree", "prune")
-    _git("worktree", "add", "--detach", "--force", str(folder), "HEAD")
+        git("worktree", "remove", "--force", "--force", str(folder))
+    git("worktree", "prune")
+    git("worktree", "add", "--detach", "--force", str(folder), "HEAD")
     (folder / ".dvc/config.local").write_text(f"[cache]\n    dir = {_cache()}\n", encoding="utf-8")
     take_inputs(folder)
     (folder / "overrides.yaml").write_text(json.dumps(overrides), encoding="utf-8")  # JSON is YAML
@@ -79,9 +79,9 @@ def remove(names: re.Pattern[str], branches: str) -> int:
     folders = [folder for folder in EXPERIMENTS.glob("*") if names.fullmatch(folder.name)]
     for folder in folders:
         shutil.rmtree(folder)
-    _git("worktree", "prune")
-    if found := _git("branch", "--list", "--format=%(refname:short)", branches).split():
-        _git("branch", "--delete", "--force", *found)
+    git("worktree", "prune")
+    if found := git("branch", "--list", "--format=%(refname:short)", branches).split():
+        git("branch", "--delete", "--force", *found)
     return len(folders)
 
 
@@ -106,14 +106,18 @@ def record(branch: str, folder: Path, message: str) -> None:
     Raises:
         ParamsError: git does not make it.
     """
-    _git("add", "params.yaml", "dvc.lock", folder=folder)
+    git("add", "params.yaml", "dvc.lock", folder=folder)
     author = ("-c", "user.name=maskline", "-c", "user.email=maskline@localhost", "-c", "commit.gpgSign=false")
-    _git(*author, "commit", "--quiet", "--no-verify", "--allow-empty", "--message", message, folder=folder)
-    _git("branch", "--force", branch, folder=folder)
+    git(*author, "commit", "--quiet", "--no-verify", "--allow-empty", "--message", message, folder=folder)
+    git("branch", "--force", branch, folder=folder)
 
 
-def _git(*arguments: str, folder: Path = Path()) -> str:
-    """Git without anybody's hooks: these are our worktrees and branches, not a user's commits."""
+def git(*arguments: str, folder: Path = Path()) -> str:
+    """What git prints, run without anybody's hooks: these are our worktrees and branches, not a user's commits.
+
+    Raises:
+        ParamsError: git is not installed, or refuses.
+    """
     command = ["git", "-c", f"core.hooksPath={os.devnull}", *arguments]
     try:
         result = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)

@@ -13,7 +13,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from flows.experiment import take_inputs
+from flows.experiment import git, take_inputs
+from pipelines.errors import CheckFailed, MasklineError
 from pipelines.runfolder import MANIFEST, sha256_of
 from pipelines.sections import plain, read_document
 
@@ -22,12 +23,14 @@ def run_from_nothing(folder: Path) -> None:
     """A clone, and everything computed in it.
 
     Raises:
-        subprocess.CalledProcessError: a stage failed.
+        ParamsError: this is no git checkout.
+        CheckFailed: a stage failed.
     """
-    subprocess.run(["git", "clone", "--quiet", ".", str(folder)], check=True)
+    git("clone", "--quiet", ".", str(folder))
     (folder / "dvc.lock").unlink(missing_ok=True)
     take_inputs(folder)
-    subprocess.run([sys.executable, "-m", "dvc", "repro"], cwd=folder, check=True)
+    if code := subprocess.run([sys.executable, "-m", "dvc", "repro"], cwd=folder, check=False).returncode:
+        raise CheckFailed(f"dvc repro in a fresh clone: exit code ({code}) must be 0; its own message stands above")
 
 
 def outs(folder: Path) -> dict[str, str]:
@@ -90,6 +93,14 @@ def main() -> int:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.parse_args()
+    try:
+        return _verify()
+    except MasklineError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return error.exit_code
+
+
+def _verify() -> int:
     with tempfile.TemporaryDirectory() as folder:
         one, other = Path(folder, "first"), Path(folder, "second")
         for clone in (one, other):

@@ -107,7 +107,7 @@ def _project(folder: Path, chain: list[str]) -> Path:
     return folder
 
 
-def _check(folder: Path, printed: str) -> None:
+def _assert_complete(folder: Path, printed: str) -> None:
     params = plain(read_document(folder / "params.yaml").root)
     names = [*params["seq2seq"]["architectures"], *params["ensembles"]]
     found = json.loads((folder / "data/evaluation/metrics.json").read_text())["evaluation"]
@@ -126,7 +126,7 @@ def _check(folder: Path, printed: str) -> None:
 )
 def test_recipe_runs_to_the_end_of_its_pipeline(tmp_path, chain):
     folder = _project(tmp_path / "project", chain)
-    _check(folder, run(folder))
+    _assert_complete(folder, run(folder))
 
 
 def test_every_recipe_is_tried():
@@ -153,4 +153,4 @@ def test_any_order_of_small_changes_to_a_recipe_still_runs(tmp_path):
     _shrink(document.root)
     with (folder / "params.yaml").open("w", encoding="utf-8") as file:
         YAML().dump(document.root, file)
-    _check(folder, run(folder))
+    _assert_complete(folder, run(folder))

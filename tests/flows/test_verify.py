@@ -9,7 +9,7 @@ import torch
 from safetensors.torch import save_file
 
 from flows.verify import differences
-from tests.conftest import copy_project, run_in
+from tests.conftest import ROOT, copy_project, run_in
 
 
 def _result(folder: Path, weight: float = 1.0, bleu: float = 20.0, text: str = "b") -> Path:
@@ -36,6 +36,16 @@ def test_differences_are_told_to_the_tensor_the_key_and_the_line(tmp_path):
         "more: only in the second",
         "vocab.bin: other bytes",
     ]
+
+
+@pytest.mark.parametrize("search_path", [None, "/nowhere"], ids=["no checkout", "no git"])
+def test_without_a_checkout_or_git_one_line_says_so(tmp_path, search_path):
+    environment = {"PYTHONPATH": str(ROOT), "GIT_CEILING_DIRECTORIES": str(tmp_path.parent)}
+    environment |= {"PATH": search_path} if search_path else {}
+    result = run_in(tmp_path, sys.executable, "-m", "flows.verify", check=False, **environment)
+    assert result.returncode == 2
+    assert result.stderr.startswith("error: git")
+    assert len(result.stderr.splitlines()) == 1
 
 
 CLOCK = """

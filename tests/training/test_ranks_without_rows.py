@@ -43,7 +43,7 @@ def _gradients(module: Any, batch: Any, rows: int) -> tuple[dict[str, Tensor], d
     return found, dict(module.num_terms(batch)), sums
 
 
-def _check(module: Any, whole: Any, parts: list[Any], micro_batch_size: int) -> None:
+def _assert_equal_sums(module: Any, whole: Any, parts: list[Any], micro_batch_size: int) -> None:
     expected, terms, sums = _gradients(module, whole, 0)
     found = [_gradients(module, part, micro_batch_size) for part in parts]
     assert {key: sum(one[1][key] for one in found) for key in terms} == terms
@@ -79,7 +79,7 @@ def test_pairs_of_every_family(name, world_size, micro_batch_size):
     while len(one(position).source_BS) >= world_size:
         position = one.after(position)
     ranks = [PairBatches(_pairs(), 24, **options, rank=rank, world_size=world_size) for rank in range(world_size)]
-    _check(module, one(position), [rank(position) for rank in ranks], micro_batch_size)
+    _assert_equal_sums(module, one(position), [rank(position) for rank in ranks], micro_batch_size)
 
 
 @pytest.mark.parametrize("micro_batch_size", [0, 1])
@@ -93,7 +93,7 @@ def test_pretraining(nsp, packed, micro_batch_size):
         PretrainingBatches(Split(two_languages(), 1, "t", 0.15, 300, rank=rank, world_size=world_size), params)(START)
         for rank, world_size in ((0, 1), *((rank, 5) for rank in range(5)))
     ]
-    _check(module, parts[0], parts[1:], micro_batch_size)
+    _assert_equal_sums(module, parts[0], parts[1:], micro_batch_size)
     assert [module.cost(part).tokens > 0 for part in parts[1:]] == [True] * 3 + [False] * 2
 
 
@@ -109,7 +109,7 @@ def test_classification(micro_batch_size):
         ClassificationBatches(examples, 3, seed=1, rank=rank, world_size=world_size)(START)
         for rank, world_size in ((0, 1), *((rank, 4) for rank in range(4)))
     ]
-    _check(module, parts[0], parts[1:], micro_batch_size)
+    _assert_equal_sums(module, parts[0], parts[1:], micro_batch_size)
 
 
 class _Ranked(BertPretraining):
