@@ -197,6 +197,11 @@ def _whole(data: bytes) -> int:
     return len(data) - len(decoder.getstate()[0])
 
 
+def lines_of(data: bytes) -> list[str]:
+    """The lines of a file in UTF-8, split at newlines alone, without a byte order mark before them."""
+    return data.decode("utf-8").removeprefix("\ufeff").removesuffix("\n").split("\n")
+
+
 @dataclass
 class Tally:
     """How often each kind of thing befell a line, and the first of each kind."""

@@ -10,7 +10,7 @@ from functools import cached_property
 from pathlib import Path
 
 from pipelines.errors import DataError
-from pipelines.text import bad_byte, normalise
+from pipelines.text import bad_byte, lines_of, normalise
 
 COLUMNS = {
     "nouns.tsv": (
@@ -119,7 +119,7 @@ def _rows(path: Path) -> list[dict[str, str]]:
         raise DataError(f"{path}: cannot be read ({error}); {restore}") from None
     if found := bad_byte(data):
         raise DataError(f"{path}: cannot be read as UTF-8 text: {found}, or {restore}")
-    lines = data.decode("utf-8").removeprefix("\ufeff").removesuffix("\n").split("\n")
+    lines = lines_of(data)
     header, *table = csv.reader((line.rstrip("\r") for line in lines), delimiter="\t", quoting=csv.QUOTE_NONE)
     if tuple(header) != COLUMNS[path.name]:
         raise DataError(f"{path}:1: columns ({header}) must be {', '.join(COLUMNS[path.name])}; correct the header")

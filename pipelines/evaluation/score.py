@@ -79,7 +79,7 @@ def score(run: StageRun) -> Metrics:
     words = WordPieceTokenizer.load(TOKENIZER)
     highest = ceiling(words, references, folding, Folding(words.folds["lowercase"], words.folds["strip_accents"]))
     long_enough = share_with_ngrams(references, folding)
-    leading = "bleu" if long_enough >= _ENOUGH else "chrf"
+    leading = _leading(long_enough)
     for warning in _warnings(highest, long_enough, references, folding):
         run.warn(warning)
     named = [_named(pairs, comparison.system, comparison.baseline) for comparison in params.comparisons]
@@ -95,11 +95,17 @@ def score(run: StageRun) -> Metrics:
     }
 
 
+def _leading(long_enough: float) -> str:
+    """The metric to look at first: BLEU, or chrF where few references are long enough for it."""
+    return "bleu" if long_enough >= _ENOUGH else "chrf"
+
+
 def _warnings(highest: dict[str, Any], long_enough: float, references: Sequence[str], folding: Any) -> Iterator[str]:
     """What makes the scores mean less than they seem to."""
     from pipelines.evaluation.words import share_without_spaces, splits_at_spaces
 
-    name, title = ("bleu", "BLEU") if long_enough >= _ENOUGH else ("chrf", "chrF")
+    name = _leading(long_enough)
+    title = {"bleu": "BLEU", "chrf": "chrF"}[name]
     if highest[name] < _HIGH:
         lost = {kind: points[name] for kind, points in highest["lost"].items()}
         kinds = ", ".join(f"{kind} {points:.1f}" for kind, points in lost.items() if points)

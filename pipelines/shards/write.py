@@ -101,8 +101,8 @@ class ShardWriter:
             whole = self._within_limit(path, texts, range(1, len(texts) + 1), encode(texts))
             rows, entry[side] = self._cut(whole)
             write_ragged(folder, f"pairs.{split}.{side}", rows, self.tokenizer.vocab_size)
-        if entry["target"]["cut"]:
-            entry["target"]["cut_rows"] = [number for number, row in enumerate(whole) if row != rows[number]]
+            if side == "target" and entry[side]["cut"]:
+                entry[side]["cut_rows"] = [number for number, row in enumerate(whole) if row != rows[number]]
         return entry
 
     def _within_limit(

@@ -7,7 +7,7 @@ from pathlib import Path
 from pipelines.corpus.corpus import PAIR_SPLITS, pair_file, read_lines
 from pipelines.errors import DataError, broken_rule
 from pipelines.randomness import generator
-from pipelines.text import Tally, bad_byte, normalise
+from pipelines.text import Tally, bad_byte, lines_of, normalise
 
 Splits = dict[str, list["Example"]]
 _HEADERS = (["label", "text"], ["label", "text", "text_pair"])
@@ -74,7 +74,7 @@ def _read_table(path: Path, changed: Tally) -> list[Example]:
         raise DataError(f"{path}: cannot be read ({error}); put a TSV in UTF-8 there") from None
     if found := bad_byte(data):
         raise DataError(f"{path}: cannot be read as a TSV in UTF-8: {found}")
-    lines = data.decode("utf-8").removeprefix("\ufeff").removesuffix("\n").split("\n")
+    lines = lines_of(data)
     header = lines[0].rstrip("\r").split("\t")
     if header not in _HEADERS:
         rule = "be 'label', 'text' and, for pairs, 'text_pair', with tabs between them"
