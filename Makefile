@@ -81,7 +81,7 @@ test-faults: setup ## full disks, damaged files, a few kills (minutes; CI runs i
 	pytest -m reliability tests/reliability/test_faults.py tests/reliability/test_chaos.py
 
 .PHONY: test-browser
-test-browser: setup ## Prefect's UI as a browser shows it (Debian: chromium, chromium-driver; PICTURES=folder keeps pictures)
+test-browser: setup ## Prefect's UI as a browser shows it (Debian: chromium, chromium-driver, nginx-light; PICTURES=folder keeps pictures)
 	pytest -m browser --pictures='$(PICTURES)'
 
 .PHONY: test-chaos

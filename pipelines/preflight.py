@@ -13,7 +13,7 @@ from pathlib import Path
 
 from pipelines.bert.classification.examples import read_tables
 from pipelines.bert.classification.params import ClassificationParams
-from pipelines.checks import endpoints, machine
+from pipelines.checks import dvc, endpoints, machine
 from pipelines.checks.finding import Finding
 from pipelines.corpus.lexicon import read_lexicon
 from pipelines.corpus.params import CorpusParams, FilesReader
@@ -30,7 +30,9 @@ def findings() -> Iterator[Finding]:
     """All problems of params, raw data, machine and endpoints; no error among them if the run can start."""
     yield from machine.versions()
     yield from machine.checkout()
-    yield from (damaged := list(machine.dvc_files()))
+    yield from (damaged := list(dvc.files()))
+    if not damaged:
+        yield from dvc.temporary_experiments()
     try:
         document = read_document()
     except ParamsError as error:

@@ -112,6 +112,21 @@ def test_dvc_in_a_path_like_a_pattern_and_in_a_shallow_clone(tmp_path):
 
 
 @pytest.mark.recipes
+def test_a_temporary_experiment_in_a_path_with_other_letters_needs_what_preflight_says(tmp_path):
+    folder = copy_project(tmp_path / ODD)
+    run_in(folder, "git", "config", "user.name", "José")
+    command = ["dvc", "exp", "run", "--temp", "-S", "seed=3", "corpus"]
+    assert "codec can't encode" in run_in(folder, *command, check=False, WANDB_MODE="disabled").stderr
+    told = _run(folder, PREFLIGHT).stderr.decode()
+    assert told.count("for `dvc exp run --temp` and `--queue`") == 2
+    assert "dvc cache dir --local FOLDER" in told
+    run_in(folder, "git", "config", "user.name", "Jose")
+    run_in(folder, "dvc", "cache", "dir", "--local", str(tmp_path / "cache"))
+    assert b"exp run" not in _run(folder, PREFLIGHT).stderr
+    assert "Ran experiment" in run_in(folder, *command, WANDB_MODE="disabled").stdout
+
+
+@pytest.mark.recipes
 def test_raw_data_git_does_not_know_reaches_a_temporary_experiment_or_is_missed_in_one_line(tmp_path):
     folder = copy_project(tmp_path / "project")
     _own_text(folder)

@@ -11,20 +11,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
 
-from pipelines.checks import endpoints, machine
+from pipelines.checks import dvc, endpoints, machine
 from pipelines.checks.finding import Finding
 from pipelines.sections import Document, read_document
+from tests.authority import DAY, Authority
 from tests.conftest import ROOT, run_in
-
-DAY = timedelta(days=1)
 
 
 @pytest.fixture
@@ -36,56 +30,6 @@ def document(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Document:
     monkeypatch.setenv("WANDB_MODE", "offline")
     monkeypatch.setenv("HOME", str(tmp_path))
     return read_document(ROOT / "params.yaml")
-
-
-def _name(text: str) -> x509.Name:
-    return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, text)])
-
-
-class Authority:
-    """A certificate authority of our own."""
-
-    def __init__(self, folder: Path) -> None:
-        self._folder, self._key = folder, ec.generate_private_key(ec.SECP256R1())
-        self._own = self._signed("Test Authority", self._key, -DAY, 400 * DAY, authority=True)
-        self.path = folder / "authority.pem"
-        self.path.write_bytes(self._own.public_bytes(serialization.Encoding.PEM))
-
-    def _signed(
-        self, name: str, key: Any, start: timedelta, end: timedelta, *, authority: bool = False
-    ) -> x509.Certificate:
-        """Valid from and until so long from now: not from when the tests were collected, which may be hours ago."""
-        now = datetime.now(UTC)
-        return (
-            x509.CertificateBuilder()
-            .subject_name(_name(name))
-            .issuer_name(_name("Test Authority"))
-            .public_key(key.public_key())
-            .serial_number(x509.random_serial_number())
-            .not_valid_before(now + start)
-            .not_valid_after(now + end)
-            .add_extension(x509.BasicConstraints(ca=authority, path_length=None), critical=True)
-            .add_extension(x509.SubjectAlternativeName([x509.DNSName(name)]), critical=False)
-            .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
-            .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(self._key.public_key()), critical=False)
-            .add_extension(
-                x509.KeyUsage(True, False, False, False, False, authority, authority, False, False), critical=True
-            )
-            .sign(self._key, hashes.SHA256())
-        )
-
-    def context(self, name: str, start: timedelta, end: timedelta) -> ssl.SSLContext:
-        """Of a server with a certificate for this name and time."""
-        key = ec.generate_private_key(ec.SECP256R1())
-        path = self._folder / "server.pem"
-        private = key.private_bytes(
-            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-        )
-        chain = self._signed(name, key, start, end).public_bytes(serialization.Encoding.PEM)
-        path.write_bytes(private + chain + self.path.read_bytes())
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.load_cert_chain(path)
-        return context
 
 
 class _Handler(http.server.BaseHTTPRequestHandler):
@@ -224,16 +168,46 @@ def test_disk_that_is_full_or_nearly_so(document, tmp_path, monkeypatch):
         ("dvc.lock", "schema: '2.0'\nstages:\n  bert:\n", "git checkout dvc.lock"),
         ("dvc.lock", "stages:\n  bert:\n    cmd: x\n    deps: []\n    outs:\n    - size: ", "git checkout dvc.lock"),
         (".dvc/tmp/rwlock", '{"data/bert": {"read": [{"pid": 1', "rm "),
+        (".dvc/config", "[core]\nrubbish\n", "Invalid line ('rubbish')"),
+        (".dvc/config.local", "['remote \"x", "git checkout the file"),
+        (".dvc/config.local", "[cache]\n\udcff", "can't decode byte"),
     ],
 )
-def test_files_of_dvc_that_were_cut_short(tmp_path, path, content, told):
-    assert list(machine.dvc_files(tmp_path)) == []
+def test_files_of_dvc_that_were_cut_short_or_spoilt(tmp_path, path, content, told):
+    assert list(dvc.files(tmp_path)) == []
     (tmp_path / ".dvc/tmp").mkdir(parents=True)
-    (tmp_path / path).write_text(content)
-    (found,) = machine.dvc_files(tmp_path)
+    (tmp_path / path).write_text(content, errors="surrogateescape")
+    (found,) = dvc.files(tmp_path)
     assert found.severity == "error"
     assert str(tmp_path / path) in found.message
     assert told in found.message
+
+
+def test_remotes_are_read_as_dvc_reads_them(tmp_path):
+    (tmp_path / ".dvc").mkdir()
+    shared, own = tmp_path / ".dvc/config", tmp_path / ".dvc/config.local"
+    shared.write_text(
+        "[core]\n  remote = a b\n['remote \"a b\"']\n  url = s3://x/%40\n      region = r\n", encoding="utf-8"
+    )
+    own.write_text("['remote \"a b\"']\n  url = s3://y\n['remote \"é\"']\n  url = /größe\n", encoding="utf-8")
+    assert dvc.remotes(tmp_path) == {"a b": {"url": "s3://y", "region": "r"}, "é": {"url": "/größe"}}
+
+
+def test_what_dvc_cannot_write_for_a_temporary_experiment_is_told(tmp_path):
+    folder = tmp_path / "größe"
+    for name, content in ((".git/config", "[user]\n"), (".dvc/config", ""), (".dvc/config.local", "[core]\n")):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(content)
+    (found,) = dvc.temporary_experiments(folder)
+    assert found.severity == "warning"
+    assert "größe/.dvc/cache') must be ASCII" in found.message
+    (folder / ".dvc/config.local").write_text(f"[cache]\n  dir = {tmp_path}\n")
+    assert list(dvc.temporary_experiments(folder)) == []
+    for path in (folder / ".git/config", folder / ".dvc/config.local"):
+        with path.open("a", encoding="utf-8") as file:
+            file.write("# José\n")
+    told = [one.message for one in dvc.temporary_experiments(folder)]
+    assert [str(folder / ".git/config") in told[0], str(folder / ".dvc/config.local") in told[1]] == [True, True]
 
 
 def test_ranks_that_cannot_talk(document, monkeypatch):

@@ -1,7 +1,6 @@
 """Every server a run will talk to: reachable, known, with a certificate that lasts, and a clock like ours."""
 
 import base64
-import configparser
 import http.client
 import netrc
 import os
@@ -18,6 +17,7 @@ from email.utils import parsedate_to_datetime
 from http import HTTPStatus
 from pathlib import Path
 
+from pipelines.checks import dvc
 from pipelines.checks.finding import Finding
 from pipelines.errors import broken_rule
 from pipelines.sections import Document, validate
@@ -56,22 +56,12 @@ def endpoints(document: Document, folder: Path = Path()) -> Iterator[Endpoint]:
         yield Endpoint("W&B", os.environ.get("WANDB_BASE_URL", "https://api.wandb.ai"))
     if url := os.environ.get("PREFECT_API_URL"):
         yield Endpoint("Prefect", url)
-    for name, section in _remotes(folder).items():
+    for name, section in dvc.remotes(folder).items():
         url = section.get("endpointurl") or section.get("url", "")
         if url.startswith("s3://"):
             url = f"https://s3.{section.get('region', 'us-east-1')}.amazonaws.com"
         if "://" in url:
             yield Endpoint(f"DVC remote {name}", url)
-
-
-def _remotes(folder: Path) -> dict[str, dict[str, str]]:
-    parser = configparser.ConfigParser(interpolation=None)
-    parser.read([folder / ".dvc/config", folder / ".dvc/config.local"])
-    return {
-        name.removeprefix("'remote \"").removesuffix("\"'"): dict(parser[name])
-        for name in parser.sections()
-        if name.startswith("'remote ")
-    }
 
 
 def check(document: Document, seconds: float, folder: Path = Path()) -> Iterator[Finding]:
@@ -91,7 +81,7 @@ def check(document: Document, seconds: float, folder: Path = Path()) -> Iterator
             yield from _prefect_password(one.url)
     if any(one.name == "W&B" for one in found):
         yield from _wandb_key(next(one.url for one in found if one.name == "W&B"))
-    for name, section in _remotes(folder).items():
+    for name, section in dvc.remotes(folder).items():
         path = Path(section.get("url", ""))
         there = _existing(folder / ".dvc" / path)
         if "://" not in section.get("url", "") and not (there.is_dir() and os.access(there, os.W_OK)):

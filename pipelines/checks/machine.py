@@ -1,28 +1,25 @@
 """Disk, devices, checkout, versions of libraries."""
 
-import json
 import os
 import re
 import shutil
 import socket
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
 
 from pipelines.bert.params import BertParams
+from pipelines.checks.dvc import size_of_outs
 from pipelines.checks.finding import Finding
 from pipelines.errors import ParamsError, broken_rule
 from pipelines.hardware import Hardware, visible_gpus
 from pipelines.ranks import rank_and_world_size
-from pipelines.sections import Document, plain, read_document, validate
+from pipelines.sections import Document, plain, validate
 
 _LEAST_INODES = 2_000
 _GROUP_S = 20.0
-_TRIES, _MOMENT_S = 3, 0.2
 _STATES = 3  # weight, first and second moment of an optimizer, of a checkpoint
 _FLOAT = 4
 _CHARACTERS = 10_000  # more tokens than a vocabulary of characters has
@@ -45,7 +42,7 @@ def disk(document: Document, folder: Path = Path()) -> Iterator[Finding]:
     parameters = (vocabulary + model.max_positions) * model.width + model.num_layers * block
     checkpoint = parameters * _FLOAT * _STATES
     trainings = 1 + len(plain(document.get("seq2seq.architectures")))  # one is being written, one is the best
-    needed = (hardware.keep_checkpoints * trainings + 2) * checkpoint + 2 * _outs(folder)
+    needed = (hardware.keep_checkpoints * trainings + 2) * checkpoint + 2 * size_of_outs(folder)
     free, inodes, where = shutil.disk_usage(folder).free, os.statvfs(folder), str(folder.resolve())
     told, remedy = f"{needed / 2**20:,.0f} MiB for checkpoints and outs", "make room or lower hardware.keep_checkpoints"
     if free < needed:
@@ -57,46 +54,6 @@ def disk(document: Document, folder: Path = Path()) -> Iterator[Finding]:
     if inodes.f_files and inodes.f_favail < _LEAST_INODES:
         rule = f"be at least {_LEAST_INODES}"
         yield Finding("error", "disk", broken_rule(where, "free inodes", inodes.f_favail, rule, "delete small files"))
-
-
-def dvc_files(folder: Path = Path()) -> Iterator[Finding]:
-    """Files of DVC's own that a full disk or a crash may have cut short."""
-    try:
-        whole = all({"cmd", "deps", "outs"} <= stage.keys() for stage in _stages(folder).values())
-        _outs(folder)
-    except (ParamsError, AttributeError, TypeError, ValueError):
-        whole = False
-    if not whole:
-        rule, remedy = "be whole; DVC writes it", "git checkout dvc.lock, or delete it: DVC's cache knows what has run"
-        yield Finding("error", "dvc", broken_rule(str(folder / "dvc.lock"), "content", "damaged", rule, remedy))
-    path = folder / ".dvc/tmp/rwlock"
-    for _ in range(_TRIES):
-        if _is_json(path):
-            return
-        time.sleep(_MOMENT_S)  # DVC may be writing it
-    rule, remedy = "be JSON: DVC will not start", f"rm {path}, while no dvc is running"
-    yield Finding("error", "dvc", broken_rule(str(path), "content", "damaged", rule, remedy))
-
-
-def _is_json(path: Path) -> bool:
-    try:
-        json.loads(path.read_text(encoding="utf-8") if path.is_file() else "{}")
-    except ValueError:
-        return False
-    return True
-
-
-def _stages(folder: Path) -> dict[str, Any]:
-    """What dvc.lock holds; nothing before the first run."""
-    path = folder / "dvc.lock"
-    found: dict[str, Any] = plain(read_document(path).root).get("stages", {}) if path.is_file() else {}
-    return found
-
-
-def _outs(folder: Path) -> int:
-    """Bytes of all outs, by dvc.lock."""
-    stages = _stages(folder)
-    return sum(int(out.get("size", 0)) for stage in stages.values() for out in stage.get("outs", []))
 
 
 def devices(document: Document) -> Iterator[Finding]:

@@ -6,7 +6,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,10 +35,11 @@ class Server:
     folder: Path
     port: int
     process: subprocess.Popen[str]
+    changes: Mapping[str, str]
 
     @property
     def environment(self) -> dict[str, str]:
-        return {"PREFECT_API_URL": f"http://127.0.0.1:{self.port}/api"}
+        return {"PREFECT_API_URL": f"http://127.0.0.1:{self.port}/api", **self.changes}
 
     def ask(self, code: str) -> Any:
         """What a few lines with ``client`` print, as JSON."""
@@ -85,7 +86,7 @@ def until(reached: Callable[[], bool], patience_s: float, told: Callable[[], str
         time.sleep(0.3)
 
 
-def _free_port() -> int:
+def free_port() -> int:
     with socket.socket() as one:
         one.bind(("127.0.0.1", 0))
         return int(one.getsockname()[1])
@@ -113,15 +114,15 @@ def inherited() -> dict[str, str]:
 
 
 @contextmanager
-def served(folder: Path) -> Iterator[Server]:
-    """A copy of the project with tiny params, its server, worker and deployments."""
+def served(folder: Path, **changes: str) -> Iterator[Server]:
+    """A copy of the project with tiny params, its server, worker and deployments, some variables of both changed."""
     folder = copy_project(folder)
-    command = [sys.executable, "-m", "flows.ui", "--port", str(port := _free_port())]
-    process = subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, text=True, env=inherited())
+    command = [sys.executable, "-m", "flows.ui", "--port", str(port := free_port())]
+    process = subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, text=True, env={**inherited(), **changes})
     try:
         assert process.stdout is not None
         assert f"http://127.0.0.1:{port}" in process.stdout.readline()
-        yield Server(folder, port, process)
+        yield Server(folder, port, process, changes)
     finally:
         process.terminate()
         process.wait(timeout=60)

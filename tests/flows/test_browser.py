@@ -1,73 +1,18 @@
 """Prefect's UI in a headless Chromium: a finished run, its tasks, its artifacts, the schedule. Marked ``browser``."""
 
-import shutil
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Iterator
 
 import pytest
-from selenium import webdriver
-from selenium.common.exceptions import TimeoutException
-from selenium.webdriver.chrome.service import Service
-from selenium.webdriver.common.by import By
-from selenium.webdriver.support.ui import WebDriverWait
 
+from tests.flows.browser import Browser
 from tests.flows.served import Server
 
 pytestmark = pytest.mark.browser
-_ARGUMENTS = ("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-background-networking")
-_NATURAL_WIDTHS = "return [...document.querySelectorAll('img')].map(one => one.naturalWidth)"
-
-
-class Browser:
-    """A window on the server's UI."""
-
-    def __init__(self, server: Server, pictures: Path | None) -> None:
-        options = webdriver.ChromeOptions()
-        options.binary_location = _program("chromium", "google-chrome")
-        for argument in (*_ARGUMENTS, "--window-size=1400,900"):
-            options.add_argument(argument)
-        self.driver = webdriver.Chrome(options=options, service=Service(_program("chromedriver")))
-        self._base, self._pictures = f"http://127.0.0.1:{server.port}", pictures
-
-    def open(self, path: str) -> None:
-        self.driver.get(self._base + path)
-
-    def says(self, *told: str) -> bool:
-        """Whether the page says all this, within a minute."""
-        body = (By.TAG_NAME, "body")
-        if self._in_time(lambda: all(one in self.driver.find_element(*body).text for one in told)):
-            return True
-        print(f"{self.driver.current_url} says\n{self.driver.find_element(*body).text}")
-        return False
-
-    def shows_image(self, width: int) -> bool:
-        """Whether the page shows an image that is so wide by itself, within a minute."""
-        return self._in_time(lambda: any(one >= width for one in self.driver.execute_script(_NATURAL_WIDTHS)))
-
-    def _in_time(self, reached: Callable[[], bool]) -> bool:
-        try:
-            return WebDriverWait(self.driver, 60).until(lambda driver: reached())
-        except TimeoutException:
-            return False
-
-    def click(self, text: str) -> None:
-        self.driver.find_element(By.XPATH, f"(//*[normalize-space(.)='{text}'])[last()]").click()
-
-    def keep(self, name: str) -> None:
-        if self._pictures:
-            self.driver.save_screenshot(str(self._pictures / f"{name}.png"))
-
-
-def _program(*names: str) -> str:
-    found = [path for path in map(shutil.which, names) if path]
-    assert found, f"one of {names} must be installed (Debian: chromium, chromium-driver)"
-    return found[0]
 
 
 @pytest.fixture
 def browser(server: Server, request: pytest.FixtureRequest) -> Iterator[Browser]:
-    folder = request.config.getoption("--pictures")
-    opened = Browser(server, Path(folder) if folder else None)
+    opened = Browser(f"http://127.0.0.1:{server.port}", request.config.getoption("--pictures"))
     yield opened
     opened.driver.quit()
 

@@ -1,9 +1,14 @@
 """Any remainder over any number of ranks: the sums of all ranks are those of one, whoever has no rows."""
 
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
 
 import lightning.pytorch as lightning
-import numpy as np
 import pytest
 import torch
 from torch import Tensor
@@ -17,16 +22,13 @@ from pipelines.bert.data import PretrainingBatches, Split
 from pipelines.bert.model import Bert
 from pipelines.bert.module import Baselines, BertPretraining
 from pipelines.seq2seq.data import PairBatches
-from pipelines.seq2seq.module import Seq2SeqFinetuning
-from pipelines.seq2seq.params import CommonParams
-from pipelines.shards.format import PairShard, Ragged
 from pipelines.tokenizer.special_tokens import CLS, SEP
-from pipelines.training.positions import Batches, Position
+from pipelines.training.positions import Batches
 from tests.bert.sample import MODEL, bert_params, two_languages
-from tests.optimization import OPTIMIZATION, PAIRS
-from tests.seq2seq.families import BLOCKS, build
-
-START = Position(0, 0, 0)
+from tests.conftest import ROOT
+from tests.optimization import OPTIMIZATION
+from tests.seq2seq.families import BLOCKS
+from tests.training.ranked import START, TOKENS, few_pairs, seq2seq_module
 
 
 def _gradients(module: Any, batch: Any, rows: int) -> tuple[dict[str, Tensor], dict[str, int], dict[str, float]]:
@@ -55,31 +57,59 @@ def _assert_equal_sums(module: Any, whole: Any, parts: list[Any], micro_batch_si
         assert sum(one[2][key] for one in found) == pytest.approx(value, rel=1e-5, abs=1e-5)
 
 
-def _pairs() -> PairShard:
-    """Few and unequal pairs: a batch of 24 tokens holds one to four."""
-    rng = np.random.default_rng(3)
-
-    def side() -> Ragged:
-        sizes = rng.integers(4, 18, 9)
-        return Ragged(rng.integers(5, 20, sizes.sum()).astype(np.uint16), np.concatenate([[0], np.cumsum(sizes)]))
-
-    return PairShard(side(), side())
-
-
 @pytest.mark.parametrize("micro_batch_size", [0, 1])
 @pytest.mark.parametrize("world_size", [2, 5])
 @pytest.mark.parametrize("name", BLOCKS)
 def test_pairs_of_every_family(name, world_size, micro_batch_size):
-    pairs = {**PAIRS, "batch_unit": "tokens"}
-    common = CommonParams(**OPTIMIZATION, updates=3, batch_size=24, label_smoothing=0.1, **pairs)
-    module = Seq2SeqFinetuning(build(name), common, learning_rate=0.1, updates=3, validation_batches=[], r_drop=1.0)
     options = {"seed": 1, "in_tokens": True}
-    one = PairBatches(_pairs(), 24, **options)
+    one = PairBatches(few_pairs(), TOKENS, **options)
     position = START
     while len(one(position).source_BS) >= world_size:
         position = one.after(position)
-    ranks = [PairBatches(_pairs(), 24, **options, rank=rank, world_size=world_size) for rank in range(world_size)]
-    _assert_equal_sums(module, one(position), [rank(position) for rank in ranks], micro_batch_size)
+    ranks = [
+        PairBatches(few_pairs(), TOKENS, **options, rank=rank, world_size=world_size) for rank in range(world_size)
+    ]
+    _assert_equal_sums(seq2seq_module(name), one(position), [rank(position) for rank in ranks], micro_batch_size)
+
+
+_SOME = ("rnn", "lstm_additive", "transformer", "rnd_share")
+
+
+def _trained(folder: Path, world_size: int, names: Iterable[str]) -> list[Any]:
+    """What each of some real ranks keeps, which exchange gradients by gloo."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = str(probe.getsockname()[1])
+    variables = {"TORCHELASTIC_RUN_ID": "test", "WORLD_SIZE": str(world_size), "MASTER_ADDR": "127.0.0.1"}
+    processes = [
+        subprocess.Popen(
+            [sys.executable, "-m", "tests.training.ranked", str(folder / f"{rank}.pt"), *names],
+            cwd=ROOT,
+            env={**os.environ, **variables, "MASTER_PORT": port, "RANK": str(rank), "LOCAL_RANK": str(rank)},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        for rank in range(world_size)
+    ]
+    for process in processes:
+        told, _ = process.communicate(timeout=600)
+        assert process.returncode == 0, told
+    return [torch.load(folder / f"{rank}.pt") for rank in range(world_size)]
+
+
+@pytest.mark.parametrize("names", [_SOME, pytest.param(tuple(BLOCKS), marks=pytest.mark.learning)], ids=["some", "all"])
+def test_two_ranks_learn_what_one_learns(tmp_path, names):
+    """Whole trainings: token batches that leave a remainder, an empty rank among them, and micro-batches."""
+    (alone,) = _trained(tmp_path, 1, names)
+    together = _trained(tmp_path, 2, names)
+    for key, (expected, rows) in alone.items():
+        shares = [one[key][1] for one in together]
+        assert [sum(share) for share in zip(*shares, strict=True)] == rows
+        assert any(0 in share for share in shares)
+        assert any(size % 2 and size > 1 for size in rows)
+        for one in together:
+            torch.testing.assert_close(one[key][0], expected, atol=1e-8, rtol=1e-8)
 
 
 @pytest.mark.parametrize("micro_batch_size", [0, 1])
