@@ -4,10 +4,12 @@
 SHELL := /bin/bash
 PYTHON ?= python3
 VENV ?= .venv
+WORKERS ?= 2
 export PATH := $(abspath $(VENV))/bin:$(PATH)
 export DO_NOT_TRACK := 1
 export DVC_NO_ANALYTICS := 1
 READY := $(VENV)/.ready
+PYTEST := pytest --numprocesses $(WORKERS) --dist worksteal
 
 .PHONY: help
 help: ## this list
@@ -57,8 +59,8 @@ check: setup ## check params.yaml and the raw data
 	@python -m pipelines.preflight && echo "params.yaml and raw data: all right"
 
 .PHONY: test
-test: setup ## the whole default test suite
-	pytest
+test: setup ## the whole default test suite, in WORKERS processes (2)
+	$(PYTEST)
 
 .PHONY: test-corpora
 test-corpora: setup ## tests on real text (CORPORA=folder with multi30k/)
@@ -66,19 +68,19 @@ test-corpora: setup ## tests on real text (CORPORA=folder with multi30k/)
 
 .PHONY: test-learning
 test-learning: setup ## every architecture learns a toy task to the end (minutes)
-	pytest -m learning
+	$(PYTEST) -m learning
 
 .PHONY: test-recipes
 test-recipes: setup ## each recipe to the end of its pipeline, with tiny sizes (minutes; CI runs it)
-	pytest -m recipes
+	$(PYTEST) -m recipes
 
 .PHONY: test-reliability
 test-reliability: setup ## a real Prefect server and worker: run, cancel, kill (minutes)
-	pytest -m reliability
+	$(PYTEST) -m reliability
 
 .PHONY: test-faults
 test-faults: setup ## full disks, damaged files, a few kills (minutes; CI runs it)
-	pytest -m reliability tests/reliability/test_faults.py tests/reliability/test_chaos.py
+	$(PYTEST) -m reliability tests/reliability/test_faults.py tests/reliability/test_chaos.py
 
 .PHONY: test-browser
 test-browser: setup ## Prefect's UI as a browser shows it (Debian: chromium, chromium-driver, nginx-light; PICTURES=folder keeps pictures)
@@ -86,7 +88,7 @@ test-browser: setup ## Prefect's UI as a browser shows it (Debian: chromium, chr
 
 .PHONY: test-chaos
 test-chaos: setup ## more ways to kill a training (minutes)
-	pytest -m chaos
+	$(PYTEST) -m chaos
 
 .PHONY: chaos
 chaos: setup ## kills at random moments, TRIALS of them (50), half a minute each

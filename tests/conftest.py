@@ -4,10 +4,11 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 
 ROOT = Path(__file__).parent.parent
 QUIET = {
@@ -62,12 +63,30 @@ def copy_project(folder: Path) -> Path:
     return folder
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Tests of the reproduced project first: one process makes it while the others do the rest."""
+    items.sort(key=lambda item: "reproduced" not in getattr(item, "fixturenames", ()))
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    """A training in this process takes all cores, which would slow every test after it."""
+    yield
+    if "torch" in sys.modules:
+        sys.modules["torch"].set_num_threads(1)
+
+
 @pytest.fixture(scope="session")
 def reproduced(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A tiny project after one whole ``dvc repro``; tests only look at it."""
-    folder = copy_project(tmp_path_factory.mktemp("reproduced") / "project")
-    run_in(folder, "dvc", "repro", **watched(folder.parent))
-    return folder
+    """A tiny project after one whole ``dvc repro``, the same for all test processes; tests only look at it."""
+    base = tmp_path_factory.getbasetemp()
+    shared = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "reproduced"
+    with FileLock(f"{shared}.lock"):
+        if not (made := shared / "made").exists():
+            shutil.rmtree(shared, ignore_errors=True)
+            run_in(copy_project(shared / "project"), "dvc", "repro", **watched(shared))
+            made.touch()
+    return shared / "project"
 
 
 def watched(folder: Path) -> dict[str, str]:

@@ -28,7 +28,7 @@ def raw(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     folder.mkdir(parents=True)
     for name, text in GOOD.items():
         data = text.encode()
-        (folder / name).write_bytes(gzip.compress(data) if name.endswith(".gz") else data)
+        (folder / name).write_bytes(gzip.compress(data, mtime=0) if name.endswith(".gz") else data)
     return folder
 
 
@@ -101,7 +101,7 @@ def test_write_and_read_documents_round_trip(raw, tmp_path):
         ("train.de", b"", r"train\.de: is empty"),
         ("train.de", b"One line.\n", r"number of lines \(4 and 1\) must be equal"),
         ("test.en.gz", b"no gzip at all", r"test\.en\.gz: cannot be read"),
-        ("test.en.gz", gzip.compress(b"cut short" * 50)[:-12], r"test\.en\.gz: cannot be read"),
+        ("test.en.gz", gzip.compress(b"cut short" * 50, mtime=0)[:-12], r"test\.en\.gz: cannot be read"),
         ("docs.en.txt", b"Only.\nOne document.\n", r"number of documents \(1\) must be at least 2"),
         ("docs.en.txt", b"\n\n\n", r"number of documents \(0\) must be at least 2"),
         ("docs.en.txt", b"One.\n\nTwo.\n", r"longest document .* at least 2 sentences"),
@@ -110,7 +110,7 @@ def test_write_and_read_documents_round_trip(raw, tmp_path):
             "Gr\u00f6\u00dfe.\nZwei.\n\nDrei.\n".encode("latin-1"),
             r"docs\.en\.txt: cannot be read as UTF-8",
         ),
-        ("docs.de.txt.gz", gzip.compress(b"One.\nTwo.\n\n" * 50)[:-12], r"docs\.de\.txt\.gz: cannot be read"),
+        ("docs.de.txt.gz", gzip.compress(b"One.\nTwo.\n\n" * 50, mtime=0)[:-12], r"docs\.de\.txt\.gz: cannot be read"),
         ("test.de", b"  \n", r"test pairs with text \(0\) must be at least 1"),
     ],
 )
