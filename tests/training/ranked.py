@@ -1,4 +1,4 @@
-"""One rank of several trains families for a few updates and keeps the weights: ``python -m tests.training.ranked``.
+"""A rank of several trains every family for some updates, keeps the weights: ``python -m tests.training.ranked FILE``.
 
 Run by ``test_ranks_without_rows``, with the variables that torchrun sets.
 """
@@ -20,7 +20,7 @@ from pipelines.shards.format import PairShard, Ragged
 from pipelines.tokenizer.special_tokens import PAD
 from pipelines.training.positions import Batches, Position
 from tests.optimization import OPTIMIZATION, PAIRS
-from tests.seq2seq.families import build
+from tests.seq2seq.families import BLOCKS, build
 
 START, TOKENS, UPDATES = Position(0, 0, 0), 56, 3
 
@@ -64,10 +64,9 @@ def trained(name: str, micro_batch_size: int) -> tuple[list[Tensor], list[int]]:
 
 
 def main() -> None:
-    """Train the families named after the file, and write ``{(family, micro-batch size): (weights, rows)}`` to it."""
+    """Train every family, and write ``{(family, micro-batch size): (weights, rows)}``."""
     torch.set_num_threads(1)
-    file, *names = sys.argv[1:]
-    torch.save({(name, size): trained(name, size) for name in names for size in (0, 1)}, Path(file))
+    torch.save({(name, size): trained(name, size) for name in BLOCKS for size in (0, 1)}, Path(sys.argv[1]))
 
 
 if __name__ == "__main__":

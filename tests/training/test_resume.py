@@ -1,5 +1,6 @@
 """Killed anywhere, a training gives the bits it would have given: the real stage, in its own process."""
 
+import contextlib
 import hashlib
 import json
 import os
@@ -21,12 +22,46 @@ from pipelines.sections import plain, read_document
 from tests.conftest import run_in
 
 OTHERS = ("gru_attention", "lstm_attention", "gru_luong", "transformer", "transformer_post", "rnd2rnd", "bertshare")
-pytestmark = pytest.mark.usefixtures("long_project")
 
 
 @pytest.fixture
 def long_project(reproduced_copy: Path) -> Path:
     """The reproduced project with trainings long enough to be hit in the middle."""
+    return _lengthen(reproduced_copy)
+
+
+@pytest.fixture(scope="module")
+def copied(reproduced: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A long project for all tests of this file."""
+    folder = tmp_path_factory.mktemp("long") / "project"
+    shutil.copytree(reproduced, folder, symlinks=True)
+    return _lengthen(folder)
+
+
+@pytest.fixture(scope="module")
+def straight_bert(copied: Path) -> dict[str, str]:
+    """Digests of a BERT that nothing interrupted."""
+    with contextlib.chdir(copied):
+        return _straight("bert")
+
+
+@pytest.fixture(scope="module")
+def interrupted(copied: Path, straight_bert: dict[str, str]) -> Path:
+    """A long project whose BERT was told to stop at update 30."""
+    with contextlib.chdir(copied):
+        assert _interrupt("bert", signal.SIGTERM, 30) == 75
+    return copied
+
+
+@pytest.fixture
+def interrupted_copy(interrupted: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    folder = tmp_path / "project"
+    shutil.copytree(interrupted, folder, symlinks=True)
+    monkeypatch.chdir(folder)
+    return folder
+
+
+def _lengthen(project: Path) -> Path:
     overlay = (
         "bert: {phases: [{updates: 60, batch_size: 8, ramp: none, max_length: 96, max_predictions: 20}]}\n"
         "seq2seq:\n"
@@ -34,9 +69,9 @@ def long_project(reproduced_copy: Path) -> Path:
         "  architectures: {gru: {dropout: 0.1, r_drop: 1.0, scheduled_sampling: 0.5}}\n"
         "hardware: {checkpoint_every: 7}\n"
     )
-    (reproduced_copy / "long.yaml").write_text(overlay)
-    run_in(reproduced_copy, sys.executable, "-m", "pipelines.params", "apply", "long.yaml")
-    return reproduced_copy
+    (project / "long.yaml").write_text(overlay)
+    run_in(project, sys.executable, "-m", "pipelines.params", "apply", "long.yaml")
+    return project
 
 
 def _entry(out: str) -> tuple[str, ...]:
@@ -97,11 +132,13 @@ def _interrupt(out: str, number: int, update: int, *, group: bool = False) -> in
 @pytest.mark.parametrize(
     "out", ["bert", "seq2seq/gru", *(pytest.param(f"seq2seq/{name}", marks=pytest.mark.chaos) for name in OTHERS)]
 )
-def test_stage_killed_three_times_gives_the_same_files(out, long_project):
+def test_stage_killed_three_times_gives_the_same_files(out, long_project, request):
     """Straight without loader processes, then with two of them, killed, and signals to the whole group."""
-    if out != "bert":
+    if out == "bert":
+        expected = request.getfixturevalue("straight_bert")
+    else:
         _randomize(long_project, out.partition("/")[2])
-    expected = _straight(out)
+        expected = _straight(out)
     _apply("hardware: {num_workers: 2}\n")
     assert _interrupt(out, signal.SIGKILL, 12) == -signal.SIGKILL
     assert not Path("data", out).exists()
@@ -130,8 +167,8 @@ def _newest(out: str) -> Path:
     return sorted(Path(".runs").glob(f"{out.replace('/', '@')}/*/checkpoints/*.ckpt"))[-1]
 
 
-def test_checkpoint_of_another_machine_is_gone_on_from_and_says_so(long_project):
-    assert _interrupt("bert", signal.SIGTERM, 12) == 75
+@pytest.mark.usefixtures("interrupted_copy")
+def test_checkpoint_of_another_machine_is_gone_on_from_and_says_so():
     seal = _newest("bert").with_suffix(".json")
     found = json.loads(seal.read_text())
     assert found["machine"].startswith("1 x ")
@@ -171,6 +208,7 @@ def _state(path: Path) -> dict[str, object]:
 
 
 @pytest.mark.chaos
+@pytest.mark.usefixtures("long_project")
 @pytest.mark.parametrize("moved", [0, 8], ids=["as it was", "negative control: data moved on by a batch"])
 def test_training_killed_at_random_has_the_state_of_an_unbroken_one(moved):
     expected = _state(_train_until_killed_after(56))
@@ -188,19 +226,17 @@ def test_training_killed_at_random_has_the_state_of_an_unbroken_one(moved):
     assert same == (moved == 0), kills
 
 
+@pytest.mark.usefixtures("interrupted_copy")
 def test_stage_without_its_checkpoint_starts_anew_and_params_of_another_key_do_not_resume():
-    assert _interrupt("bert", signal.SIGTERM, 12) == 75
-    overlay = Path("other.yaml")
-    overlay.write_text("seed: 2\n")
-    run_in(Path.cwd(), sys.executable, "-m", "pipelines.params", "apply", "other.yaml")
+    _apply("seed: 2\n")
     process = _start("bert")
     text, _ = process.communicate(timeout=120)
     assert process.returncode == 0, text
     assert "going on after update" not in text
 
 
+@pytest.mark.usefixtures("interrupted_copy")
 def test_damaged_newest_checkpoint_is_refused_with_the_command_that_recovers():
-    assert _interrupt("bert", signal.SIGTERM, 30) == 75
     newest = sorted(Path(".runs/bert").glob("*/checkpoints/*.ckpt"))[-1]
     data = bytearray(newest.read_bytes())
     data[len(data) // 2] ^= 255
@@ -218,11 +254,10 @@ def test_damaged_newest_checkpoint_is_refused_with_the_command_that_recovers():
     assert "going on after update" in text
 
 
+@pytest.mark.usefixtures("long_project")
 def test_loss_that_is_not_finite_stops_the_stage_and_keeps_the_checkpoint():
-    overlay = Path("hot.yaml")
     hot = "learning_rate: 1.0e+30, schedule: {name: constant, final_factor: null}, gradient_clip: none"
-    overlay.write_text(f"bert: {{training: {{{hot}}}}}\n")
-    run_in(Path.cwd(), sys.executable, "-m", "pipelines.params", "apply", "hot.yaml")
+    _apply(f"bert: {{training: {{{hot}}}}}\n")
     process = _start("bert")
     text, _ = process.communicate(timeout=60)
     assert process.returncode == 1
@@ -230,9 +265,9 @@ def test_loss_that_is_not_finite_stops_the_stage_and_keeps_the_checkpoint():
     assert not Path("data/bert").exists()
 
 
-def test_second_start_after_the_last_checkpoint_only_commits():
+@pytest.mark.usefixtures("long_project")
+def test_second_start_after_the_last_checkpoint_only_commits(straight_bert):
     """Killed between the last update and the commit: nothing is trained again."""
-    expected = _straight("bert")
     process = _start("bert")
     while not list(Path(".runs/bert").glob("*/checkpoints/update-00000060.ckpt")):
         assert process.poll() is None
@@ -244,18 +279,17 @@ def test_second_start_after_the_last_checkpoint_only_commits():
         text, _ = process.communicate(timeout=60)
         assert process.returncode == 0, text
         assert not [line for line in text.splitlines() if line.startswith("update ")]
-    assert _digest("bert") == expected
+    assert _digest("bert") == straight_bert
 
 
+@pytest.mark.usefixtures("long_project")
 def test_training_without_a_better_validation_ends_with_the_weights_of_the_best():
     """A learning rate next to zero: BLEU stays what it was, so the first validation remains the best."""
-    overlay = Path("patient.yaml")
-    overlay.write_text(
+    _apply(
         "seq2seq:\n"
         "  common: {select: best, select_by: bleu, average: 1, patience: 2, validate_every: 8}\n"
         "  architectures: {gru: {learning_rate: 1.0e-12}}\n"
     )
-    run_in(Path.cwd(), sys.executable, "-m", "pipelines.params", "apply", "patient.yaml")
     process = _start("seq2seq/gru")
     text, _ = process.communicate(timeout=120)
     assert process.returncode == 0, text
