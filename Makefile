@@ -80,7 +80,7 @@ test-reliability: setup ## a real Prefect server and worker: run, cancel, kill (
 
 .PHONY: test-faults
 test-faults: setup ## full disks, damaged files, a few kills (minutes; CI runs it)
-	$(PYTEST) -m reliability tests/reliability/test_faults.py tests/reliability/test_chaos.py
+	$(PYTEST) -m reliability tests/reliability/test_chaos.py tests/reliability/test_faults.py
 
 .PHONY: test-browser
 test-browser: setup ## Prefect's UI as a browser shows it (Debian: chromium, chromium-driver, nginx-light; PICTURES=folder keeps pictures)

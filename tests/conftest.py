@@ -63,9 +63,11 @@ def copy_project(folder: Path) -> Path:
     return folder
 
 
+@pytest.hookimpl(trylast=True)  # after those that are not asked for are gone
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Tests of the reproduced project first: one process makes it while the others do the rest."""
-    items.sort(key=lambda item: "reproduced" not in getattr(item, "fixturenames", ()))
+    if not any(item.get_closest_marker("reliability") for item in items):  # those stand in the order of the command
+        items.sort(key=lambda item: "reproduced" not in getattr(item, "fixturenames", ()))
 
 
 @pytest.fixture(autouse=True)
