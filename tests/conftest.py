@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -100,7 +101,18 @@ def watched(folder: Path) -> dict[str, str]:
 @pytest.fixture
 def reproduced_copy(reproduced: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A copy of the reproduced project, its cache and run folders included, to change at will."""
-    folder = tmp_path / "project"
-    shutil.copytree(reproduced, folder, symlinks=True)
+    return enter_copy(reproduced, tmp_path / "project", monkeypatch)
+
+
+def enter_copy(project: Path, folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Copy a project and work there until the test ends."""
+    shutil.copytree(project, folder, symlinks=True)
     monkeypatch.chdir(folder)
     return folder
+
+
+def free_port() -> int:
+    """A port of the loopback device that nobody listens at."""
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        return int(one.getsockname()[1])

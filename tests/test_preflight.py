@@ -171,26 +171,28 @@ def test_disk_that_is_full_or_nearly_so(document, tmp_path, monkeypatch):
         (".dvc/config", "[core]\nrubbish\n", "Invalid line ('rubbish')"),
         (".dvc/config.local", "['remote \"x", "git checkout the file"),
         (".dvc/config.local", "[cache]\n\udcff", "can't decode byte"),
+        (".dvc", "[core]\n  autostage = maybe\n", "expected true or false"),
     ],
 )
 def test_files_of_dvc_that_were_cut_short_or_spoilt(tmp_path, path, content, told):
     assert list(dvc.files(tmp_path)) == []
     (tmp_path / ".dvc/tmp").mkdir(parents=True)
-    (tmp_path / path).write_text(content, errors="surrogateescape")
+    written = tmp_path / (path if path != ".dvc" else ".dvc/config")
+    written.write_text(content, errors="surrogateescape")
     (found,) = dvc.files(tmp_path)
     assert found.severity == "error"
     assert str(tmp_path / path) in found.message
     assert told in found.message
 
 
-def test_remotes_are_read_as_dvc_reads_them(tmp_path):
+def test_remotes_of_both_files_are_looked_at(document, tmp_path):
     (tmp_path / ".dvc").mkdir()
-    shared, own = tmp_path / ".dvc/config", tmp_path / ".dvc/config.local"
-    shared.write_text(
-        "[core]\n  remote = a b\n['remote \"a b\"']\n  url = s3://x/%40\n      region = r\n", encoding="utf-8"
-    )
-    own.write_text("['remote \"a b\"']\n  url = s3://y\n['remote \"é\"']\n  url = /größe\n", encoding="utf-8")
-    assert dvc.remotes(tmp_path) == {"a b": {"url": "s3://y", "region": "r"}, "é": {"url": "/größe"}}
+    (tmp_path / ".dvc/config").write_text("['remote \"a b\"']\n  url = s3://x/%40\n      region = r\n")
+    (tmp_path / ".dvc/config.local").write_text("['remote \"é\"']\n  url = ../größe\n", encoding="utf-8")
+    document.root["tracking"]["mode"] = "offline"
+    (one,) = endpoints.endpoints(document, tmp_path)
+    assert one == endpoints.Endpoint("DVC remote a b", "https://s3.r.amazonaws.com")
+    assert dvc.config(tmp_path)["remote"]["é"]["url"] == str(tmp_path / "größe")
 
 
 def test_what_dvc_cannot_write_for_a_temporary_experiment_is_told(tmp_path):
@@ -206,8 +208,9 @@ def test_what_dvc_cannot_write_for_a_temporary_experiment_is_told(tmp_path):
     for path in (folder / ".git/config", folder / ".dvc/config.local"):
         with path.open("a", encoding="utf-8") as file:
             file.write("# José\n")
-    told = [one.message for one in dvc.temporary_experiments(folder)]
-    assert [str(folder / ".git/config") in told[0], str(folder / ".dvc/config.local") in told[1]] == [True, True]
+    of_git, of_dvc = (one.message for one in dvc.temporary_experiments(folder))
+    assert str(folder / ".git/config") in of_git
+    assert str(folder / ".dvc/config.local") in of_dvc
 
 
 def test_ranks_that_cannot_talk(document, monkeypatch):

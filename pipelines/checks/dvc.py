@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from configobj import ConfigObj, ConfigObjError
+from dvc.config import Config, ConfigError
 
 from pipelines.checks.finding import Finding
 from pipelines.errors import ParamsError, broken_rule
@@ -15,41 +15,31 @@ from pipelines.sections import plain, read_document
 _TRIES, _MOMENT_S = 3, 0.2
 
 
-def remotes(folder: Path = Path()) -> dict[str, dict[str, str]]:
-    """Settings of each remote, by its name.
+def config(folder: Path = Path()) -> Config:
+    """The settings of a checkout, its user and this machine, read and checked by DVC itself.
 
     Raises:
-        ParamsError: a file of settings is damaged, which `files` finds first.
+        ParamsError: they are damaged; DVC would start nothing.
     """
-    found: dict[str, dict[str, str]] = {}
-    for path in _settings(folder):
-        for name, section in _read(path).items():
-            if name.startswith('remote "'):
-                found.setdefault(name.removeprefix('remote "').removesuffix('"'), {}).update(section)
-    return found
-
-
-def _settings(folder: Path) -> list[Path]:
-    """A checkout's own files of settings; the later ones win."""
-    return [path for path in (folder / ".dvc/config", folder / ".dvc/config.local") if path.is_file()]
-
-
-def _read(path: Path) -> dict[str, Any]:
-    """Sections of a file of settings, by DVC's own reader of them."""
+    path = folder / ".dvc"
     try:
-        return dict(ConfigObj(path.read_text(encoding="utf-8").splitlines(), interpolation=False))
-    except (ConfigObjError, UnicodeError) as error:
-        rule, remedy = f"be DVC's settings ({error})", "correct the line, or git checkout the file"
+        for name in ("config", "config.local"):  # each by itself: DVC does not say which one is damaged
+            path = folder / ".dvc" / name
+            if path.is_file():
+                Config.load_file(str(path))
+        path = folder / ".dvc"
+        return Config(str(path))
+    except ConfigError as error:
+        rule, remedy = f"be settings that DVC knows ({error})", "correct the line, or git checkout the file"
         raise ParamsError(broken_rule(str(path), "content", "damaged", rule, remedy)) from None
 
 
 def files(folder: Path = Path()) -> Iterator[Finding]:
     """Files of DVC's own that a full disk or a crash may have cut short, or an editor spoilt."""
-    for path in _settings(folder):
-        try:
-            _read(path)
-        except ParamsError as error:
-            yield Finding("error", "dvc", str(error))
+    try:
+        config(folder)
+    except ParamsError as error:
+        yield Finding("error", "dvc", str(error))
     try:
         whole = all({"cmd", "deps", "outs"} <= stage.keys() for stage in _stages(folder).values())
         size_of_outs(folder)
@@ -76,13 +66,10 @@ def temporary_experiments(folder: Path = Path()) -> Iterator[Finding]:
     ):
         if path.is_file() and not path.read_bytes().isascii():
             yield Finding("warning", "dvc", broken_rule(str(path), "content", "other letters", rule, remedy))
-    if (folder / ".dvc").is_dir() and not str(folder.resolve()).isascii():
-        from dvc.config import Config
-
-        cache = Config(str(folder / ".dvc"), validate=False)["cache"].get("dir", folder.resolve() / ".dvc/cache")
-        if not str(cache).isascii():
-            remedy = "dvc cache dir --local FOLDER, in ASCII"
-            yield Finding("warning", "dvc", broken_rule("DVC's cache", "folder", str(cache), rule, remedy))
+    cache = str(config(folder)["cache"].get("dir", folder.resolve() / ".dvc/cache"))
+    if not cache.isascii():
+        remedy = "dvc cache dir --local FOLDER, in ASCII"
+        yield Finding("warning", "dvc", broken_rule("DVC's cache", "folder", cache, rule, remedy))
 
 
 def _is_json(path: Path) -> bool:

@@ -56,7 +56,7 @@ def endpoints(document: Document, folder: Path = Path()) -> Iterator[Endpoint]:
         yield Endpoint("W&B", os.environ.get("WANDB_BASE_URL", "https://api.wandb.ai"))
     if url := os.environ.get("PREFECT_API_URL"):
         yield Endpoint("Prefect", url)
-    for name, section in dvc.remotes(folder).items():
+    for name, section in dvc.config(folder)["remote"].items():
         url = section.get("endpointurl") or section.get("url", "")
         if url.startswith("s3://"):
             url = f"https://s3.{section.get('region', 'us-east-1')}.amazonaws.com"
@@ -81,7 +81,7 @@ def check(document: Document, seconds: float, folder: Path = Path()) -> Iterator
             yield from _prefect_password(one.url)
     if any(one.name == "W&B" for one in found):
         yield from _wandb_key(next(one.url for one in found if one.name == "W&B"))
-    for name, section in dvc.remotes(folder).items():
+    for name, section in dvc.config(folder)["remote"].items():
         path = Path(section.get("url", ""))
         there = _existing(folder / ".dvc" / path)
         if "://" not in section.get("url", "") and not (there.is_dir() and os.access(there, os.W_OK)):

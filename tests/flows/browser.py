@@ -26,7 +26,7 @@ class Browser:
     def __init__(self, address: str, pictures: str | None, *arguments: str) -> None:
         options = webdriver.ChromeOptions()
         options.binary_location = _program("chromium", "google-chrome")
-        for argument in (*_ARGUMENTS, "--window-size=1400,900", *arguments):
+        for argument in (*_ARGUMENTS, *arguments):
             options.add_argument(argument)
         self.driver = webdriver.Chrome(options=options, service=Service(_program("chromedriver")))
         self._base, self._pictures = address, pictures and Path(pictures)

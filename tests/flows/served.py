@@ -2,7 +2,6 @@
 
 import json
 import os
-import socket
 import subprocess
 import sys
 import time
@@ -12,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tests.conftest import copy_project, run_in
+from tests.conftest import copy_project, free_port, run_in
 
 _CLIENT = """
 import asyncio, json, sys
@@ -86,12 +85,6 @@ def until(reached: Callable[[], bool], patience_s: float, told: Callable[[], str
         time.sleep(0.3)
 
 
-def free_port() -> int:
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        return int(one.getsockname()[1])
-
-
 def processes_in(folder: Path) -> dict[int, str]:
     """Processes that work in a folder or below it."""
     found = {}
@@ -115,7 +108,7 @@ def inherited() -> dict[str, str]:
 
 @contextmanager
 def served(folder: Path, **changes: str) -> Iterator[Server]:
-    """A copy of the project with tiny params, its server, worker and deployments, some variables of both changed."""
+    """A copy of the project with tiny params, its server, worker and deployments, under other variables."""
     folder = copy_project(folder)
     command = [sys.executable, "-m", "flows.ui", "--port", str(port := free_port())]
     process = subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, text=True, env={**inherited(), **changes})

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from tests.authority import Authority
-from tests.conftest import ROOT
+from tests.conftest import ROOT, free_port
 from tests.flows.browser import Browser
-from tests.flows.served import Server, free_port, inherited, served, until
+from tests.flows.served import Server, inherited, served, until
 
 pytestmark = pytest.mark.browser
 PASSWORD = "me:a long password"
@@ -77,7 +77,8 @@ def test_nobody_sees_anything_without_the_password_and_everything_with_it(browse
     browser.open("/deployments")
     assert browser.says("Login", "Authentication failed")
     _log_in(browser, "me:another password")
-    assert browser.says("Authentication failed")
+    browser.open("/deployments")
+    assert browser.says("Login", "Authentication failed")
     assert "nightly" not in browser.driver.page_source
     browser.keep("login")
     _log_in(browser, PASSWORD)

@@ -1,7 +1,6 @@
 """Any remainder over any number of ranks: the sums of all ranks are those of one, whoever has no rows."""
 
 import os
-import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -24,7 +23,7 @@ from pipelines.seq2seq.data import PairBatches
 from pipelines.tokenizer.special_tokens import CLS, SEP
 from pipelines.training.positions import Batches
 from tests.bert.sample import MODEL, bert_params, two_languages
-from tests.conftest import ROOT
+from tests.conftest import ROOT, free_port
 from tests.optimization import OPTIMIZATION
 from tests.seq2seq.families import BLOCKS
 from tests.training.ranked import START, TOKENS, few_pairs, seq2seq_module
@@ -73,15 +72,13 @@ def test_pairs_of_every_family(name, world_size, micro_batch_size):
 
 def _trained(folder: Path, world_size: int) -> list[Any]:
     """What each of some real ranks keeps, which exchange gradients by gloo."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = str(probe.getsockname()[1])
     variables = {"TORCHELASTIC_RUN_ID": "test", "WORLD_SIZE": str(world_size), "MASTER_ADDR": "127.0.0.1"}
+    variables["MASTER_PORT"] = str(free_port())
     processes = [
         subprocess.Popen(
             [sys.executable, "-m", "tests.training.ranked", str(folder / f"{rank}.pt")],
             cwd=ROOT,
-            env={**os.environ, **variables, "MASTER_PORT": port, "RANK": str(rank), "LOCAL_RANK": str(rank)},
+            env={**os.environ, **variables, "RANK": str(rank), "LOCAL_RANK": str(rank)},
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,

@@ -19,7 +19,7 @@ import torch
 from torch.utils._pytree import keystr, tree_flatten_with_path
 
 from pipelines.sections import plain, read_document
-from tests.conftest import run_in
+from tests.conftest import enter_copy, run_in
 
 OTHERS = ("gru_attention", "lstm_attention", "gru_luong", "transformer", "transformer_post", "rnd2rnd", "bertshare")
 
@@ -47,7 +47,7 @@ def straight_bert(copied: Path) -> dict[str, str]:
 
 @pytest.fixture(scope="module")
 def interrupted(copied: Path, straight_bert: dict[str, str]) -> Path:
-    """A long project whose BERT was told to stop at update 30."""
+    """A long project whose BERT was told to stop at update 30; after the uninterrupted one, which cleans up."""
     with contextlib.chdir(copied):
         assert _interrupt("bert", signal.SIGTERM, 30) == 75
     return copied
@@ -55,10 +55,7 @@ def interrupted(copied: Path, straight_bert: dict[str, str]) -> Path:
 
 @pytest.fixture
 def interrupted_copy(interrupted: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    folder = tmp_path / "project"
-    shutil.copytree(interrupted, folder, symlinks=True)
-    monkeypatch.chdir(folder)
-    return folder
+    return enter_copy(interrupted, tmp_path / "project", monkeypatch)
 
 
 def _lengthen(project: Path) -> Path:
