@@ -28,7 +28,7 @@ setup: $(READY) ## set up .venv with everything needed
 .PHONY: run
 run: setup ## the main job: raw text to BLEU, then the results table (RECIPE=multi30k for real text)
 ifdef RECIPE
-	python -m pipelines.params apply $(patsubst %,recipes/%.yaml,$(RECIPE))
+	python -m pipelines.preflight.recipes apply $(patsubst %,recipes/%.yaml,$(RECIPE))
 endif
 	@python -m pipelines.preflight
 	dvc repro

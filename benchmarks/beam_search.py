@@ -25,18 +25,18 @@ from benchmarks.results import Row, write
 from benchmarks.seq2seq import CASES, VOCAB, Case, captions
 from benchmarks.seq2seq_peers import give_bert_weights, give_weights
 from pipelines.decoding.batches import search_all
-from pipelines.decoding.export import to_ctranslate2
 from pipelines.decoding.params import DecodingParams
 from pipelines.decoding.strategies import Strategy
 from pipelines.decoding.workers import Workers
-from pipelines.hardware import Hardware
-from pipelines.layers.linear import Precision
-from pipelines.records import Records
-from pipelines.seq2seq.models import build_model, schema_of
-from pipelines.seq2seq.models.protocol import Seq2SeqModel
-from pipelines.seq2seq.sources import sources
-from pipelines.shards.format import Ragged
-from pipelines.tokenizer.special_tokens import END, PAD, SPECIAL_TOKENS, START
+from pipelines.formats.shards.arrays import Ragged
+from pipelines.formats.vocabulary.special_tokens import END, PAD, SPECIAL_TOKENS, START
+from pipelines.frame.hardware import Hardware
+from pipelines.frame.records import Records
+from pipelines.models.protocol.model import Seq2SeqModel
+from pipelines.models.protocol.registry import build_model, schema_of
+from pipelines.models.protocol.sources import sources
+from pipelines.nn.cpu.linear import Precision
+from pipelines.translate.export import to_ctranslate2
 
 SENTENCES, BEAM, STEPS, THREADS = 1000, 5, 15, 2
 WORDS = [*SPECIAL_TOKENS, *(f"w{number}" for number in range(5, VOCAB))]

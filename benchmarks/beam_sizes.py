@@ -18,11 +18,11 @@ from torch import Tensor
 from benchmarks.beam_search import SENTENCES, STEPS, build, params
 from benchmarks.results import Row, write
 from benchmarks.seq2seq import CASES, captions
-from pipelines.allocator import keep_freed_memory
 from pipelines.decoding.batches import batches
 from pipelines.decoding.beam_search import State, beam_search
 from pipelines.decoding.strategies import Strategy
-from pipelines.seq2seq.models.protocol import Seq2SeqModel
+from pipelines.frame.memory import keep_freed_memory
+from pipelines.models.protocol.model import Seq2SeqModel
 
 
 class Weighed:

@@ -21,8 +21,8 @@ from typing import Any
 
 from benchmarks.results import Row, write
 from benchmarks.seq2seq import CASES, VOCAB, captions, speed_of_ours
-from pipelines.allocator import keep_freed_memory
-from pipelines.shards.format import PairShard, Ragged
+from pipelines.formats.shards.arrays import PairShard, Ragged
+from pipelines.frame.memory import keep_freed_memory
 
 _CASE, _WARM, _STEPS = CASES["transformer_128"], 20, 20
 

@@ -25,7 +25,7 @@ def measure(recipe: str | None, folder: Path) -> list[Row]:
     copy_checkout(folder)
     stages = ["shards"] if recipe else []
     if recipe:
-        apply = [sys.executable, "-m", "pipelines.params", "apply", f"recipes/{recipe}.yaml"]
+        apply = [sys.executable, "-m", "pipelines.preflight.recipes", "apply", f"recipes/{recipe}.yaml"]
         subprocess.run(apply, cwd=folder, check=True, stdout=subprocess.DEVNULL)
     started = time.perf_counter()
     subprocess.run(["dvc", "repro", *stages], cwd=folder, check=True)

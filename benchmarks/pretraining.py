@@ -25,16 +25,16 @@ import torch
 
 from benchmarks.results import Row, write
 from benchmarks.trainer import WARM, Setting, allocator_as_it_comes, as_it_is, bert_steps, lightning_steps, optimization
-from pipelines.allocator import keep_freed_memory
 from pipelines.bert.data import PretrainingBatches, Split
-from pipelines.bert.model import Bert
 from pipelines.bert.module import Baselines, BertPretraining
 from pipelines.bert.params import BertParams
-from pipelines.shards.format import DocumentShard, Ragged
-from pipelines.tokenizer.special_tokens import MASK, PAD
+from pipelines.formats.shards.arrays import DocumentShard, Ragged
+from pipelines.formats.vocabulary.special_tokens import MASK, PAD
+from pipelines.frame.memory import keep_freed_memory
+from pipelines.models.bert import Bert
 from pipelines.training.positions import Batches, Position
-from pipelines.training.speed import matmul_rate
 from pipelines.training.trainer import compile_blocks
+from pipelines.watch.speed import matmul_rate
 
 SIZES = {"tiny": (2, 128), "mini": (4, 256), "small": (4, 512), "base": (12, 768)}
 PRECISIONS = ["bf16-mixed", "32-true"]

@@ -34,12 +34,12 @@ from benchmarks.trainer import (
     optimization,
     trainer_steps,
 )
-from pipelines.allocator import keep_freed_memory
+from pipelines.formats.shards.arrays import PairShard, Ragged
+from pipelines.frame.memory import keep_freed_memory
+from pipelines.models.protocol.registry import build_model, schema_of
 from pipelines.seq2seq.data import PairBatch, PairBatches, collate
-from pipelines.seq2seq.models import build_model, schema_of
 from pipelines.seq2seq.module import Seq2SeqFinetuning
 from pipelines.seq2seq.params import CommonParams
-from pipelines.shards.format import PairShard, Ragged
 from pipelines.training.positions import Batches, Position
 
 VOCAB, _STEPS, START = 8000, 6, Position(0, 0, 0)

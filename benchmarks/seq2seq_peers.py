@@ -9,10 +9,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from pipelines.layers.hugging_face import hugging_face_name
+from pipelines.formats.bert.names import hugging_face_name
+from pipelines.formats.vocabulary.special_tokens import END, PAD, START
+from pipelines.models.protocol.model import Seq2SeqModel
 from pipelines.seq2seq.data import PairBatch
-from pipelines.seq2seq.models.protocol import Seq2SeqModel
-from pipelines.tokenizer.special_tokens import END, PAD, START
 
 
 def marian(vocab_size: int, *, layers: int, width: int, feed_forward_width: int, heads: int, attention: str) -> Any:

@@ -26,7 +26,7 @@ _BASELINE, _EMBEDDED = "rnd2rnd", "data/raw/embedded"
 
 
 def _apply(folder: Path, *recipes: str) -> None:
-    command = [sys.executable, "-m", "pipelines.params", "apply", *recipes]
+    command = [sys.executable, "-m", "pipelines.preflight.recipes", "apply", *recipes]
     subprocess.run(command, cwd=folder, check=True, stdout=subprocess.DEVNULL)
 
 
@@ -36,7 +36,7 @@ def _overlay(folder: Path, overlay: dict[str, Any]) -> None:
 
 
 def _params(folder: Path) -> dict[str, Any]:
-    from pipelines.sections import plain, read_document
+    from pipelines.frame.params_reader import plain, read_document
 
     params: dict[str, Any] = plain(read_document(folder / "params.yaml").root)
     return params

@@ -11,8 +11,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from pipelines.errors import ParamsError
-from pipelines.runfolder import RUNS
+from pipelines.frame.errors import ParamsError
+from pipelines.frame.run_folder import RUNS
 
 EXPERIMENTS = RUNS / "experiments"
 _CODE = ("pipelines", "flows", "dvc.yaml")
@@ -58,7 +58,7 @@ def experiment(name: str, recipes: Sequence[str], overrides: Mapping[str, Any]) 
     (folder / "overrides.yaml").write_text(json.dumps(overrides), encoding="utf-8")  # JSON is YAML
     overlays = [str(Path(f"recipes/{recipe}.yaml").resolve()) for recipe in recipes]  # this checkout's, edited or not
     overlays += ["overrides.yaml"] if overrides else []
-    command = [sys.executable, "-m", "pipelines.params", "apply", *overlays]
+    command = [sys.executable, "-m", "pipelines.preflight.recipes", "apply", *overlays]
     result = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
     if result.returncode:
         raise ParamsError(f"experiment {name}: {result.stderr.strip()}")

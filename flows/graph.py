@@ -7,7 +7,7 @@ from pathlib import Path
 import networkx
 from dvc.repo import Repo
 
-from pipelines.errors import ParamsError
+from pipelines.frame.errors import ParamsError
 
 
 @dataclass(frozen=True)

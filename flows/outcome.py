@@ -4,8 +4,8 @@ import json
 import re
 from pathlib import Path
 
-from pipelines.errors import EXIT_BAD_INPUT
-from pipelines.runfolder import RUNS
+from pipelines.frame.errors import EXIT_BAD_INPUT
+from pipelines.frame.run_folder import RUNS
 
 _LOST_RANK = re.compile(r"Connection (closed|reset) by peer|NCCL error|ncclRemoteError")
 

@@ -30,10 +30,10 @@ from flows.process import Children
 from flows.progress import Progress
 from flows.server import temporary_server
 from flows.slots import Slots
-from pipelines.hardware import Hardware
-from pipelines.runfolder import RUNS
-from pipelines.sections import read_document, validate
-from pipelines.supervision import exclusive
+from pipelines.frame.hardware import Hardware
+from pipelines.frame.params_reader import read_document, validate
+from pipelines.frame.processes import exclusive
+from pipelines.frame.run_folder import RUNS
 
 _BUSY = "is busy"  # DVC's word for a read or write lock another stage holds for a moment
 _UNCHANGED = ("didn't change, skipping", "is cached - skipping run")

@@ -22,8 +22,8 @@ from dvc.repo import Repo
 from dvc.stage.cache import RunCacheNotFoundError
 from dvc_data.hashfile.hash_info import HashInfo
 
-from pipelines.runfolder import folder_of_out, last_seconds
-from pipelines.sections import Document, plain, read_document
+from pipelines.frame.params_reader import Document, plain, read_document
+from pipelines.frame.run_folder import folder_of_out, last_seconds
 
 _ABSENT = None
 

@@ -59,7 +59,7 @@ class Children:
             if self.stopping.is_set():
                 raise RuntimeError("the flow is stopping; nothing new is started")
             process = subprocess.Popen(
-                [sys.executable, "-m", "pipelines.supervision", *command],
+                [sys.executable, "-m", "pipelines.frame.processes", *command],
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,
                 text=True,

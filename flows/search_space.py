@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
-from pipelines.sections import Name, Section
+from pipelines.frame.params_reader import Name, Section
 
 
 class Range(Section):

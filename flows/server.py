@@ -17,7 +17,7 @@ from prefect.events.worker import EventsWorker
 from prefect.logging.handlers import APILogWorker
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
-from pipelines.errors import broken_rule
+from pipelines.frame.errors import broken_rule
 
 _PATIENCE_S, _LAST_WORDS_S, _PAUSE_S = 120.0, 30.0, 0.5
 _APP = ("--factory", "prefect.server.api.server:create_app", "--log-level", "error", "--lifespan", "on")
@@ -66,7 +66,7 @@ def temporary_server() -> Iterator[None]:
     def keep() -> None:
         while not ended.is_set():
             with log.open("a", encoding="utf-8") as file:
-                command = [sys.executable, "-m", "pipelines.supervision", *uvicorn]
+                command = [sys.executable, "-m", "pipelines.frame.processes", *uvicorn]
                 started.append(subprocess.Popen(command, stdout=file, stderr=file, start_new_session=True))
             started[-1].wait()
             ended.wait(_PAUSE_S)

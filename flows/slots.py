@@ -6,7 +6,7 @@ import threading
 from collections.abc import Iterator, Sequence
 
 from flows.graph import Node
-from pipelines.hardware import visible_gpus
+from pipelines.frame.hardware import visible_gpus
 
 
 class Slots:

@@ -26,12 +26,12 @@ from flows.process import Children
 from flows.search_space import Halving, Sweep, nested
 from flows.server import temporary_server
 from flows.slots import Slots
-from pipelines.errors import MasklineError, ParamsError
-from pipelines.params import problems_with
-from pipelines.records import Records
-from pipelines.runfolder import RUNS
-from pipelines.sections import read_document, validate
-from pipelines.supervision import exclusive
+from pipelines.frame.errors import MasklineError, ParamsError
+from pipelines.frame.params_reader import read_document, validate
+from pipelines.frame.processes import exclusive
+from pipelines.frame.records import Records
+from pipelines.frame.run_folder import RUNS
+from pipelines.preflight.recipes import problems_with
 
 SWEEPS = RUNS / "sweeps"
 _METRICS = Path("data/evaluation/metrics.json")

@@ -17,7 +17,7 @@ import flows.environment  # noqa: F401  (sets PREFECT_HOME)
 from flows.deployments import POOL
 from flows.process import Children
 from flows.server import wait_until_healthy
-from pipelines.errors import ParamsError, broken_rule
+from pipelines.frame.errors import ParamsError, broken_rule
 
 LOGS = Path(os.environ["PREFECT_HOME"])
 

@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from flows.experiment import git, take_inputs
-from pipelines.errors import CheckFailed, MasklineError
-from pipelines.runfolder import MANIFEST, sha256_of
-from pipelines.sections import plain, read_document
+from pipelines.frame.errors import CheckFailed, MasklineError
+from pipelines.frame.files import MANIFEST, sha256_of
+from pipelines.frame.params_reader import plain, read_document
 
 
 def run_from_nothing(folder: Path) -> None:

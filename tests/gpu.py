@@ -38,8 +38,8 @@ def update_of_every_family(device: str) -> None:
 
     from pipelines.seq2seq.module import Seq2SeqFinetuning
     from pipelines.seq2seq.params import CommonParams
+    from tests.models.families import BLOCKS, build
     from tests.optimization import OPTIMIZATION, PAIRS
-    from tests.seq2seq.families import BLOCKS, build
     from tests.training.test_ranks_without_rows import START, _gradients, _pairs
     from pipelines.seq2seq.data import PairBatches  # isort: skip
 
@@ -68,8 +68,8 @@ def pretraining_and_classifier(device: str) -> None:
     import torch
 
     from pipelines.bert.data import PretrainingBatches, Split
-    from pipelines.bert.model import Bert
     from pipelines.bert.module import Baselines, BertPretraining
+    from pipelines.models.bert import Bert
     from tests.bert.sample import bert_params, two_languages
     from tests.training.test_ranks_without_rows import START, _gradients
 
@@ -138,7 +138,7 @@ def _copy() -> Path:
 
 
 def _block(name: str) -> dict[str, Any]:
-    from pipelines.sections import plain, read_document
+    from pipelines.frame.params_reader import plain, read_document
 
     return dict(plain(read_document(ROOT / "params.yaml").root)["seq2seq"]["architectures"][name])
 

@@ -13,9 +13,9 @@ import pytest
 from dvc.repo import Repo
 from ruamel.yaml import YAML
 
-from pipelines.imports import FRAME
-from pipelines.sections import Document, plain, read_document
-from pipelines.stage import Stage
+from pipelines.frame.imports import FRAME
+from pipelines.frame.params_reader import Document, plain, read_document
+from pipelines.frame.stage import Stage
 from tests.conftest import ROOT
 
 

@@ -99,11 +99,11 @@ def test_one_decoding_key_reruns_decoding_and_what_follows_only(reproduced_copy)
 
 
 def test_code_edit_of_one_family_changes_that_family_only(reproduced_copy):
-    with (reproduced_copy / "pipelines/seq2seq/models/recurrent.py").open("a") as file:
+    with (reproduced_copy / "pipelines/models/recurrent.py").open("a") as file:
         file.write("# edited\n")
     names = {f"{stage}@{name}" for stage in ("seq2seq", "decoding") for name in ("gru", "gru_attention")}
     assert _changed(reproduced_copy) == names
-    with (reproduced_copy / "pipelines/bert/model.py").open("a") as file:
+    with (reproduced_copy / "pipelines/models/bert.py").open("a") as file:
         file.write("# edited\n")
     assert _changed(reproduced_copy) == names | {"bert"}
 
@@ -113,7 +113,7 @@ def test_ensemble_is_searched_scored_and_reported_and_nothing_else_runs(reproduc
         "ensembles: {both: {members: [gru, bert2bert]}}\nevaluation: {comparisons: [{system: both, baseline: gru}]}\n"
     )
     (reproduced_copy / "recipe.yaml").write_text(recipe)
-    run_in(reproduced_copy, sys.executable, "-m", "pipelines.params", "apply", "recipe.yaml")
+    run_in(reproduced_copy, sys.executable, "-m", "pipelines.preflight.recipes", "apply", "recipe.yaml")
     printed = run_in(reproduced_copy, "dvc", "repro").stdout
     ran = {line.split("'")[1] for line in printed.splitlines() if line.startswith("Running stage")}
     assert ran == {"ensemble@both", "evaluation", "report"}
@@ -136,7 +136,7 @@ def test_ensemble_is_searched_scored_and_reported_and_nothing_else_runs(reproduc
 
 def test_sentence_above_the_limit_can_be_refused(reproduced_copy):
     (reproduced_copy / "recipe.yaml").write_text("shards: {max_sentence_tokens: 8, too_long: refuse}\n")
-    run_in(reproduced_copy, sys.executable, "-m", "pipelines.params", "apply", "recipe.yaml")
+    run_in(reproduced_copy, sys.executable, "-m", "pipelines.preflight.recipes", "apply", "recipe.yaml")
     refused = run_in(reproduced_copy, "dvc", "repro", "shards", check=False)
     assert refused.returncode != 0
     assert re.search(
@@ -147,7 +147,7 @@ def test_sentence_above_the_limit_can_be_refused(reproduced_copy):
     lines = (reproduced_copy / "data/corpus/documents.train.en.txt").read_text().splitlines()
     assert lines[int(place[1]) - 1].startswith(place[2])
     (reproduced_copy / "recipe.yaml").write_text("shards: {too_long: cut}\n")
-    run_in(reproduced_copy, sys.executable, "-m", "pipelines.params", "apply", "recipe.yaml")
+    run_in(reproduced_copy, sys.executable, "-m", "pipelines.preflight.recipes", "apply", "recipe.yaml")
     run_in(reproduced_copy, "dvc", "repro", "shards")
     index = json.loads((reproduced_copy / "data/shards/index.json").read_text())
     train = index["pairs"]["train"]["source"]
@@ -208,10 +208,10 @@ def test_bert_loads_in_transformers_and_gives_our_logits(reproduced):
     from safetensors.torch import load_file
     from transformers import AutoTokenizer, BertForPreTraining
 
-    from pipelines.bert.model import Bert
-    from pipelines.bert.params import BertModelParams
-    from pipelines.layers.hugging_face import hugging_face_name
-    from pipelines.sections import read_document, validate
+    from pipelines.formats.bert.names import hugging_face_name
+    from pipelines.formats.bert.params import BertModelParams
+    from pipelines.frame.params_reader import read_document, validate
+    from pipelines.models.bert import Bert
 
     folder = reproduced / "data/bert"
     theirs = BertForPreTraining.from_pretrained(folder).eval()
@@ -238,7 +238,7 @@ def test_every_computing_stage_is_an_offline_wandb_run(reproduced):
     bert = names["bert"]
     assert bert["run"].job_type == "bert"
     assert bert["config"]["params"]["bert"]["phases"][0]["updates"] == 12
-    assert "pipelines/bert/model.py" in bert["config"]["code"]
+    assert "pipelines/models/bert.py" in bert["config"]["code"]
     assert bert["config"]["inputs"]
     curves = json.loads((reproduced / "data/bert/curves.json").read_text())
     logged = {(point["step"], name): point[name] for point in bert["history"] for name in point if name != "step"}

@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.bert.classification.examples import read_tables
-from pipelines.corpus.corpus import Corpus
+from pipelines.classification.examples import read_tables
 from pipelines.corpus.lexicon import read_lexicon
 from pipelines.corpus.params import CorpusParams, FilesReader
 from pipelines.corpus.text_files import inspect, read_corpus
-from pipelines.errors import DataError
-from pipelines.text import Tally
+from pipelines.formats.corpus.files import Corpus
+from pipelines.formats.text import Tally
+from pipelines.frame.errors import DataError
 from tests.conftest import ROOT
 
 ZWNJ, ZWSP = "\u200c", "\u200b"

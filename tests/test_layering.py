@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.imports import code_of
+from pipelines.frame.imports import code_of
 from tests.conftest import ROOT
 
 FILES = sorted(
@@ -54,7 +54,7 @@ def test_wandb_is_imported_by_tracking_alone():
 
 
 def test_stages_never_import_all_params():
-    users = [path for path in FILES if "pipelines.params" in _imports(path)]
+    users = [path for path in FILES if "pipelines.preflight.rules" in _imports(path)]
     assert {path.name for path in users} == {"preflight.py", "sweep.py"}
 
 

@@ -6,10 +6,10 @@ from ruamel.yaml import YAML
 
 from flows.search_space import Sweep
 from flows.sweep import check_params
-from pipelines.errors import ParamsError
-from pipelines.params import problems_of
-from pipelines.sections import Document, Name, read_document
-from pipelines.stage import item_argument
+from pipelines.frame.errors import ParamsError
+from pipelines.frame.params_reader import Document, Name, read_document
+from pipelines.frame.stage import item_argument
+from pipelines.preflight.rules import problems_of
 from tests.conftest import ROOT
 
 BAD = ["gru small", "a/b", "gru; touch x", "gru@x", "../up", "-rf", "Gru", "größe", "", "a" * 41, "x\n", "$(x)", "a.b"]
@@ -134,7 +134,7 @@ def test_held_out_text_without_anything_to_measure_is_refused_before_training():
 
     from pipelines.bert.data import PretrainingBatches, Split
     from pipelines.bert.module import measure_baselines
-    from pipelines.errors import DataError
+    from pipelines.frame.errors import DataError
     from tests.bert.sample import bert_params, two_languages
 
     params = bert_params()

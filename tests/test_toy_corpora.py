@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from pipelines.decoding.translate import main as translate
+from pipelines.translate.__main__ import main as translate
 from tests.conftest import ROOT, run_in
 from tests.whole_pipeline import checkout, run
 

@@ -12,7 +12,7 @@ from ruamel.yaml import YAML
 
 from pipelines.corpus.embedded import write_document
 from pipelines.corpus.lexicon import read_lexicon
-from pipelines.sections import plain, read_document
+from pipelines.frame.params_reader import plain, read_document
 from tests.conftest import ROOT
 from tests.whole_pipeline import checkout, run
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from importlib import import_module
 from pathlib import Path
 
-from pipelines.params import apply_recipes
+from pipelines.preflight.recipes import apply_recipes
 from tests.conftest import ROOT, run_in, watched
 
 _ONCE = (
@@ -17,12 +17,12 @@ _ONCE = (
     ("pipelines.bert.pretrain", "pretrain"),
 )
 _EACH = (
-    ("classification.tasks", "pipelines.bert.classify", "classify"),
+    ("classification.tasks", "pipelines.classification.classify", "classify"),
     ("seq2seq.architectures", "pipelines.seq2seq.finetune", "finetune"),
     ("seq2seq.architectures", "pipelines.decoding.decode", "decode"),
     ("ensembles", "pipelines.decoding.decode_ensemble", "decode_ensemble"),
 )
-_LAST = (("pipelines.evaluation.score", "score"), ("pipelines.report.write", "write"))
+_LAST = (("pipelines.evaluation.evaluate", "score"), ("pipelines.report.write", "write"))
 
 
 def checkout(folder: Path, *recipes: Path) -> Path:
@@ -48,9 +48,9 @@ def run(*folders: Path, **environment: str) -> str:
 
 def run_all(folders: Sequence[str]) -> None:
     """In one folder after the other; ends the process where a stage fails."""
-    from pipelines.preflight import main as preflight
+    from pipelines.frame.params_reader import read_document
+    from pipelines.preflight.__main__ import main as preflight
     from pipelines.report.table import main as table
-    from pipelines.sections import read_document
 
     for folder in folders:
         os.chdir(folder)
@@ -68,7 +68,7 @@ def run_all(folders: Sequence[str]) -> None:
 
 
 def _stage(module: str, compute: str, item: Sequence[str]) -> None:
-    from pipelines.stage import run_stage
+    from pipelines.frame.stage import run_stage
 
     code = import_module(module)
     _must(run_stage(lambda document: code.declare(document, *item), getattr(code, compute)), " ".join([module, *item]))

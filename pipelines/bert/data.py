@@ -17,12 +17,12 @@ from torch import Tensor
 from pipelines.bert.epochs import Epochs
 from pipelines.bert.masking import Masked, MaskRules, mask
 from pipelines.bert.params import BertParams, Phase
-from pipelines.bert.plan import Pairs, PlanRules
-from pipelines.errors import DataError, broken_rule
-from pipelines.randomness import bits_block
-from pipelines.runfolder import digest
-from pipelines.shards.format import DocumentShard
-from pipelines.tokenizer.special_tokens import CLS, PAD, SEP
+from pipelines.bert.segment_pairs import Pairs, PlanRules
+from pipelines.formats.randomness import bits_block
+from pipelines.formats.shards.arrays import DocumentShard
+from pipelines.formats.vocabulary.special_tokens import CLS, PAD, SEP
+from pipelines.frame.errors import DataError, broken_rule
+from pipelines.frame.files import digest
 from pipelines.training.positions import Position
 
 Ints = npt.NDArray[np.int64]

@@ -16,10 +16,10 @@ import numpy as np
 import numpy.typing as npt
 
 from pipelines.bert.packing import pack
-from pipelines.bert.plan import PAIR, Pairs, PlanRules, plan_pairs
-from pipelines.randomness import generator
-from pipelines.shards.format import DocumentShard
-from pipelines.supervision import exclusive
+from pipelines.bert.segment_pairs import PAIR, Pairs, PlanRules, plan_pairs
+from pipelines.formats.randomness import generator
+from pipelines.formats.shards.arrays import DocumentShard
+from pipelines.frame.processes import exclusive
 
 Ints = npt.NDArray[np.int64]
 _PART = 1 << 20  # pairs written at a time

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from pipelines.tokenizer.special_tokens import MASK, NUM_SPECIAL_TOKENS
+from pipelines.formats.vocabulary.special_tokens import MASK, NUM_SPECIAL_TOKENS
 
 Ints = npt.NDArray[np.int64]
 Bits = npt.NDArray[np.uint32]

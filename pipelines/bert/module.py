@@ -8,11 +8,12 @@ import torch
 from torch.nn import functional as F
 
 from pipelines.bert.data import PretrainingBatch
-from pipelines.bert.model import Bert, attention_mask
 from pipelines.bert.params import BertParams
-from pipelines.errors import DataError, broken_rule
-from pipelines.layers.linear_cross_entropy import linear_cross_entropy
-from pipelines.training.module import Cost, Losses, TrainingModule
+from pipelines.frame.errors import DataError, broken_rule
+from pipelines.models.bert import Bert, attention_mask
+from pipelines.nn.linear_cross_entropy import linear_cross_entropy
+from pipelines.training.module import Losses, TrainingModule
+from pipelines.watch.speed import Cost
 
 
 @dataclass(frozen=True)

@@ -4,17 +4,9 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
-from pipelines.layers.transformer.params import TransformerShape
+from pipelines.formats.bert.params import BertModelParams
+from pipelines.frame.params_reader import Section
 from pipelines.optim.params import OptimizationParams
-from pipelines.sections import Section
-
-
-class BertModelParams(TransformerShape):
-    """Shape of the network."""
-
-    num_layers: int = Field(ge=1)
-    initializer_range: float = Field(gt=0)
-    vocab_pad_multiple: int = Field(ge=1)
 
 
 class SegmentParams(Section):

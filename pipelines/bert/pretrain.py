@@ -5,9 +5,9 @@ from pathlib import Path
 from typing import Any
 
 from pipelines.bert.params import BertParams
-from pipelines.ranks import rank_and_world_size
-from pipelines.sections import Document, Seed, validate
-from pipelines.stage import Metrics, Stage, StageRun, run_stage
+from pipelines.frame.params_reader import Document, Seed, validate
+from pipelines.frame.ranks import rank_and_world_size
+from pipelines.frame.stage import Metrics, Stage, StageRun, run_stage
 
 SHARDS, TOKENIZER = Path("data/shards"), Path("data/tokenizer")
 
@@ -33,9 +33,9 @@ def pretrain(run: StageRun) -> Metrics:
     import numpy as np
     import torch
 
-    from pipelines.bert.model import Bert
     from pipelines.bert.module import BertPretraining, measure_baselines
-    from pipelines.bert.saving import load_pretrained, save_pretrained
+    from pipelines.formats.bert.files import load_pretrained, save_pretrained
+    from pipelines.models.bert import Bert
     from pipelines.training.trainer import train
 
     params = run.section("bert", BertParams)
@@ -71,8 +71,8 @@ def pretrain(run: StageRun) -> Metrics:
 def open_batches(run: StageRun, params: BertParams, *, rank: int, world_size: int) -> tuple[Any, Any]:
     """Batches for training and for validation."""
     from pipelines.bert.data import PretrainingBatches, Split
-    from pipelines.shards.format import DocumentShard, read_index
-    from pipelines.tokenizer.vocabulary import continuations
+    from pipelines.formats.shards.arrays import DocumentShard, read_index
+    from pipelines.formats.vocabulary.files import continuations
 
     masking, vocab_size = params.masking, read_index(SHARDS)["vocab_size"]
     continues = continuations(TOKENIZER) if masking.whole_words else None

@@ -13,7 +13,7 @@ import numpy as np
 
 from pipelines.corpus.grammar import Clause, Form, Name, NounPhrase, Phrase
 from pipelines.corpus.lexicon import Lexicon, Noun, Verb
-from pipelines.randomness import generator
+from pipelines.formats.randomness import generator
 
 T = TypeVar("T")
 

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from pipelines.errors import DataError
-from pipelines.text import bad_byte, lines_of, normalise
+from pipelines.formats.text import bad_byte, lines_of, normalise
+from pipelines.frame.errors import DataError
 
 COLUMNS = {
     "nouns.tsv": (

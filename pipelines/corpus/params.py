@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from pipelines.sections import Name, Section
+from pipelines.frame.params_reader import Name, Section
 
 Split = Literal["train", "valid", "test"]
 Language = Name  # ends a file's name: en, de, question, answer

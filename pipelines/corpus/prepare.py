@@ -5,14 +5,14 @@ import sys
 from itertools import count
 from pathlib import Path
 
-from pipelines.corpus.corpus import Corpus
 from pipelines.corpus.embedded import Pair, write_document
 from pipelines.corpus.lexicon import Lexicon, read_lexicon
 from pipelines.corpus.params import CorpusParams, EmbeddedReader
 from pipelines.corpus.text_files import read_corpus
-from pipelines.records import write_json
-from pipelines.sections import Document, Seed, validate
-from pipelines.stage import Metrics, Stage, StageRun, run_stage
+from pipelines.formats.corpus.files import Corpus
+from pipelines.frame.files import write_json
+from pipelines.frame.params_reader import Document, Seed, validate
+from pipelines.frame.stage import Metrics, Stage, StageRun, run_stage
 
 
 def declare(document: Document) -> Stage:

@@ -13,10 +13,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, cast
 
-from pipelines.corpus.corpus import Corpus, DocumentList
 from pipelines.corpus.params import CorpusParams, FilesReader
-from pipelines.errors import DataError
-from pipelines.text import Tally, bad_byte_of, is_blank, normalise, num_words
+from pipelines.formats.corpus.files import Corpus, DocumentList
+from pipelines.formats.text import Tally, bad_byte_of, is_blank, normalise, num_words
+from pipelines.frame.errors import DataError
 
 
 @dataclass(frozen=True)

@@ -17,9 +17,9 @@ from pipelines.decoding.beam_search import beam_search
 from pipelines.decoding.options import Hypothesis
 from pipelines.decoding.strategies import Strategy
 from pipelines.decoding.workers import Workers
-from pipelines.records import Records
-from pipelines.seq2seq.sources import sources
-from pipelines.shards.format import Ragged
+from pipelines.formats.shards.arrays import Ragged
+from pipelines.frame.records import Records
+from pipelines.models.protocol.sources import sources
 
 
 @dataclass(frozen=True)

@@ -12,12 +12,12 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from pipelines.decoding.memory import check_memory
+from pipelines.decoding.memory_estimate import check_memory
+from pipelines.decoding.next_tokens import Scored, next_tokens
 from pipelines.decoding.options import Hypothesis, SearchOptions
-from pipelines.decoding.record import Candidates, Pool, Record
 from pipelines.decoding.rules import Rule, apply, empty_history, history_needed
-from pipelines.decoding.scoring import Scored, next_tokens
 from pipelines.decoding.selection import Likeliest, Selector, survivors
+from pipelines.decoding.trace import Candidates, Pool, Record
 
 State = dict[str, Tensor]
 _DEAD = float("-inf")
@@ -25,7 +25,7 @@ _LEAVE = 8  # sentences leave when one in so many is done
 
 
 class StepModel(Protocol):
-    """What the search needs: see `pipelines.seq2seq.models.protocol.Seq2SeqModel`."""
+    """What the search needs: see `pipelines.models.protocol.model.Seq2SeqModel`."""
 
     def start(self, source_BS: Tensor, lengths_B: Tensor) -> State: ...
 

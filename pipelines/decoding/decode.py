@@ -4,15 +4,15 @@ import sys
 from pathlib import Path
 
 from pipelines.decoding.params import DecodingParams
-from pipelines.sections import Document, Seed
-from pipelines.stage import Metrics, Stage, StageRun, item_argument, run_stage
+from pipelines.frame.params_reader import Document, Seed
+from pipelines.frame.stage import Metrics, Stage, StageRun, item_argument, run_stage
 
 SHARDS, TOKENIZER, MODELS = Path("data/shards"), Path("data/tokenizer"), Path("data/seq2seq")
 
 
 def declare(document: Document, architecture: str) -> Stage:
     """Reads one model, the tokenizer and the test pairs."""
-    from pipelines.seq2seq.models import family_module
+    from pipelines.models.protocol.registry import family_module
 
     family = f"seq2seq.architectures.{architecture}.family"
     return Stage(
@@ -33,7 +33,7 @@ def decode(run: StageRun) -> Metrics:
         CheckFailed: a hypothesis' score is not what teacher forcing gives it.
     """
     from pipelines.decoding.hypotheses import write_hypotheses
-    from pipelines.seq2seq.saving import load
+    from pipelines.models.protocol.files import load
 
     model = load(MODELS / str(run.stage.item))
     measured = write_hypotheses(run, model)

@@ -4,15 +4,15 @@ import sys
 from pathlib import Path
 
 from pipelines.decoding.params import DecodingParams, EnsembleParams
-from pipelines.sections import Document, Seed, validate
-from pipelines.stage import Metrics, Stage, StageRun, item_argument, run_stage
+from pipelines.frame.params_reader import Document, Seed, validate
+from pipelines.frame.stage import Metrics, Stage, StageRun, item_argument, run_stage
 
 SHARDS, TOKENIZER, MODELS = Path("data/shards"), Path("data/tokenizer"), Path("data/seq2seq")
 
 
 def declare(document: Document, ensemble: str) -> Stage:
     """Reads its members' models, the tokenizer and the test pairs; writes where single models' hypotheses stand."""
-    from pipelines.seq2seq.models import family_module
+    from pipelines.models.protocol.registry import family_module
 
     block = f"ensembles.{ensemble}"
     members = validate(document, block, EnsembleParams).members
@@ -37,7 +37,7 @@ def decode_ensemble(run: StageRun) -> Metrics:
     """
     from pipelines.decoding.ensemble import Ensemble
     from pipelines.decoding.hypotheses import write_hypotheses
-    from pipelines.seq2seq.saving import load
+    from pipelines.models.protocol.files import load
 
     members = run.section(f"ensembles.{run.stage.item}", EnsembleParams).members
     ensemble = Ensemble([load(MODELS / name) for name in members])

@@ -9,8 +9,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from pipelines.layers.linear import Precision
-from pipelines.seq2seq.models.protocol import Seq2SeqModel, State
+from pipelines.models.protocol.model import Seq2SeqModel, State
+from pipelines.nn.cpu.linear import Precision
 
 
 class Ensemble(nn.Module):

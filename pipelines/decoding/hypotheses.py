@@ -8,18 +8,18 @@ import torch
 from torch import nn
 
 from pipelines.decoding.batches import Batch, batches, search_all
+from pipelines.decoding.forced_decoding import log_probabilities
 from pipelines.decoding.mbr import most_like_the_others
 from pipelines.decoding.options import Hypothesis
 from pipelines.decoding.params import DecodingParams
-from pipelines.decoding.rescoring import log_probabilities
 from pipelines.decoding.strategies import searches
 from pipelines.decoding.workers import Workers
-from pipelines.errors import CheckFailed, broken_rule
-from pipelines.records import Records
-from pipelines.shards.format import PairShard, Ragged
-from pipelines.stage import StageRun
-from pipelines.tokenizer.special_tokens import END
-from pipelines.tokenizer.tokenizer import WordPieceTokenizer
+from pipelines.formats.shards.arrays import PairShard, Ragged
+from pipelines.formats.tokenizer.tokenizer import WordPieceTokenizer
+from pipelines.formats.vocabulary.special_tokens import END
+from pipelines.frame.errors import CheckFailed, broken_rule
+from pipelines.frame.records import Records
+from pipelines.frame.stage import StageRun
 
 SHARDS, TOKENIZER = Path("data/shards"), Path("data/tokenizer")
 _TOLERANCE = {"float32": 1e-4, "bfloat16": 0.1, "int8": 0.3}  # nats per token between search and teacher forcing

@@ -5,7 +5,7 @@ from typing import Literal
 
 from torch import Tensor
 
-from pipelines.decoding.length_scores import LengthScore
+from pipelines.decoding.length_penalty import LengthScore
 
 
 @dataclass(frozen=True)

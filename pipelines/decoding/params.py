@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from pipelines.sections import Section
+from pipelines.frame.params_reader import Section
 
 
 class Beam(Section):
@@ -31,7 +31,7 @@ class Sampling(Section):
 
 
 class Score(Section):
-    """What ranks finished hypotheses; see `pipelines.decoding.length_scores.LengthScore`."""
+    """What ranks finished hypotheses; see `pipelines.decoding.length_penalty.LengthScore`."""
 
     name: Literal["average", "gnmt", "reward"]
     strength: float

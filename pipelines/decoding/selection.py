@@ -10,8 +10,8 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from pipelines.decoding.record import Candidates
-from pipelines.decoding.scoring import Scored
+from pipelines.decoding.next_tokens import Scored
+from pipelines.decoding.trace import Candidates
 
 
 class Selector(Protocol):

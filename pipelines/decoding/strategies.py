@@ -6,13 +6,13 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from pipelines.decoding.length_scores import LengthScore
+from pipelines.decoding.length_penalty import LengthScore
 from pipelines.decoding.options import SearchOptions, Stop
 from pipelines.decoding.params import DecodingParams, DiverseBeam, Sampling
 from pipelines.decoding.rules import MinimumLength, NoRepeat, Rule
 from pipelines.decoding.selection import Diverse, Likeliest, Sampled, Selector
-from pipelines.randomness import generator
-from pipelines.tokenizer.special_tokens import END, START
+from pipelines.formats.randomness import generator
+from pipelines.formats.vocabulary.special_tokens import END, START
 
 
 @dataclass(frozen=True)

@@ -19,11 +19,11 @@ from typing import Any, TypeVar
 
 import torch
 
-from pipelines.allocator import keep_freed_memory
-from pipelines.errors import DataError, MasklineError, broken_rule
-from pipelines.hardware import Hardware
-from pipelines.layers.linear import Precision
-from pipelines.supervision import die_with_parent
+from pipelines.frame.errors import DataError, MasklineError, broken_rule
+from pipelines.frame.hardware import Hardware
+from pipelines.frame.memory import keep_freed_memory
+from pipelines.frame.processes import die_with_parent
+from pipelines.nn.cpu.linear import Precision
 
 T = TypeVar("T")
 R = TypeVar("R")

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from pipelines.evaluation.metrics import Folding, plain_scores
-from pipelines.tokenizer.special_tokens import SPECIAL_TOKENS, UNK
-from pipelines.tokenizer.tokenizer import Unknown, WordPieceTokenizer
+from pipelines.formats.tokenizer.tokenizer import Unknown, WordPieceTokenizer
+from pipelines.formats.vocabulary.special_tokens import SPECIAL_TOKENS, UNK
 
 
 def ceiling(

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from pipelines.evaluation.metrics import AS_IT_IS, Folding, plain_scores
-from pipelines.text import num_words
+from pipelines.formats.text import num_words
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from statistics import fmean
 from rouge_score.rouge_scorer import RougeScorer
 from rouge_score.tokenizers import Tokenizer
 
-from pipelines.text import JOINERS, spaced
+from pipelines.formats.text import JOINERS, spaced
 
 _KINDS = ("rouge1", "rouge2", "rougeL")
 

@@ -7,9 +7,9 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Literal, get_args
 
-from pipelines.errors import ParamsError, broken_rule
 from pipelines.evaluation.params import BleuTokenizer
-from pipelines.text import num_words
+from pipelines.formats.text import num_words
+from pipelines.frame.errors import ParamsError, broken_rule
 
 _OF_LANGUAGE: dict[str, BleuTokenizer] = {
     **dict.fromkeys(("zh", "zho", "chi", "cmn", "yue", "wuu", "lzh"), "zh"),

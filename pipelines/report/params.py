@@ -2,7 +2,7 @@
 
 from pydantic import Field
 
-from pipelines.sections import Section
+from pipelines.frame.params_reader import Section
 
 
 class ReportParams(Section):

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pipelines.errors import DataError
+from pipelines.frame.errors import DataError
 
 DATA = Path("data")
 

@@ -8,12 +8,12 @@ import sys
 import unicodedata
 from pathlib import Path
 
-from pipelines.errors import MasklineError
-from pipelines.records import Records
+from pipelines.frame.errors import MasklineError
+from pipelines.frame.params_reader import read_document
+from pipelines.frame.records import Records
+from pipelines.frame.run_folder import RUNS, folder_of_out
 from pipelines.report.page import bert_table, comparison_sentences, scores_table
 from pipelines.report.results import read_results
-from pipelines.runfolder import RUNS, folder_of_out
-from pipelines.sections import read_document
 
 _NEXT = """
 models        data/bert  data/seq2seq/*      (python: transformers.BertForPreTraining.from_pretrained("data/bert"))

@@ -6,9 +6,9 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pipelines.frame.params_reader import Document
+from pipelines.frame.stage import Metrics, Stage, StageRun, run_stage
 from pipelines.report.params import ReportParams
-from pipelines.sections import Document
-from pipelines.stage import Metrics, Stage, StageRun, run_stage
 
 if TYPE_CHECKING:
     from pipelines.report.page import Sample
@@ -59,7 +59,7 @@ def write(run: StageRun) -> Metrics:
 
 def _samples(names: list[str], languages: tuple[str, str], count: int) -> list[Sample]:
     """The first sentences of the test set in all versions."""
-    from pipelines.corpus.corpus import pair_file, read_lines
+    from pipelines.formats.corpus.files import pair_file, read_lines
     from pipelines.report.page import Sample
 
     sources, references = (read_lines(pair_file(CORPUS, "test", language)) for language in languages)

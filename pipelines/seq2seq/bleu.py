@@ -5,12 +5,12 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from pipelines.formats.shards.arrays import PairShard
+from pipelines.formats.text import spaced
+from pipelines.formats.tokenizer.tokenizer import WordPieceTokenizer
+from pipelines.models.protocol.model import Seq2SeqModel
+from pipelines.models.protocol.sources import sources
 from pipelines.seq2seq.greedy import greedy
-from pipelines.seq2seq.models.protocol import Seq2SeqModel
-from pipelines.seq2seq.sources import sources
-from pipelines.shards.format import PairShard
-from pipelines.text import spaced
-from pipelines.tokenizer.tokenizer import WordPieceTokenizer
 
 _SHOWN = 5  # sample translations of a validation
 

@@ -12,11 +12,11 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from pipelines.errors import DataError, broken_rule
-from pipelines.randomness import generator
-from pipelines.seq2seq.sources import sources
-from pipelines.shards.format import PairShard, Ragged
-from pipelines.tokenizer.special_tokens import END, PAD, START
+from pipelines.formats.randomness import generator
+from pipelines.formats.shards.arrays import PairShard, Ragged
+from pipelines.formats.vocabulary.special_tokens import END, PAD, START
+from pipelines.frame.errors import DataError, broken_rule
+from pipelines.models.protocol.sources import sources
 from pipelines.training.bucketing import Bucketed
 from pipelines.training.positions import Position
 

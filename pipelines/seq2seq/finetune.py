@@ -3,17 +3,18 @@
 import sys
 from pathlib import Path
 
-from pipelines.ranks import rank_and_world_size
-from pipelines.sections import Document, Seed, validate
-from pipelines.seq2seq.params import ArchitectureParams, CommonParams
-from pipelines.stage import Metrics, Stage, StageRun, item_argument, run_stage
+from pipelines.frame.params_reader import Document, Seed, validate
+from pipelines.frame.ranks import rank_and_world_size
+from pipelines.frame.stage import Metrics, Stage, StageRun, item_argument, run_stage
+from pipelines.models.protocol.params import ArchitectureParams
+from pipelines.seq2seq.params import CommonParams
 
 SHARDS, TOKENIZER = Path("data/shards"), Path("data/tokenizer")
 
 
 def declare(document: Document, architecture: str) -> Stage:
     """Reads the pair shards, the tokenizer, and BERT where the block starts from it."""
-    from pipelines.seq2seq.models import family_module, schema_of
+    from pipelines.models.protocol.registry import family_module, schema_of
 
     block = f"seq2seq.architectures.{architecture}"
     family = document.get(f"{block}.family")
@@ -38,14 +39,14 @@ def finetune(run: StageRun) -> Metrics:
     """
     import lightning.pytorch as lightning
 
+    from pipelines.formats.shards.arrays import PairShard, read_index
+    from pipelines.formats.tokenizer.tokenizer import WordPieceTokenizer
+    from pipelines.models.protocol.files import save
+    from pipelines.models.protocol.registry import build_model
     from pipelines.seq2seq.bleu import ValidationBleu
     from pipelines.seq2seq.data import PairBatches, draw_pairs, validation_batches
-    from pipelines.seq2seq.models import build_model
     from pipelines.seq2seq.module import PretrainedStart, Seq2SeqFinetuning
-    from pipelines.seq2seq.saving import save
     from pipelines.seq2seq.starting import start_from_bert
-    from pipelines.shards.format import PairShard, read_index
-    from pipelines.tokenizer.tokenizer import WordPieceTokenizer
     from pipelines.training.trainer import train
 
     common = run.section("seq2seq.common", CommonParams)

@@ -6,8 +6,8 @@ Shapes: B sentences, S source length.
 import torch
 from torch import Tensor
 
-from pipelines.seq2seq.models.protocol import Seq2SeqModel
-from pipelines.tokenizer.special_tokens import END, PAD, START
+from pipelines.formats.vocabulary.special_tokens import END, PAD, START
+from pipelines.models.protocol.model import Seq2SeqModel
 
 
 @torch.no_grad()

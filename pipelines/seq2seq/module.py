@@ -7,15 +7,16 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from pipelines.layers.consistency import symmetric_divergence
-from pipelines.layers.linear_cross_entropy import linear_cross_entropy
+from pipelines.formats.vocabulary.special_tokens import PAD
+from pipelines.models.protocol.model import Seq2SeqModel
+from pipelines.nn.linear_cross_entropy import linear_cross_entropy
 from pipelines.seq2seq.bleu import ValidationBleu
 from pipelines.seq2seq.data import PairBatch
 from pipelines.seq2seq.gradients import report_source_gradients
-from pipelines.seq2seq.models.protocol import Seq2SeqModel
 from pipelines.seq2seq.params import CommonParams
-from pipelines.tokenizer.special_tokens import PAD
-from pipelines.training.module import Cost, Losses, TrainingModule
+from pipelines.seq2seq.r_drop import symmetric_divergence
+from pipelines.training.module import Losses, TrainingModule
+from pipelines.watch.speed import Cost
 
 
 @dataclass(frozen=True)

@@ -1,11 +1,10 @@
-"""The ``seq2seq`` section: what all architectures share. Each family's own knobs stand in its file."""
+"""``seq2seq.common``: the training that all architectures share."""
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
 from pipelines.optim.params import OptimizationParams
-from pipelines.sections import Section
 
 
 class CommonParams(OptimizationParams):
@@ -32,27 +31,3 @@ class CommonParams(OptimizationParams):
         if self.select_by == "bleu" and not self.bleu_pairs:
             raise ValueError(f"bleu_pairs ({self.bleu_pairs}) must be at least 1 where select_by is bleu; raise it")
         return self
-
-
-class ArchitectureParams(Section):
-    """Base of every family's block.
-
-    Attributes:
-        family: file of ``pipelines/seq2seq/models``.
-        layers: package of ``pipelines/layers`` the family is built of (a dependency in dvc.yaml).
-        starts_from: ``data/shards`` for random weights, or the folder of a BERT in the Hugging Face format with
-            this tokenizer's vocabulary, as ``data/bert``.
-        learning_rate: peak.
-        r_drop: weight α of R-Drop (Liang et al. 2021), two passes with different dropout that shall agree; 0 for one.
-        scheduled_sampling: share of target inputs that are the model's own predictions at the last update, rising
-            linearly from 0 (Bengio et al. 2015); predicted in one pass under teacher forcing (Mihaylova & Martins
-            2019).
-    """
-
-    family: Any
-    layers: Any
-    starts_from: str = Field(pattern=r"^data/")
-    dropout: float = Field(ge=0, lt=1)
-    learning_rate: float = Field(gt=0)
-    r_drop: float = Field(ge=0)
-    scheduled_sampling: float = Field(ge=0, le=1)

@@ -6,11 +6,11 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 
-from pipelines.errors import CheckpointError
-from pipelines.layers.hugging_face import hugging_face_name
-from pipelines.runfolder import digest
-from pipelines.seq2seq.models.protocol import Seq2SeqModel
-from pipelines.tokenizer.vocabulary import read_vocabulary
+from pipelines.formats.bert.names import hugging_face_name
+from pipelines.formats.vocabulary.files import read_vocabulary
+from pipelines.frame.errors import CheckpointError
+from pipelines.frame.files import digest
+from pipelines.models.protocol.model import Seq2SeqModel
 
 
 @torch.no_grad()

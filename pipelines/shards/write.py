@@ -7,16 +7,22 @@ from typing import Any
 
 import numpy as np
 
-from pipelines.corpus.corpus import DOCUMENT_SPLITS, PAIR_SPLITS, document_file, pair_file, read_documents, read_lines
-from pipelines.errors import DataError, broken_rule
-from pipelines.records import write_json
-from pipelines.runfolder import sha256_of
-from pipelines.sections import Document
-from pipelines.shards.format import INDEX_FILE, token_type, write_ragged
+from pipelines.formats.corpus.files import (
+    DOCUMENT_SPLITS,
+    PAIR_SPLITS,
+    document_file,
+    pair_file,
+    read_documents,
+    read_lines,
+)
+from pipelines.formats.shards.arrays import INDEX_FILE, token_type, write_ragged
+from pipelines.formats.tokenizer.tokenizer import TOKENIZER_FILE, WORTH_SAYING, WordPieceTokenizer
+from pipelines.formats.vocabulary.special_tokens import UNK
+from pipelines.frame.errors import DataError, broken_rule
+from pipelines.frame.files import sha256_of, write_json
+from pipelines.frame.params_reader import Document
+from pipelines.frame.stage import Metrics, Stage, StageRun, run_stage
 from pipelines.shards.params import ShardsParams
-from pipelines.stage import Metrics, Stage, StageRun, run_stage
-from pipelines.tokenizer.special_tokens import UNK
-from pipelines.tokenizer.tokenizer import TOKENIZER_FILE, WORTH_SAYING, WordPieceTokenizer
 
 CORPUS, TOKENIZER = Path("data/corpus"), Path("data/tokenizer")
 

@@ -1,1 +1,1 @@
-"""Text to subwords and back."""
+"""Training text to a vocabulary."""

@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from pipelines.sections import Section
+from pipelines.frame.params_reader import Section
 
 
 class TokenizerParams(Section):

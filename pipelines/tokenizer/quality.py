@@ -4,11 +4,11 @@ import unicodedata
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 
-from pipelines.text import num_words
+from pipelines.formats.text import num_words
+from pipelines.formats.tokenizer.text_rules import folded
+from pipelines.formats.tokenizer.tokenizer import WORTH_SAYING, Unknown, WordPieceTokenizer
+from pipelines.formats.vocabulary.special_tokens import UNK
 from pipelines.tokenizer.params import TokenizerParams
-from pipelines.tokenizer.special_tokens import UNK
-from pipelines.tokenizer.text_rules import folded
-from pipelines.tokenizer.tokenizer import WORTH_SAYING, Unknown, WordPieceTokenizer
 
 _SAMPLE = 2000  # lines that are enough to see what would help
 _ACCENTED = ("LATIN", "GREEK")  # scripts whose marks are accents; in others they are vowels and letters

@@ -5,8 +5,8 @@ from functools import lru_cache
 import numpy as np
 import numpy.typing as npt
 
-from pipelines.errors import DataError, broken_rule
-from pipelines.randomness import generator
+from pipelines.formats.randomness import generator
+from pipelines.frame.errors import DataError, broken_rule
 from pipelines.training.positions import Position
 
 Ints = npt.NDArray[np.int64]

@@ -13,9 +13,8 @@ import lightning.pytorch as lightning
 import torch
 from torch import Tensor
 
-from pipelines.errors import CheckpointError
-from pipelines.records import write_json
-from pipelines.runfolder import sha256_of, sync
+from pipelines.frame.errors import CheckpointError
+from pipelines.frame.files import sha256_of, sync, write_json
 from pipelines.training.meter import Meter
 
 

@@ -8,14 +8,14 @@ import lightning.pytorch as lightning
 import torch
 from tqdm import tqdm
 
-from pipelines.allocator import release_freed_memory
-from pipelines.errors import CheckFailed
+from pipelines.frame.errors import CheckFailed
+from pipelines.frame.memory import release_freed_memory
+from pipelines.frame.stage import StageRun
 from pipelines.optim.params import OptimizationParams
-from pipelines.stage import StageRun
 from pipelines.training.checkpoints import Checkpoint, Checkpoints
 from pipelines.training.module import TrainingModule
 from pipelines.training.positions import BatchSource, Position, save_position
-from pipelines.training.speed import Speed, TimedLoader, matmul_rate
+from pipelines.watch.speed import Speed, TimedLoader, matmul_rate
 
 
 class TrainingLoop(lightning.Callback):

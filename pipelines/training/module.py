@@ -15,11 +15,12 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 from torch.optim.lr_scheduler import LambdaLR
 
+from pipelines.formats.randomness import stream_seed
 from pipelines.optim.optimizers import build_optimizer
 from pipelines.optim.params import OptimizationParams
 from pipelines.optim.schedules import factor
-from pipelines.randomness import stream_seed
 from pipelines.training.meter import Meter
+from pipelines.watch.speed import Cost
 
 
 @dataclass(frozen=True)
@@ -33,15 +34,6 @@ class Losses:
 
     objective: Mapping[str, Tensor]
     measured: Mapping[str, tuple[Tensor, Tensor | int]]
-
-
-@dataclass(frozen=True)
-class Cost:
-    """What a batch takes: real tokens, slots they were padded to, useful floating-point operations."""
-
-    tokens: int
-    slots: int
-    flops: int
 
 
 class TrainingModule(lightning.LightningModule):

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple, Protocol
 import torch
 from torch.utils.data import IterableDataset
 
-from pipelines.errors import CheckpointError
+from pipelines.frame.errors import CheckpointError
 
 
 class Position(NamedTuple):

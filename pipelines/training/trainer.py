@@ -15,17 +15,17 @@ from lightning.fabric.plugins.environments.torchelastic import TorchElasticEnvir
 from torch import nn
 from torch.utils.data import DataLoader
 
-from pipelines.allocator import keep_freed_memory
-from pipelines.errors import CheckpointError, Preempted
-from pipelines.hardware import Hardware, cpu_name
-from pipelines.ranks import launch
-from pipelines.stage import StageRun
-from pipelines.supervision import die_with_parent
+from pipelines.frame.errors import CheckpointError, Preempted
+from pipelines.frame.hardware import Hardware, cpu_name
+from pipelines.frame.memory import keep_freed_memory
+from pipelines.frame.processes import die_with_parent
+from pipelines.frame.ranks import launch
+from pipelines.frame.stage import StageRun
 from pipelines.training.checkpoints import Checkpoint, Checkpoints, MeterStates
 from pipelines.training.loop import TrainingLoop, wanted
 from pipelines.training.module import TrainingModule
 from pipelines.training.positions import Batches, BatchSource, Position, load_position
-from pipelines.training.speed import TimedLoader
+from pipelines.watch.speed import TimedLoader
 
 
 def train(module: TrainingModule, source: BatchSource, run: StageRun) -> dict[str, float]:

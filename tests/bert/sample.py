@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 
 from pipelines.bert.params import BertParams
-from pipelines.shards.format import DocumentShard, Ragged
+from pipelines.formats.shards.arrays import DocumentShard, Ragged
 from tests.optimization import OPTIMIZATION
 
 MODEL: dict[str, Any] = {

@@ -10,8 +10,8 @@ import torch
 
 from pipelines.bert.data import PretrainingBatches, Split
 from pipelines.bert.pretrain import open_batches
-from pipelines.errors import CheckpointError, DataError
-from pipelines.tokenizer.special_tokens import CLS, PAD, SEP
+from pipelines.formats.vocabulary.special_tokens import CLS, PAD, SEP
+from pipelines.frame.errors import CheckpointError, DataError
 from pipelines.training.positions import Batches, Position, load_position, save_position
 from tests.bert.sample import PHASE, bert_params, documents, two_languages
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from pipelines.bert.masking import MaskRules, mask
-from pipelines.tokenizer.special_tokens import CLS, MASK, SEP
+from pipelines.formats.vocabulary.special_tokens import CLS, MASK, SEP
 
 RULES = MaskRules(rate=0.15, max_predictions=6, vocab_size=1000)
 

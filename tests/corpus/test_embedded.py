@@ -9,7 +9,7 @@ from pipelines.corpus.embedded import write_document
 from pipelines.corpus.lexicon import read_lexicon
 from pipelines.corpus.params import EmbeddedReader
 from pipelines.corpus.prepare import embedded_corpus
-from pipelines.errors import DataError
+from pipelines.frame.errors import DataError
 from tests.conftest import ROOT
 
 LEXICON = read_lexicon(ROOT / "data/raw/embedded")

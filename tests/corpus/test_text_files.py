@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from pipelines.corpus.corpus import Corpus, read_documents
 from pipelines.corpus.params import CorpusParams, FilesReader
 from pipelines.corpus.text_files import inspect, read_corpus
-from pipelines.errors import DataError
+from pipelines.formats.corpus.files import Corpus, read_documents
+from pipelines.frame.errors import DataError
 
 GOOD = {
     "docs.en.txt": "One a.\nOne b.\n\n\nTwo a.\nTwo b.\n",

@@ -19,17 +19,17 @@ from pipelines.decoding import hypotheses
 from pipelines.decoding.batches import batches, search_all
 from pipelines.decoding.ensemble import Ensemble
 from pipelines.decoding.hypotheses import check_scores
-from pipelines.decoding.memory import check_memory
+from pipelines.decoding.memory_estimate import check_memory
 from pipelines.decoding.options import SearchOptions
 from pipelines.decoding.params import DecodingParams
 from pipelines.decoding.strategies import Strategy, searches
 from pipelines.decoding.workers import Workers
-from pipelines.errors import CheckFailed, DataError, MasklineError
-from pipelines.hardware import Hardware
-from pipelines.records import Records
-from pipelines.shards.format import PairShard, Ragged
+from pipelines.formats.shards.arrays import PairShard, Ragged
+from pipelines.frame.errors import CheckFailed, DataError, MasklineError
+from pipelines.frame.hardware import Hardware
+from pipelines.frame.records import Records
 from tests.conftest import ROOT
-from tests.seq2seq.families import build
+from tests.models.families import build
 
 LENGTHS = np.array([3, 9, 1, 5, 5, 12, 7, 2, 8, 4])
 SECTION = {
@@ -112,7 +112,7 @@ def test_search_of_a_set_goes_on_where_it_was_killed(tmp_path):
     ("precision", "least", "most"), [("float32", 0, 1e-5), ("bfloat16", 1e-4, 0.2), ("int8", 1e-4, 0.2)]
 )
 def test_search_in_any_precision_finds_what_the_model_means(tmp_path, monkeypatch, name, precision, least, most):
-    monkeypatch.setattr("pipelines.seq2seq.models.protocol._LARGE", 1)
+    monkeypatch.setattr("pipelines.models.protocol.model._LARGE", 1)
     model = build(name, double=False)
     plain, prepared = Workers(copy.deepcopy(model), _hardware(1)), Workers(model, _hardware(2), precision)
     plan = Strategy(_params(), 1, 3, 2)
@@ -239,7 +239,7 @@ def test_params_that_do_not_fit_are_refused(changes, message):
 
 
 def test_search_that_could_need_more_memory_than_there_is_is_refused(monkeypatch):
-    monkeypatch.setattr("pipelines.decoding.memory.available", lambda device: 10_000_000)
+    monkeypatch.setattr("pipelines.decoding.memory_estimate.available", lambda device: 10_000_000)
     model, options = build("transformer", double=False), SearchOptions(100_000, 1, 50, 2, (3,))
     state = model.start(torch.randint(5, 20, (4, 6)), torch.full((4,), 6))
     slot, attention = 1 * 2 * 16 * 4, 6 * 4  # one layer's key and value of width 16 in float32; 6 source tokens

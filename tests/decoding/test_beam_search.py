@@ -7,12 +7,12 @@ import pytest
 import torch
 
 from pipelines.decoding.beam_search import beam_search
-from pipelines.decoding.length_scores import LengthScore
+from pipelines.decoding.forced_decoding import log_probabilities
+from pipelines.decoding.length_penalty import LengthScore
 from pipelines.decoding.options import SearchOptions, Stop
-from pipelines.decoding.rescoring import log_probabilities
-from pipelines.tokenizer.special_tokens import START
+from pipelines.formats.vocabulary.special_tokens import START
 from tests.decoding.table_model import TableModel, all_translations, depth_first, random_table
-from tests.seq2seq.families import BLOCKS, build
+from tests.models.families import BLOCKS, build
 
 END = 3
 

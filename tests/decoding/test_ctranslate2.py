@@ -8,16 +8,16 @@ import pytest
 import torch
 
 from pipelines.decoding.beam_search import beam_search
-from pipelines.decoding.export import to_ctranslate2
-from pipelines.decoding.length_scores import of_toolkit
+from pipelines.decoding.length_penalty import of_toolkit
 from pipelines.decoding.options import SearchOptions, Stop
-from pipelines.errors import DataError
-from pipelines.seq2seq.sources import sources
+from pipelines.formats.tokenizer.tokenizer import WordPieceTokenizer
+from pipelines.formats.vocabulary.special_tokens import CLS, END, PAD, SEP, SPECIAL_TOKENS, START
+from pipelines.frame.errors import DataError
+from pipelines.models.protocol.sources import sources
 from pipelines.tokenizer.params import TokenizerParams
-from pipelines.tokenizer.special_tokens import CLS, END, PAD, SEP, SPECIAL_TOKENS, START
-from pipelines.tokenizer.tokenizer import WordPieceTokenizer
 from pipelines.tokenizer.train import assembled, train_vocabulary
-from tests.seq2seq.families import build
+from pipelines.translate.export import to_ctranslate2
+from tests.models.families import build
 
 V, LONGEST = 40, 14
 WORDS = [*SPECIAL_TOKENS, *(f"w{number}" for number in range(5, V))]

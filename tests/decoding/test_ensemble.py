@@ -7,12 +7,12 @@ import torch
 
 from pipelines.decoding.beam_search import beam_search
 from pipelines.decoding.ensemble import Ensemble
-from pipelines.decoding.length_scores import LengthScore
+from pipelines.decoding.forced_decoding import log_probabilities
+from pipelines.decoding.length_penalty import LengthScore
 from pipelines.decoding.options import SearchOptions
-from pipelines.decoding.rescoring import log_probabilities
-from pipelines.tokenizer.special_tokens import END, START
+from pipelines.formats.vocabulary.special_tokens import END, START
 from tests.decoding.table_model import all_translations
-from tests.seq2seq.families import BLOCKS, build
+from tests.models.families import BLOCKS, build
 
 
 def _options(beam: int, *, max_length: int, num_best: int) -> SearchOptions:

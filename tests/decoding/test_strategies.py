@@ -9,15 +9,15 @@ import pytest
 import torch
 
 from pipelines.decoding.beam_search import beam_search
-from pipelines.decoding.constrained import Constrained
-from pipelines.decoding.length_scores import LengthScore
+from pipelines.decoding.forced_decoding import log_probabilities
+from pipelines.decoding.length_penalty import LengthScore
 from pipelines.decoding.options import Hypothesis, SearchOptions, Stop
-from pipelines.decoding.rescoring import log_probabilities
 from pipelines.decoding.rules import MinimumLength, NoRepeat, Prefix
 from pipelines.decoding.selection import Diverse, Sampled
-from pipelines.tokenizer.special_tokens import START
+from pipelines.formats.vocabulary.special_tokens import START
+from pipelines.translate.constrained import Constrained
 from tests.decoding.table_model import TableModel, all_translations, random_table
-from tests.seq2seq.families import build
+from tests.models.families import build
 
 END = 3
 PLAIN = LengthScore("average", 0.0)

@@ -8,12 +8,12 @@ from transformers import GenerationConfig
 
 from benchmarks.seq2seq_peers import bert2bert, give_bert_weights, give_weights, marian
 from pipelines.decoding.beam_search import beam_search
-from pipelines.decoding.length_scores import of_toolkit
+from pipelines.decoding.length_penalty import of_toolkit
 from pipelines.decoding.options import Hypothesis, SearchOptions, Stop
 from pipelines.decoding.rules import MinimumLength, NoRepeat
-from pipelines.seq2seq.models.protocol import Seq2SeqModel
-from pipelines.tokenizer.special_tokens import END, PAD, START
-from tests.seq2seq.families import build
+from pipelines.formats.vocabulary.special_tokens import END, PAD, START
+from pipelines.models.protocol.model import Seq2SeqModel
+from tests.models.families import build
 
 V, LONGEST = 24, 12
 LENGTHS = torch.tensor([9, 3, 1, 6, 9])

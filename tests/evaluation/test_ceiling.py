@@ -3,10 +3,10 @@
 import pytest
 
 from pipelines.evaluation.ceiling import ceiling
+from pipelines.evaluation.evaluate import _warnings
 from pipelines.evaluation.metrics import Folding, plain_scores
-from pipelines.evaluation.score import _warnings
+from pipelines.formats.tokenizer.tokenizer import WordPieceTokenizer
 from pipelines.tokenizer.params import TokenizerParams
-from pipelines.tokenizer.tokenizer import WordPieceTokenizer
 from pipelines.tokenizer.train import assembled, train_vocabulary
 from tests.languages import SENTENCES
 

@@ -6,12 +6,12 @@ from types import SimpleNamespace
 
 import pytest
 
-from pipelines.errors import ParamsError
 from pipelines.evaluation import words
+from pipelines.evaluation.evaluate import _warnings
 from pipelines.evaluation.metrics import Folding, compare, scores, share_with_ngrams
 from pipelines.evaluation.rouge import RougeWords, rouge
-from pipelines.evaluation.score import _warnings
 from pipelines.evaluation.words import bleu_tokenizer, share_without_spaces
+from pipelines.frame.errors import ParamsError
 from tests.conftest import ROOT, run_in
 from tests.languages import SENTENCES
 

@@ -10,7 +10,7 @@ import pytest
 
 from flows.graph import Node, read_graph
 from flows.slots import Slots
-from pipelines.hardware import visible_gpus
+from pipelines.frame.hardware import visible_gpus
 from tests.conftest import ROOT, run_in
 
 

@@ -62,13 +62,13 @@ def test_a_changed_key_is_told_with_its_values_and_its_line_and_dvc_does_as_plan
 
 
 def test_changed_code_lost_data_and_another_environment_are_told(reproduced_copy):
-    _edit(reproduced_copy / "pipelines/evaluation/score.py", '"""', '"""Of a stranger: ')
+    _edit(reproduced_copy / "pipelines/evaluation/evaluate.py", '"""', '"""Of a stranger: ')
     shutil.rmtree(reproduced_copy / "data/decoding/gru")
     for record in (reproduced_copy / ".runs/bert").glob("*/origin.json"):
         _edit(record, '"torch": "2', '"torch": "1')
     planned = _plan(reproduced_copy)
     (reason,) = planned["evaluation"]["reasons"]
-    assert (reason["kind"], reason["name"]) == ("code", "pipelines/evaluation/score.py")
+    assert (reason["kind"], reason["name"]) == ("code", "pipelines/evaluation/evaluate.py")
     assert reason["old"] != reason["new"]
     assert planned["evaluation"]["state"] == "run"
     (lost,) = planned["decoding@gru"]["reasons"]

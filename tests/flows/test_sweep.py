@@ -15,7 +15,7 @@ import pytest
 from pydantic import ValidationError
 
 from flows.search_space import Sweep, nested
-from pipelines.errors import ParamsError
+from pipelines.frame.errors import ParamsError
 from tests.conftest import run_in
 
 SPEC: dict[str, Any] = {
@@ -88,11 +88,11 @@ def _ready(folder: Path) -> None:
 
 def test_a_sweep_of_uncommitted_code_is_refused(reproduced_copy):
     _ready(reproduced_copy)
-    with (reproduced_copy / "pipelines/errors.py").open("a") as file:
+    with (reproduced_copy / "pipelines/frame/errors.py").open("a") as file:
         file.write("# changed\n")
     result = run_in(reproduced_copy, sys.executable, "-m", "flows.sweep", "sweep.yaml", check=False)
     assert result.returncode != 0
-    assert "the code (pipelines/errors.py) must be committed" in result.stdout + result.stderr
+    assert "the code (pipelines/frame/errors.py) must be committed" in result.stdout + result.stderr
 
 
 def test_an_experiment_of_other_params_is_made_anew(reproduced_copy):

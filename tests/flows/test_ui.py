@@ -10,8 +10,8 @@ import threading
 import pytest
 
 from flows.ui import main, reached_at, require_password
-from pipelines.checks.endpoints import _prefect_password
-from pipelines.errors import ParamsError
+from pipelines.frame.errors import ParamsError
+from pipelines.preflight.endpoints import _prefect_password
 from tests.conftest import ROOT, run_in
 
 

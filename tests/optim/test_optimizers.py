@@ -6,8 +6,8 @@ from pydantic import TypeAdapter
 from torch import nn
 from torch.optim.lr_scheduler import LambdaLR
 
-from pipelines.bert.classification.model import BertClassifier
-from pipelines.bert.model import Bert
+from pipelines.classification.model import BertClassifier
+from pipelines.models.bert import Bert
 from pipelines.optim.optimizers import build_optimizer
 from pipelines.optim.params import Muon, Optimizer
 from tests.bert.sample import bert_params

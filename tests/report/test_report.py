@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.errors import DataError
+from pipelines.frame.errors import DataError
 from pipelines.report.page import (
     Sample,
     bert_table,

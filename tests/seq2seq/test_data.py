@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 import torch
 
-from pipelines.errors import DataError
+from pipelines.formats.shards.arrays import PairShard, Ragged
+from pipelines.formats.vocabulary.special_tokens import CLS, END, PAD, SEP, START
+from pipelines.frame.errors import DataError
 from pipelines.seq2seq.data import PairBatches, draw_pairs, validation_batches
-from pipelines.shards.format import PairShard, Ragged
-from pipelines.tokenizer.special_tokens import CLS, END, PAD, SEP, START
 from pipelines.training.positions import Batches, Position
 
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from pipelines.seq2seq.gradients import report_source_gradients
-from tests.seq2seq.families import build
+from tests.models.families import build
 
 SOURCE = torch.randint(5, 20, (3, 9), generator=torch.Generator().manual_seed(1))
 LENGTHS = torch.tensor([9, 3, 5])

@@ -4,16 +4,16 @@ import numpy as np
 import pytest
 import torch
 
+from pipelines.formats.shards.arrays import PairShard, Ragged
+from pipelines.models.protocol.registry import build_model, schema_of
+from pipelines.models.protocol.sources import sources
 from pipelines.seq2seq.data import PairBatches
 from pipelines.seq2seq.greedy import greedy
-from pipelines.seq2seq.models import build_model, schema_of
 from pipelines.seq2seq.module import Seq2SeqFinetuning
 from pipelines.seq2seq.params import CommonParams
-from pipelines.seq2seq.sources import sources
-from pipelines.shards.format import PairShard, Ragged
 from pipelines.training.positions import Batches, Position
+from tests.models.families import BLOCKS, PLAIN
 from tests.optimization import OPTIMIZATION, PAIRS
-from tests.seq2seq.families import BLOCKS, PLAIN
 
 SYMBOLS, TESTED = 12, 500
 REPRESENTATIVES = ("lstm_general", "gru_additive", "transformer", "rnd2rnd")

@@ -10,16 +10,16 @@ from torch.utils.data import DataLoader
 
 from pipelines.decoding.beam_search import beam_search
 from pipelines.decoding.options import SearchOptions
+from pipelines.formats.vocabulary.special_tokens import END, PAD, START
+from pipelines.models.protocol.sources import sources
 from pipelines.seq2seq.bleu import ValidationBleu
 from pipelines.seq2seq.data import PairBatches
 from pipelines.seq2seq.greedy import greedy
 from pipelines.seq2seq.module import Seq2SeqFinetuning
 from pipelines.seq2seq.params import CommonParams
-from pipelines.seq2seq.sources import sources
-from pipelines.tokenizer.special_tokens import END, PAD, START
 from pipelines.training.positions import Batches, Position
+from tests.models.families import BLOCKS, build
 from tests.optimization import OPTIMIZATION, PAIRS
-from tests.seq2seq.families import BLOCKS, build
 from tests.seq2seq.test_learning import pairs
 
 PARAMS = CommonParams(**OPTIMIZATION, updates=10, batch_size=8, label_smoothing=0.0, **PAIRS)

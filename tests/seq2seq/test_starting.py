@@ -5,12 +5,12 @@ import torch
 from transformers import BertConfig, BertForPreTraining, EncoderDecoderModel
 
 from benchmarks.seq2seq_peers import give_bert_weights
-from pipelines.errors import CheckpointError
+from pipelines.frame.errors import CheckpointError
 from pipelines.seq2seq.module import PretrainedStart, Seq2SeqFinetuning
 from pipelines.seq2seq.params import CommonParams
 from pipelines.seq2seq.starting import start_from_bert
+from tests.models.families import build
 from tests.optimization import OPTIMIZATION, PAIRS
-from tests.seq2seq.families import build
 
 SGD, CONSTANT = {"name": "sgd", "weight_decay": 0.0}, {"name": "constant", "warmup_updates": 0}
 BOTH = {"starts_from": "data/bert", "encoder": "pretrained", "decoder": "pretrained"}

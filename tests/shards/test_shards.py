@@ -5,14 +5,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pipelines.corpus.corpus import DOCUMENT_SPLITS, PAIR_SPLITS, Corpus
-from pipelines.errors import DataError
-from pipelines.records import write_json
-from pipelines.shards.format import DocumentShard, PairShard, Ragged, read_index, write_ragged
+from pipelines.formats.corpus.files import DOCUMENT_SPLITS, PAIR_SPLITS, Corpus
+from pipelines.formats.shards.arrays import DocumentShard, PairShard, Ragged, read_index, write_ragged
+from pipelines.formats.tokenizer.tokenizer import WordPieceTokenizer
+from pipelines.frame.errors import DataError
+from pipelines.frame.files import write_json
 from pipelines.shards.params import ShardsParams
 from pipelines.shards.write import ShardWriter, warnings_of
 from pipelines.tokenizer.params import TokenizerParams
-from pipelines.tokenizer.tokenizer import WordPieceTokenizer
 from pipelines.tokenizer.train import assembled, train_vocabulary
 
 

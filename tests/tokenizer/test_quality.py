@@ -2,13 +2,13 @@
 
 import pytest
 
-from pipelines.errors import DataError
 from pipelines.evaluation.metrics import Folding
+from pipelines.formats.tokenizer.text_rules import folded
+from pipelines.formats.tokenizer.tokenizer import WordPieceTokenizer
+from pipelines.formats.vocabulary.special_tokens import SPECIAL_TOKENS
+from pipelines.frame.errors import DataError
 from pipelines.tokenizer.params import TokenizerParams
 from pipelines.tokenizer.quality import quality, warnings_of
-from pipelines.tokenizer.special_tokens import SPECIAL_TOKENS
-from pipelines.tokenizer.text_rules import folded
-from pipelines.tokenizer.tokenizer import WordPieceTokenizer
 from pipelines.tokenizer.train import assembled, take_over, train_vocabulary
 from tests.languages import SENTENCES
 

@@ -11,13 +11,13 @@ from tokenizers.pre_tokenizers import BertPreTokenizer
 
 from pipelines.corpus.embedded import write_document
 from pipelines.corpus.lexicon import read_lexicon
-from pipelines.errors import DataError
-from pipelines.sections import read_document
+from pipelines.formats.tokenizer.tokenizer import WordPieceTokenizer
+from pipelines.formats.vocabulary.files import read_vocabulary
+from pipelines.formats.vocabulary.special_tokens import SPECIAL_TOKENS
+from pipelines.frame.errors import DataError
+from pipelines.frame.params_reader import read_document
 from pipelines.tokenizer.params import TokenizerParams
-from pipelines.tokenizer.special_tokens import SPECIAL_TOKENS
-from pipelines.tokenizer.tokenizer import WordPieceTokenizer
 from pipelines.tokenizer.train import save, take_over, train_vocabulary
-from pipelines.tokenizer.vocabulary import read_vocabulary
 from tests.conftest import ROOT, run_in
 
 PARAMS = TokenizerParams(

@@ -13,14 +13,14 @@ from lightning.fabric.plugins.environments.torchelastic import TorchElasticEnvir
 from torch import Tensor
 from torch.utils.data import DataLoader
 
+from pipelines.formats.shards.arrays import PairShard, Ragged
+from pipelines.formats.vocabulary.special_tokens import PAD
 from pipelines.seq2seq.data import PairBatches
 from pipelines.seq2seq.module import Seq2SeqFinetuning
 from pipelines.seq2seq.params import CommonParams
-from pipelines.shards.format import PairShard, Ragged
-from pipelines.tokenizer.special_tokens import PAD
 from pipelines.training.positions import Batches, Position
+from tests.models.families import BLOCKS, build
 from tests.optimization import OPTIMIZATION, PAIRS
-from tests.seq2seq.families import BLOCKS, build
 
 START, TOKENS, UPDATES = Position(0, 0, 0), 56, 3
 

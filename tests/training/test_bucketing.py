@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from pipelines.errors import DataError
+from pipelines.frame.errors import DataError
 from pipelines.training.bucketing import Bucketed
 from pipelines.training.positions import Position
 

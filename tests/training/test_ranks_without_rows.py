@@ -12,20 +12,20 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from pipelines.bert.classification.data import ClassificationBatches, EncodedExamples
-from pipelines.bert.classification.model import BertClassifier
-from pipelines.bert.classification.module import BertClassification
-from pipelines.bert.classification.params import ClassificationCommon
 from pipelines.bert.data import PretrainingBatches, Split
-from pipelines.bert.model import Bert
 from pipelines.bert.module import Baselines, BertPretraining
+from pipelines.classification.data import ClassificationBatches, EncodedExamples
+from pipelines.classification.model import BertClassifier
+from pipelines.classification.module import BertClassification
+from pipelines.classification.params import ClassificationCommon
+from pipelines.formats.vocabulary.special_tokens import CLS, SEP
+from pipelines.models.bert import Bert
 from pipelines.seq2seq.data import PairBatches
-from pipelines.tokenizer.special_tokens import CLS, SEP
 from pipelines.training.positions import Batches
 from tests.bert.sample import MODEL, bert_params, two_languages
 from tests.conftest import ROOT, free_port
+from tests.models.families import BLOCKS
 from tests.optimization import OPTIMIZATION
-from tests.seq2seq.families import BLOCKS
 from tests.training.ranked import START, TOKENS, few_pairs, seq2seq_module
 
 

@@ -18,7 +18,7 @@ import pytest
 import torch
 from torch.utils._pytree import keystr, tree_flatten_with_path
 
-from pipelines.sections import plain, read_document
+from pipelines.frame.params_reader import plain, read_document
 from tests.conftest import enter_copy, run_in
 
 OTHERS = ("gru_attention", "lstm_attention", "gru_luong", "transformer", "transformer_post", "rnd2rnd", "bertshare")
@@ -67,7 +67,7 @@ def _lengthen(project: Path) -> Path:
         "hardware: {checkpoint_every: 7}\n"
     )
     (project / "long.yaml").write_text(overlay)
-    run_in(project, sys.executable, "-m", "pipelines.params", "apply", "long.yaml")
+    run_in(project, sys.executable, "-m", "pipelines.preflight.recipes", "apply", "long.yaml")
     return project
 
 
@@ -112,7 +112,7 @@ def _randomize(project: Path, name: str) -> None:
     if "num_heads" in block:
         block |= {"num_heads": 2, "feed_forward_width": 32, "attention_dropout": 0.1}
     (project / "more.yaml").write_text(json.dumps({"seq2seq": {"architectures": {name: block}}}))
-    run_in(project, sys.executable, "-m", "pipelines.params", "apply", "more.yaml")
+    run_in(project, sys.executable, "-m", "pipelines.preflight.recipes", "apply", "more.yaml")
 
 
 def _interrupt(out: str, number: int, update: int, *, group: bool = False) -> int:
@@ -157,7 +157,7 @@ def test_stage_killed_three_times_gives_the_same_files(out, long_project, reques
 
 def _apply(overlay: str) -> None:
     Path("overlay.yaml").write_text(overlay)
-    run_in(Path.cwd(), sys.executable, "-m", "pipelines.params", "apply", "overlay.yaml")
+    run_in(Path.cwd(), sys.executable, "-m", "pipelines.preflight.recipes", "apply", "overlay.yaml")
 
 
 def _newest(out: str) -> Path:

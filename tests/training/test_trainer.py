@@ -6,8 +6,8 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from pipelines.hardware import Hardware
-from pipelines.sections import read_document, validate
+from pipelines.frame.hardware import Hardware
+from pipelines.frame.params_reader import read_document, validate
 from tests.conftest import ROOT
 from tests.optimization import OPTIMIZATION
 
@@ -79,7 +79,7 @@ def test_speed_counts_tokens_padding_waiting_and_operations(monkeypatch):
     from types import SimpleNamespace
 
     from pipelines.training.module import Cost
-    from pipelines.training.speed import Speed
+    from pipelines.watch.speed import Speed
 
     clock, loader = [100.0], SimpleNamespace(waited_s=7.0)
     monkeypatch.setattr(time, "perf_counter", lambda: clock[0])

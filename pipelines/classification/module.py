@@ -1,0 +1,42 @@
+"""Classification as a LightningModule."""
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from pipelines.classification.data import NO_LABEL, ClassifiedBatch
+from pipelines.classification.model import BertClassifier
+from pipelines.training.module import Losses, TrainingModule
+from pipelines.watch.speed import Cost
+
+
+class BertClassification(TrainingModule):
+    """Cross-entropy of the label."""
+
+    network: BertClassifier
+    objectives = ("loss",)
+
+    def num_terms(self, batch: ClassifiedBatch) -> Mapping[str, int]:
+        """Labelled rows."""
+        return {"loss": batch.num_examples}
+
+    def losses(self, batch: ClassifiedBatch) -> Losses:
+        """Loss, and accuracy to watch."""
+        logits_RC = self.network.logits(batch.tokens_RT, batch.types_RT).float()
+        loss = F.cross_entropy(logits_RC, batch.labels_R, reduction="sum", ignore_index=NO_LABEL)
+        correct, rows = (logits_RC.argmax(dim=1) == batch.labels_R).sum(), batch.num_examples
+        return Losses({"loss": loss}, {"loss": (loss, rows), "accuracy": (correct, rows)})
+
+    def cost(self, batch: ClassifiedBatch) -> Cost:
+        """Tokens; operations are not counted."""
+        return Cost(batch.num_tokens, batch.tokens_RT.numel(), 0)
+
+
+@torch.no_grad()
+def probabilities(network: BertClassifier, batches: list[ClassifiedBatch]) -> Tensor:
+    """Of all labels for all rows [N, C], on the CPU."""
+    device = network.classifier.weight.device
+    logits = [network.logits(batch.tokens_RT.to(device), batch.types_RT.to(device)) for batch in batches]
+    return torch.cat(logits).float().softmax(dim=1).cpu()

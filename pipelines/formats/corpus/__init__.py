@@ -1,0 +1,1 @@
+"""Documents, sentence pairs and splits as files."""

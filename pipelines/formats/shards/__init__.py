@@ -1,0 +1,1 @@
+"""Token ids as memory-mapped arrays."""

@@ -1,0 +1,1 @@
+"""What models know of a tokenizer: its tokens and the special ones."""

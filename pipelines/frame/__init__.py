@@ -1,0 +1,1 @@
+"""What every stage stands on: run folders, processes, params, tracking. Moves bytes, never numbers."""

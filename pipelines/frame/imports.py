@@ -1,0 +1,60 @@
+"""The project modules a module imports, read from the source without running it.
+
+Two users: the key of a run folder (which code made this?) and the test that holds ``dvc.yaml`` to
+the import graph (which code re-runs this stage?).
+"""
+
+import ast
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+PROJECT_PACKAGES = ("pipelines",)
+
+# Of these an edit re-runs nothing: the frame moves bytes and processes, what is watched decides no bit.
+NO_CODE = ("pipelines/frame/", "pipelines/watch/")
+
+
+def code_of(modules: Iterable[str]) -> list[Path]:
+    """All project files that ``modules`` import, directly or not, but for `NO_CODE` and ``__init__`` files.
+
+    The latter hold a docstring and, the uppermost one, what a terminal needs.
+    """
+    return [
+        path
+        for path in sorted(_closure(modules))
+        if path.name != "__init__.py" and not path.as_posix().startswith(NO_CODE)
+    ]
+
+
+def _closure(modules: Iterable[str]) -> set[Path]:
+    found: set[Path] = set()
+    waiting = list(modules)
+    while waiting:
+        module = waiting.pop()
+        for path in _files(module):
+            if path not in found:
+                found.add(path)
+                waiting.extend(_imported(path))
+    return found
+
+
+def _files(module: str) -> Iterator[Path]:
+    """The module's own file and the ``__init__`` of every package above it."""
+    parts = module.split(".")
+    for depth in range(1, len(parts) + 1):
+        base = Path(*parts[:depth])
+        if (base / "__init__.py").is_file():
+            yield base / "__init__.py"
+    if base.with_suffix(".py").is_file():
+        yield base.with_suffix(".py")
+
+
+def _imported(path: Path) -> Iterator[str]:
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom) and node.module and node.level == 0:
+            names = [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
+        else:
+            continue
+        yield from (name for name in names if name.split(".")[0] in PROJECT_PACKAGES)

@@ -1,0 +1,138 @@
+"""Run folders: where a stage works, and how its finished files become an out.
+
+DVC deletes a stage's outs before it starts the stage, so work in progress lives elsewhere, in
+``.runs/<stage instance>/<key>/``. The key names everything that determines the result; the same
+key finds the same checkpoints again, another key starts clean. ``commit`` is the last act.
+"""
+
+import contextlib
+import errno
+import json
+import shutil
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pipelines.frame.files import MANIFEST, digest, sha256_of, sync, sync_tree, write_manifest, write_whole
+from pipelines.frame.ranks import process_rank
+
+RUNS = Path(".runs")
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """The folder of one key of one stage instance."""
+
+    path: Path
+
+    @classmethod
+    def open(cls, instance: str, key: str, *, clean: bool = True) -> "RunFolder":
+        """Create or find the folder; an unfinished out of an earlier try is dropped if ``clean``."""
+        folder = cls(RUNS / instance / key[:16])
+        if clean:
+            shutil.rmtree(folder.work, ignore_errors=True)
+        folder.work.mkdir(parents=True, exist_ok=True)
+        return folder
+
+    @property
+    def work(self) -> Path:
+        """The out under construction."""
+        return self.path / "work"
+
+    @property
+    def checkpoints(self) -> Path:
+        """Resumable state; it stays until DVC has the out (`release`)."""
+        return self.path / "checkpoints"
+
+    def write_status(self, state: str, **details: Any) -> None:
+        """``status.json``, for the flow: DVC passes no exit code on. Rank 0 speaks for all."""
+        if process_rank() > 0:
+            return
+        write_whole(self.path / "status.json", {"state": state, **details})
+
+    def commit(self, out: Path) -> None:
+        """Make the finished work the stage's out: manifest, fsync, rename.
+
+        Until the rename nothing stands at ``out``; after it all files do.
+        """
+        write_manifest(self.work)
+        sync_tree(self.work)
+        out.parent.mkdir(parents=True, exist_ok=True)
+        if out.exists():
+            shutil.rmtree(out)
+        _move(self.work, out)
+        sync(out.parent)
+        write_whole(self.path / "committed.json", {"out": out.as_posix(), "manifest": sha256_of(out / MANIFEST)})
+
+
+def release(out: Path) -> None:
+    """Drop the checkpoints behind an out: that a later stage reads it shows that DVC has it.
+
+    Until then DVC may still be killed, or find no room for its copy, and delete the out before the next start.
+    """
+    for folder, record in _commits("*"):
+        if record["out"] == out.as_posix():
+            shutil.rmtree(RunFolder(folder).checkpoints, ignore_errors=True)
+
+
+def release_others(instance: str, key: str) -> None:
+    """Drop the checkpoints of finished runs of a stage instance with other keys."""
+    for folder, _ in _commits(instance):
+        if folder.name != key[:16]:
+            shutil.rmtree(RunFolder(folder).checkpoints, ignore_errors=True)
+
+
+def _commits(instances: str) -> Iterator[tuple[Path, dict[str, str]]]:
+    """Run folders that have written an out, and its record; of instances that a pattern matches."""
+    for path in RUNS.glob(f"{instances}/*/committed.json"):
+        with contextlib.suppress(OSError, ValueError):  # gone, or damaged
+            yield path.parent, json.loads(path.read_text(encoding="utf-8"))
+
+
+def folder_of_out(instance: str, out: Path) -> Path | None:
+    """The run folder that wrote the files now at ``out``, if it ran in this checkout."""
+    if not (out / MANIFEST).is_file():
+        return None
+    manifest = sha256_of(out / MANIFEST)
+    return next((folder for folder, record in _commits(instance) if record["manifest"] == manifest), None)
+
+
+def last_seconds(instance: str) -> float | None:
+    """What the last run of a stage instance that committed in this checkout took."""
+    records = sorted((RUNS / instance).glob("*/committed.json"), key=lambda path: path.stat().st_mtime)
+    for record in reversed(records):
+        timings = record.with_name("timings.jsonl")
+        lines = timings.read_text(encoding="utf-8").splitlines() if timings.is_file() else []
+        if lines and "seconds" in (last := json.loads(lines[-1])):
+            return float(last["seconds"])
+    return None
+
+
+def key_of(instance: str, params: Mapping[str, Any], inputs: Mapping[str, str], code: Mapping[str, str]) -> str:
+    """What determines a result: stage, params, input data, code, and the numeric libraries."""
+    from importlib.metadata import version
+
+    return digest(
+        {
+            "instance": instance,
+            "params": params,
+            "inputs": inputs,
+            "code": code,
+            "versions": {name: version(name) for name in ("torch", "numpy", "tokenizers")},
+        }
+    )
+
+
+def _move(source: Path, target: Path) -> None:
+    try:
+        source.rename(target)
+    except OSError as error:
+        if error.errno != errno.EXDEV:
+            raise
+        beside = target.with_name(f".{target.name}.tmp")  # data/ is another file system
+        shutil.rmtree(beside, ignore_errors=True)
+        shutil.copytree(source, beside)
+        sync_tree(beside)
+        beside.rename(target)
+        shutil.rmtree(source)

@@ -1,0 +1,313 @@
+"""The frame of every stage: check, lock, compute, commit.
+
+A stage's verb module declares what it reads (`Stage`) and offers a function that computes into
+``run.work`` and returns its metrics. This module does the rest, the same way for all of them: it
+validates the sections, arms the process, finds the run folder, and moves the finished files to the
+stage's out as its last act. Verb modules import torch and Lightning inside that function, so signals
+are handled before the seconds those imports take.
+"""
+
+import contextlib
+import errno
+import json
+import os
+import platform
+import re
+import resource
+import subprocess
+import sys
+import time
+import traceback
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, TypeAdapter
+
+from pipelines.frame.errors import EXIT_FAILED, MasklineError, ParamsError, Preempted, broken_rule
+from pipelines.frame.files import describe_input, digest, sha256_of, write_json
+from pipelines.frame.hardware import Hardware, cpu_name, limit_threads
+from pipelines.frame.imports import code_of
+from pipelines.frame.params_reader import NAME, NAMED, Document, plain, read_document, validate
+from pipelines.frame.processes import PoliteStop, die_with_parent, exclusive, outlive_readers
+from pipelines.frame.ranks import process_rank
+from pipelines.frame.records import Records
+from pipelines.frame.run_folder import RUNS, RunFolder, key_of, release, release_others
+from pipelines.frame.tracking import Tracker, TrackingParams
+
+T = TypeVar("T")
+Metrics = dict[str, Any]
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG)  # for files, says the system
+
+
+@dataclass(frozen=True)
+class Stage:
+    """What one stage instance reads and where its result goes.
+
+    Attributes:
+        name: name of the stage.
+        entry: the verb module, ``pipelines.bert.pretrain``.
+        sections: dotted path in params.yaml → schema. Exactly the stage's DVC params.
+        inputs: data files and folders it reads. Exactly the stage's data dependencies.
+        item: the architecture, task or ensemble, for stages that exist once for each.
+        modules: modules the entry imports by a name that params decide.
+        folder: the data folder, where it is not the stage's name.
+    """
+
+    name: str
+    entry: str
+    sections: Mapping[str, Any]
+    inputs: tuple[Path, ...]
+    item: str | None = None
+    modules: tuple[str, ...] = ()
+    folder: str = ""
+
+    @property
+    def instance(self) -> str:
+        """DVC's name of the instance: ``seq2seq@gru``."""
+        return f"{self.name}@{self.item}" if self.item else self.name
+
+    @property
+    def out(self) -> Path:
+        """The folder the stage commits."""
+        return Path("data", self.folder or self.name, self.item or "")
+
+    def code(self) -> list[Path]:
+        """The project files that decide the result."""
+        return code_of([self.entry, *self.modules])
+
+
+@dataclass
+class StageRun:
+    """A stage at work: its validated params, its folder, its logs, its stop request."""
+
+    stage: Stage
+    params: Mapping[str, Any]
+    hardware: Hardware
+    folder: RunFolder
+    stop: PoliteStop
+    tracker: Tracker
+    origin: dict[str, Any]
+    started: float
+    warnings: list[str] = field(default_factory=list)
+
+    def section(self, path: str, schema: type[T]) -> T:
+        """A declared section, as its schema."""
+        value = self.params[path]
+        assert not isinstance(schema, type) or isinstance(value, schema), (path, schema)
+        return value
+
+    @property
+    def seed(self) -> int:
+        """The one seed of the whole project."""
+        return self.section("seed", int)
+
+    @property
+    def work(self) -> Path:
+        """The out under construction."""
+        return self.folder.work
+
+    @property
+    def metrics(self) -> Records:
+        """Curves: only what params, data and code determine."""
+        return Records(self.folder.path / "metrics.jsonl")
+
+    @property
+    def timings(self) -> Records:
+        """Seconds, speeds and bytes; never part of an out."""
+        return Records(self.folder.path / "timings.jsonl")
+
+    def log(self, step: int, values: Mapping[str, float], timings: Mapping[str, float] | None = None) -> None:
+        """One point of the curves, and what it cost."""
+        self.metrics.append({"step": step, **values})
+        if timings:
+            self.timings.append({"step": step, **timings})
+        self.tracker.log({"step": step, **values, **(timings or {})})
+
+    def warn(self, message: str) -> None:
+        """Say what may make a result mean less than it seems; the stage's metrics and the results table keep it.
+
+        Args:
+            message: holds only what params, data and code determine.
+        """
+        if process_rank() == 0 and message not in self.warnings:
+            self.warnings.append(message)
+            print(f"warning: {message}", file=sys.stderr, flush=True)
+
+    @property
+    def samples(self) -> Records:
+        """What a model answers, validation after validation: ``{step, samples: [{column: text}]}``."""
+        return Records(self.folder.path / "samples.jsonl")
+
+    def log_samples(self, step: int, samples: Sequence[Mapping[str, str]]) -> None:
+        """A few answers of the model, all with the same columns, for eyes."""
+        self.samples.append({"step": step, "samples": [dict(sample) for sample in samples]})
+        self.tracker.log_table(step, "samples", samples)
+
+    def resume_at(self, step: int) -> None:
+        """Drop points later than the checkpoint and give W&B the ones before it."""
+        if process_rank() > 0:
+            return
+        for records in (self.metrics, self.timings, self.samples):
+            records.rewind(step)
+        for record in self.metrics.read():
+            self.tracker.log(record)
+        for record in self.samples.read():
+            self.tracker.log_table(record["step"], "samples", record["samples"])
+
+
+def run_stage(declare: Callable[[Document], Stage], compute: Callable[[StageRun], Metrics]) -> int:
+    """Run one stage to its commit; the process exit code.
+
+    0 done, 2 bad params or input, 75 told to stop (start again to go on), 1 anything else.
+    """
+    started = time.perf_counter()
+    stop = PoliteStop()
+    stop.install()
+    die_with_parent()
+    outlive_readers()
+    try:
+        document = read_document()
+        hardware = validate(document, "hardware", Hardware)
+        limit_threads(hardware.num_threads)
+        tracking = validate(document, "tracking", TrackingParams)
+        stage = declare(document)
+        params = {path: validate(document, path, schema) for path, schema in stage.sections.items()}
+        with _locked(stage):
+            return _run(stage, params, hardware, tracking, stop, compute, started)
+    except (MasklineError, Preempted, OSError) as error:
+        return _report(error)
+
+
+def item_argument(arguments: list[str], mapping: str) -> str:
+    """The one argument of stages that exist once per item of a mapping.
+
+    Raises:
+        ParamsError: there is not exactly one, or it is no name: a folder of that name is going to be replaced.
+    """
+    if len(arguments) != 1:
+        raise ParamsError(f"arguments ({arguments}) must be one key of {mapping}; name it")
+    if not re.fullmatch(NAME, arguments[0]):
+        raise ParamsError(broken_rule("params.yaml", mapping, arguments[0], NAMED, "rename it"))
+    return arguments[0]
+
+
+@contextlib.contextmanager
+def _locked(stage: Stage) -> Iterator[None]:
+    """The launching process alone takes the lock; ranks it starts work under it."""
+    if process_rank() > 0:
+        yield
+        return
+    with exclusive(RUNS / stage.instance / "lock"):
+        yield
+
+
+def _run(
+    stage: Stage,
+    params: Mapping[str, Any],
+    hardware: Hardware,
+    tracking: TrackingParams,
+    stop: PoliteStop,
+    compute: Callable[[StageRun], Metrics],
+    started: float,
+) -> int:
+    values = {path: _plain(value) for path, value in params.items()}
+    inputs = {name: sha for path in stage.inputs for name, sha in describe_input(path).items()}
+    code = {path.as_posix(): sha256_of(path) for path in stage.code()}
+    key = key_of(stage.instance, values, inputs, code)
+    folder = RunFolder.open(stage.instance, key, clean=process_rank() == 0)
+    origin = {"seed": values.get("seed"), "params": digest(values)[:16], "data": digest(inputs)[:16]}
+    environment = _environment(hardware)
+    if process_rank() == 0:
+        write_json(folder.path / "origin.json", {**origin, **environment, "key": key})
+        for path in stage.inputs:
+            release(path)
+        release_others(stage.instance, key)
+    tracker = Tracker(
+        tracking,
+        RUNS,
+        group=os.environ.get(
+            "MASKLINE_GROUP", f"{environment['commit'][:8]}-{digest(plain(read_document().root))[:8]}"
+        ),
+        job_type=stage.name,
+        name=f"{stage.instance}-{key[:8]}",
+        id=f"{stage.instance.replace('@', '-')}-{key[:16]}",
+        config={"params": values, "inputs": inputs, "code": code, "origin": origin, **environment},
+    )
+    run = StageRun(stage, params, hardware, folder, stop, tracker, origin, started)
+    folder.write_status("running", pid=os.getpid())
+    try:
+        metrics = compute(run)
+        with stop.cooperative():  # a commit is finished, whoever asks for a stop
+            _commit(run, metrics)
+    except BaseException as error:
+        code_of_exit = _report(error)
+        state = "preempted" if isinstance(error, Preempted) else "failed"
+        try:
+            folder.write_status(state, error=str(error), exit_code=code_of_exit)
+        except OSError:  # the disk is full
+            (folder.path / "status.json").unlink(missing_ok=True)  # not "running", for which a flow would try again
+        tracker.finish({"state": state}, exit_code=code_of_exit)
+        return code_of_exit
+    folder.write_status("finished", exit_code=0)
+    return 0
+
+
+def _commit(run: StageRun, metrics: Metrics) -> None:
+    if process_rank() > 0:
+        return
+    warnings = {"warnings": run.warnings} if run.warnings else {}
+    write_json(run.work / "metrics.json", {"origin": run.origin, **metrics, **warnings})
+    if curves := run.metrics.read():
+        write_json(run.work / "curves.json", curves)
+    if samples := run.samples.read():
+        write_json(run.work / "samples.json", samples)
+    run.folder.commit(run.stage.out)
+    cost = {"seconds": time.perf_counter() - run.started, "peak_mib": _peak_mib()}
+    run.timings.append(cost)
+    run.tracker.finish({**metrics, **cost, "state": "finished"})
+
+
+def _report(error: BaseException) -> int:
+    if isinstance(error, Preempted):
+        print(f"stopped: {error}", file=sys.stderr)
+    elif isinstance(error, MasklineError):
+        print(f"error: {error}", file=sys.stderr)
+    elif any(os.strerror(number) in str(error) for number in _NO_ROOM):
+        remedy = "make room (df -h . shows what is mounted), then start again to go on"
+        print(f"error: files must be written, but: {error}; {remedy}", file=sys.stderr)
+    elif isinstance(error, PermissionError):
+        print(f"error: {error}; give this user access, then start again to go on", file=sys.stderr)
+    else:
+        traceback.print_exception(error)
+    return error.exit_code if isinstance(error, MasklineError | Preempted) else EXIT_FAILED
+
+
+def _environment(hardware: Hardware) -> dict[str, Any]:
+    """Where and with what a result was computed; for the run folder and W&B, never for an out."""
+    return {
+        "commit": _git_commit(),
+        "cpu": cpu_name(),
+        "python": platform.python_version(),
+        "versions": {name: version(name) for name in ("torch", "numpy", "tokenizers", "lightning", "transformers")},
+        "hardware": hardware.model_dump(),
+    }
+
+
+def _git_commit() -> str:
+    try:
+        result = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=False)
+    except FileNotFoundError:  # no git on this machine
+        return "no-commit"
+    return result.stdout.strip() or "no-commit"
+
+
+def _peak_mib() -> float:
+    unit = 1024**2 if sys.platform == "darwin" else 1024  # macOS counts bytes, Linux KiB
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit
+
+
+def _plain(value: Any) -> Any:
+    return json.loads(value.model_dump_json()) if isinstance(value, BaseModel) else TypeAdapter(Any).dump_python(value)

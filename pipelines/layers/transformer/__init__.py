@@ -1,1 +1,0 @@
-"""Attention, embeddings and blocks of Transformers."""

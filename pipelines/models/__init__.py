@@ -1,0 +1,1 @@
+"""Networks, one file each: BERT, and every family of encoder-decoders."""

@@ -1,0 +1,1 @@
+"""Cells, stacks and attention of recurrent networks."""

@@ -1,0 +1,1 @@
+"""Attention, embeddings, blocks and stacks of Transformers."""

@@ -1,0 +1,1 @@
+"""Every check worth making before a run, and the recipes that change params.yaml."""

@@ -1,0 +1,194 @@
+"""All of params.yaml at once: every section, and the rules between sections.
+
+Stages never import this module: a decoding knob must not re-run BERT.
+"""
+
+import re
+from collections.abc import Iterator, Mapping
+from difflib import get_close_matches
+from typing import Any
+
+from pydantic import Field
+
+from pipelines.bert.params import BertParams
+from pipelines.classification.params import ClassificationParams
+from pipelines.corpus.params import CorpusParams
+from pipelines.decoding.params import DecodingParams, EnsembleParams
+from pipelines.evaluation.params import EvaluationParams
+from pipelines.frame.errors import ParamsError, broken_rule
+from pipelines.frame.hardware import Hardware
+from pipelines.frame.params_reader import NAME, NAMED, Document, Section, Seed, validate
+from pipelines.frame.tracking import TrackingParams
+from pipelines.models.protocol.params import ArchitectureParams
+from pipelines.models.protocol.registry import schema_of
+from pipelines.report.params import ReportParams
+from pipelines.seq2seq.params import CommonParams
+from pipelines.shards.params import ShardsParams
+from pipelines.tokenizer.params import TokenizerParams
+
+
+class Seq2SeqParams(Section):
+    """The ``seq2seq`` section; the blocks are validated by their families."""
+
+    common: CommonParams
+    architectures: dict[str, dict[str, Any]] = Field(min_length=1)
+
+
+SECTIONS: dict[str, Any] = {
+    "seed": Seed,
+    "corpus": CorpusParams,
+    "tokenizer": TokenizerParams,
+    "shards": ShardsParams,
+    "bert": BertParams,
+    "classification": ClassificationParams,
+    "seq2seq": Seq2SeqParams,
+    "decoding": DecodingParams,
+    "ensembles": dict[str, EnsembleParams],
+    "evaluation": EvaluationParams,
+    "report": ReportParams,
+    "hardware": Hardware,
+    "tracking": TrackingParams,
+}
+
+
+def problems_of(document: Document) -> list[str]:
+    """Everything wrong with a params file, each problem with its line."""
+    problems = [
+        f"{document.path}:{document.line([key])}: {key} must be a known section ({', '.join(SECTIONS)}); remove it"
+        for key in document.root
+        if key not in SECTIONS
+    ]
+    if wrong := list(_wrong_names(document)):
+        return problems + wrong  # they stand in the paths of all that follows
+    values: dict[str, Any] = {}
+    for section, schema in SECTIONS.items():
+        try:
+            values[section] = validate(document, section, schema)
+        except ParamsError as error:
+            problems.append(str(error))
+    blocks: dict[str, ArchitectureParams] = {}
+    for name in values["seq2seq"].architectures if "seq2seq" in values else ():
+        path = f"seq2seq.architectures.{name}"
+        try:
+            blocks[name] = validate(document, path, schema_of(document.get(f"{path}.family")))
+        except ParamsError as error:
+            problems.append(str(error))
+    return problems or list(_spanning_problems(document, values, blocks))
+
+
+def _wrong_names(document: Document) -> Iterator[str]:
+    """Keys that become folders, branches and parts of commands."""
+    for path in ("classification.tasks", "seq2seq.architectures", "ensembles"):
+        node: Any = document.root
+        for part in path.split("."):
+            node = node.get(part) if isinstance(node, Mapping) else None
+        for key in node if isinstance(node, Mapping) else ():
+            if not (isinstance(key, str) and re.fullmatch(NAME, key)):
+                where = f"{document.path}:{document.line([*path.split('.'), key])}"
+                yield broken_rule(where, f"name in {path}", key, NAMED, "rename it")
+
+
+def _spanning_problems(document: Document, values: dict[str, Any], blocks: Mapping[str, Any]) -> Iterator[str]:
+    """Rules between sections; only asked when every section is right by itself."""
+    for name, block in blocks.items():
+        key = f"seq2seq.architectures.{name}"
+        if hasattr(block, "max_positions"):
+            yield from _position_problems(document, f"{key}.max_positions", values)
+        made = ("data/shards", "data/bert")
+        if block.starts_from not in made and not (document.path.parent / block.starts_from).is_dir():
+            near = get_close_matches(block.starts_from, made, n=1)
+            rule = "be data/shards, data/bert or the folder of a Hugging Face BERT"
+            yield _problem(
+                document, f"{key}.starts_from", rule, f"did you mean {near[0]!r}?" if near else "put it there"
+            )
+        if block.starts_from == "data/bert":
+            for size in ("num_layers", "width", "num_heads", "feed_forward_width", "max_positions"):
+                wanted = getattr(values["bert"].model, size)
+                if getattr(block, size) != wanted:
+                    rule = f"equal bert.model.{size} ({wanted})"
+                    yield _problem(document, f"{key}.{size}", rule, "the architecture starts from that BERT")
+    yield from _schedule_problems(document, values)
+    longest, positions = values["classification"].common.max_length, values["bert"].model.max_positions
+    if longest > positions:
+        rule = f"not exceed bert.model.max_positions ({positions})"
+        yield _problem(document, "classification.common.max_length", rule, "lower it")
+    yield from _evaluation_problems(document, values, list(blocks))
+    yield from _coverage_problems(document, values)
+
+
+def _evaluation_problems(document: Document, values: dict[str, Any], architectures: list[str]) -> Iterator[str]:
+    """What is searched together and compared has to be there, and be comparable."""
+    for name, ensemble in values["ensembles"].items():
+        if name in architectures:
+            yield _problem(document, f"ensembles.{name}", "not be named like an architecture", "rename it")
+        for number, member in enumerate(ensemble.members):
+            if member not in architectures:
+                yield _unknown_name(document, ["ensembles", name, "members", number], member, architectures)
+    names = [*architectures, *values["ensembles"]]
+    for key in ("lowercase", "strip_accents"):
+        if getattr(values["tokenizer"], key) and not getattr(values["evaluation"], key):
+            rule = f"be true where tokenizer.{key} is"
+            yield _problem(document, f"evaluation.{key}", rule, "set it; translations come that way, references do not")
+    for number, pair in enumerate(values["evaluation"].comparisons):
+        for name in {pair.system, pair.baseline} - set(names):
+            yield _unknown_name(document, ["evaluation", "comparisons", number], name, names)
+
+
+def _coverage_problems(document: Document, values: dict[str, Any]) -> Iterator[str]:
+    """Coverage is attention's; ensembles have none of their own."""
+    if values["decoding"].score.coverage:
+        blocks = document.get("seq2seq.architectures")
+        without = [name for name, block in blocks.items() if block.get("attention") == "none"]
+        for name in (*without, *values["ensembles"]):
+            rule = f"be 0 where something is searched that has no attention of its own ({name})"
+            yield _problem(document, "decoding.score.coverage", rule, "set it to 0 or take that out")
+
+
+def _unknown_name(document: Document, path: list[str | int], name: str, names: list[str]) -> str:
+    near = get_close_matches(name, names, n=1)
+    remedy = f"did you mean {near[0]!r}?" if near else "correct it"
+    key = ".".join(map(str, path))
+    return f"{document.path}:{document.line(path)}: {key} ({name!r}) must name one of {', '.join(names)}; {remedy}"
+
+
+def _position_problems(document: Document, key: str, values: dict[str, Any]) -> Iterator[str]:
+    """A table of positions has to hold the longest source and the longest hypothesis."""
+    positions, longest = document.get(key), values["shards"].max_sentence_tokens + 2
+    if positions < longest:
+        rule = f"be at least shards.max_sentence_tokens + 2 ({longest})"
+        yield _problem(document, key, rule, "raise it or lower shards.max_sentence_tokens")
+    common = values["seq2seq"].common
+    if common.bleu_pairs and positions < common.bleu_max_length:
+        rule = f"be at least seq2seq.common.bleu_max_length ({common.bleu_max_length})"
+        yield _problem(document, key, rule, "raise it or lower seq2seq.common.bleu_max_length")
+    if positions < values["decoding"].max_length:
+        rule = f"be at least decoding.max_length ({values['decoding'].max_length})"
+        yield _problem(document, key, rule, "raise it or lower decoding.max_length")
+
+
+def _schedule_problems(document: Document, values: dict[str, Any]) -> Iterator[str]:
+    """A warm-up, a descent and a ramp have to fit into the training they belong to."""
+    bert, tasks, common = values["bert"], values["classification"].common, values["seq2seq"].common
+    trainings = [
+        ("bert.training.schedule", bert.training.schedule, bert.updates, "the updates of bert.phases"),
+        ("seq2seq.common.schedule", common.schedule, common.updates, "seq2seq.common.updates"),
+    ]
+    if values["classification"].tasks:
+        trainings.append(
+            ("classification.common.schedule", tasks.schedule, tasks.updates, "classification.common.updates")
+        )
+    for key, schedule, updates, name in trainings:
+        if schedule.warmup_updates >= updates:
+            yield _problem(document, f"{key}.warmup_updates", f"be below {name} ({updates})", "lower it")
+        elif (descent := getattr(schedule, "decay_updates", 0)) > updates - schedule.warmup_updates:
+            rule = f"fit between warm-up and end ({updates - schedule.warmup_updates} of {name})"
+            yield _problem(document, f"{key}.decay_updates", rule, f"lower it ({descent})")
+    for number, phase in enumerate(bert.phases):
+        if phase.ramp != "none" and phase.ramp.updates > phase.updates:
+            where = f"{document.path}:{document.line(['bert', 'phases', number])}"
+            rule = f"not exceed the updates of its phase ({phase.updates})"
+            yield broken_rule(where, f"bert.phases.{number}.ramp.updates", phase.ramp.updates, rule, "lower it")
+
+
+def _problem(document: Document, key: str, rule: str, remedy: str) -> str:
+    return f"{document.path}:{document.line(key.split('.'))}: {key} ({document.get(key)!r}) must {rule}; {remedy}"

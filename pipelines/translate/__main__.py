@@ -1,0 +1,160 @@
+"""Translate lines of standard input, or what is typed: ``python -m pipelines.translate --arch transformer``.
+
+One line in, one line out; blank lines stay in their places. It searches as ``decoding`` in params.yaml says, apart
+from what the command line changes. What is wrong with a line is said on standard error with its number; a line that
+cannot be translated becomes an empty one, the others go on, and the exit code is 2.
+"""
+
+import argparse
+import contextlib
+import json
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pipelines.decoding.params import DecodingParams
+from pipelines.frame.errors import EXIT_BAD_INPUT, DataError, MasklineError, broken_rule
+from pipelines.frame.hardware import Hardware, limit_threads
+from pipelines.frame.params_reader import read_document, validate
+
+if TYPE_CHECKING:
+    from pipelines.translate.session import Line, Session, Translated
+
+MODELS, TOKENIZER = Path("data/seq2seq"), Path("data/tokenizer")
+_AT_ONCE = 256  # lines of a pipe
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The command line: 0, 2 if some input was bad."""
+    options = _parser().parse_args(arguments)
+    with contextlib.suppress(AttributeError):
+        sys.stdout.reconfigure(encoding="utf-8")  # type: ignore[union-attr]  # as the input is
+    try:
+        return _translate(options)
+    except MasklineError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return error.exit_code
+    except FloatingPointError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    except BrokenPipeError:  # the reader has enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except KeyboardInterrupt:
+        return 130
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m pipelines.translate",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--arch", required=True, help="name in seq2seq.architectures")
+    parser.add_argument("--beam", type=int, help="beam size")
+    parser.add_argument("--best", type=int, help="hypotheses shown for each line, with scores")
+    parser.add_argument("--json", action="store_true", help="a line of JSON each, with token log-probabilities")
+    parser.add_argument("--tree", action="store_true", help="show the beam as a tree")
+    parser.add_argument("--attention", action="store_true", help="show attention to the source as a heat map")
+    parser.add_argument("--picture", type=Path, metavar="FILE", help="both, of the last line, as a .png or .html file")
+    parser.add_argument("--begin", metavar="TEXT", default="", help="what each translation begins with")
+    parser.add_argument(
+        "--with", dest="phrases", metavar="TEXT", action="append", default=[], help="what each contains"
+    )
+    parser.add_argument("--too-long", choices=["cut", "refuse"], default="cut", help="lines the model cannot take")
+    return parser
+
+
+def _translate(options: argparse.Namespace) -> int:
+    if options.picture and options.picture.suffix not in (".png", ".html"):
+        raise DataError(
+            broken_rule("command line", "--picture", str(options.picture), "end in .png or .html", "rename it")
+        )
+    params, hardware = _params(options)
+    limit_threads(hardware.num_threads)
+    from pipelines.translate.session import Session
+
+    session = Session(MODELS / options.arch, TOKENIZER, params, hardware, begin=options.begin, phrases=options.phrases)
+    bad, first = 0, 1
+    shows = bool(options.tree or options.attention or options.picture)
+    for raw in _blocks(sys.stdin.buffer):
+        lines = [session.read(line, cut=options.too_long == "cut") for line in raw]
+        for number, line in enumerate(lines, start=first):
+            for problem in line.problems:
+                print(f"line {number}: {problem}", file=sys.stderr)
+        for line, translated in zip(lines, session.translate(lines, first=first, record=shows), strict=True):
+            print("\n".join(_shown(line, translated, session, options)))
+        sys.stdout.flush()
+        bad += sum(line.ids is None for line in lines)
+        first += len(lines)
+    return EXIT_BAD_INPUT if bad else 0
+
+
+def _params(options: argparse.Namespace) -> tuple[DecodingParams, Hardware]:
+    """The sections, with what the command line changes.
+
+    Raises:
+        DataError, ParamsError: a value breaks a rule.
+    """
+    document = read_document()
+    if options.arch not in document.get("seq2seq.architectures"):
+        rule = f"be one of {', '.join(document.get('seq2seq.architectures'))}"
+        raise DataError(broken_rule("command line", "--arch", options.arch, rule, "correct it"))
+    for name, value in (("--beam", options.beam), ("--best", options.best)):
+        if value is not None and value < 1:
+            raise DataError(broken_rule("command line", name, value, "be at least 1", "raise it"))
+    section = document.root["decoding"]
+    section["beam_size"] = options.beam or section["beam_size"]
+    shown = options.best or 1
+    section["num_best"] = max(shown, section["num_best"]) if section["rerank"] == "mbr" else shown
+    return validate(document, "decoding", DecodingParams), validate(document, "hardware", Hardware)
+
+
+def _shown(line: "Line", translated: "Translated", session: "Session", options: argparse.Namespace) -> Iterator[str]:
+    """What is printed for a line."""
+    from pipelines.decoding.hypotheses import as_json
+    from pipelines.translate.show import attention_lines, beam_tree, tree_lines, write_picture
+
+    shown = options.best or 1
+    group, texts = translated.hypotheses[:shown], translated.texts[:shown]
+    if options.json:
+        listed = [as_json(hypothesis, text) for hypothesis, text in zip(group, texts, strict=True)]
+        yield json.dumps({"hypotheses": listed}, ensure_ascii=False)
+    elif options.best and group:
+        yield from (f"{hypothesis.score:8.4f}  {text}" for hypothesis, text in zip(group, texts, strict=True))
+    else:
+        yield texts[0] if texts else ""
+    if translated.record is None or not group:
+        return
+    source, target = session.pieces([*(line.ids or ())], source=True), session.pieces(group[0].tokens)
+    tree = beam_tree(translated.record, group, session.piece)
+    if options.tree:
+        yield from tree_lines(tree)
+    if options.attention:
+        if group[0].attention is None:
+            yield f"{options.arch} has no attention"
+        else:
+            yield from attention_lines(group[0].attention, source, target)
+    if options.picture:
+        write_picture(options.picture, tree, group[0].attention, source, target)
+
+
+def _blocks(stream: Any) -> Iterator[list[bytes]]:
+    """Lines: one at a time where somebody types, else many at once."""
+    typed = stream.isatty()
+    if typed:
+        print("a sentence and Enter; Ctrl-D ends", file=sys.stderr)
+    block: list[bytes] = []
+    for line in stream:
+        block.append(line)
+        if typed or len(block) == _AT_ONCE:
+            yield block
+            block = []
+    if block:
+        yield block
+
+
+if __name__ == "__main__":
+    sys.exit(main())

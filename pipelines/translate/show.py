@@ -1,0 +1,157 @@
+"""A search for eyes: the beam as a tree, attention as a heat map; on a terminal, as a picture, as a page.
+
+Shapes: W rows of the beam, S source length, T tokens of a hypothesis.
+"""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from html import escape
+from pathlib import Path
+
+from torch import Tensor
+
+from pipelines.decoding.options import Hypothesis
+from pipelines.decoding.trace import Record
+
+_SHADES = " ░▒▓█"
+
+
+@dataclass
+class Node:
+    """A token of a hypothesis that lived, and what continued it.
+
+    Attributes:
+        token: as text; the root has none.
+        log_probability: of the token, given those before it.
+        rank: place among the hypotheses that are returned, 1 is the best, if one of them ends here.
+    """
+
+    token: str = ""
+    log_probability: float = 0.0
+    rank: int | None = None
+    children: dict[int, "Node"] = field(default_factory=dict)
+
+    @property
+    def best(self) -> int:
+        """Rank of the best hypothesis that passes here."""
+        own = [self.rank] if self.rank else []
+        return min([*own, *(child.best for child in self.children.values())], default=10**6)
+
+
+def beam_tree(record: Record, hypotheses: Sequence[Hypothesis], token_of: Callable[[int], str]) -> Node:
+    """The tree of all prefixes that lived in the beams of one sentence, with the hypotheses that came out."""
+    root = Node()
+    for beam in range(record.num_beams):
+        _add_beam(root, record, beam, token_of)
+    for rank, hypothesis in enumerate(hypotheses, start=1):
+        node = root
+        for token, gain in zip(hypothesis.tokens, hypothesis.token_log_probabilities, strict=True):
+            node = _child(node, token, gain, token_of)
+        node.rank = rank
+    return root
+
+
+def _add_beam(root: Node, record: Record, beam: int, token_of: Callable[[int], str]) -> None:
+    rows = [root]
+    for step in record.steps:
+        after = []
+        for parent, token, gain, total in zip(
+            *(part[beam].tolist() for part in (step.parent, step.token, step.gain, step.log_probability)), strict=True
+        ):
+            alive = total > float("-inf") and parent < len(rows)
+            after.append(_child(rows[parent], token, gain, token_of) if alive else Node())
+        rows = after
+
+
+def _child(node: Node, token: int, gain: float, token_of: Callable[[int], str]) -> Node:
+    return node.children.setdefault(token, Node(token_of(token), gain))
+
+
+def tree_lines(root: Node) -> list[str]:
+    """One token a line with its probability, the best hypothesis on top; ◆ and a number where one ends."""
+    lines: list[str] = []
+
+    def write(node: Node, before: str) -> None:
+        children = sorted(node.children.values(), key=lambda child: (child.best, -child.log_probability))
+        for number, child in enumerate(children):
+            last = number == len(children) - 1
+            ends = f" ◆ {child.rank}" if child.rank else ""
+            lines.append(f"{before}{'└' if last else '├'}─ {child.token} {math.exp(child.log_probability):.2f}{ends}")
+            write(child, before + ("   " if last else "│  "))
+
+    write(root, "")
+    return lines
+
+
+def attention_lines(attention_TS: Tensor, source: Sequence[str], target: Sequence[str]) -> list[str]:
+    """A heat map of blocks, darker for more: a line per target token, a column per source token."""
+    width = max(map(len, target))
+    lines = []
+    for name, weights in zip(target, attention_TS.tolist(), strict=True):
+        cells = "".join(2 * _SHADES[min(len(_SHADES) - 1, int(weight * len(_SHADES)))] for weight in weights)
+        lines.append(f"{name:>{width}} │{cells}│")
+    for row in range(max(map(len, source))):
+        letters = "".join(f"{token[row] if row < len(token) else ' '} " for token in source)
+        lines.append(f"{'':>{width}}  {letters}".rstrip())
+    return lines
+
+
+def write_picture(
+    path: Path, root: Node, attention_TS: Tensor | None, source: Sequence[str], target: Sequence[str]
+) -> None:
+    """A ``.png`` or ``.html`` file with the tree and, where there is one, the heat map."""
+    if path.suffix == ".html":
+        path.write_text(_page(root, attention_TS, source, target), encoding="utf-8")
+        return
+    import matplotlib as mpl
+
+    mpl.use("Agg")
+    from matplotlib import pyplot
+
+    lines = tree_lines(root)
+    parts = 1 if attention_TS is None else 2
+    figure, axes = pyplot.subplots(
+        1, parts, figsize=(7 * parts, max(4, 0.19 * len(lines))), squeeze=False, layout="constrained"
+    )
+    axes[0, 0].axis("off")
+    axes[0, 0].text(0, 1, "\n".join(lines), family="monospace", fontsize=8, va="top", transform=axes[0, 0].transAxes)
+    if attention_TS is not None:
+        axes[0, 1].imshow(attention_TS.numpy(), cmap="Blues", vmin=0, vmax=1)
+        axes[0, 1].set_xticks(range(len(source)), source, rotation=90)
+        axes[0, 1].set_yticks(range(len(target)), target)
+    figure.savefig(path, dpi=120)
+    pyplot.close(figure)
+
+
+def _page(root: Node, attention_TS: Tensor | None, source: Sequence[str], target: Sequence[str]) -> str:
+    def branch(node: Node) -> str:
+        children = sorted(node.children.values(), key=lambda child: (child.best, -child.log_probability))
+        items = "".join(
+            f"<li{' class=best' if child.best == 1 else ''}>{escape(child.token)} "
+            f"<small>{math.exp(child.log_probability):.2f}{f' ◆ {child.rank}' if child.rank else ''}</small>"
+            f"{branch(child)}</li>"
+            for child in children
+        )
+        return f"<ul>{items}</ul>" if items else ""
+
+    table = ""
+    if attention_TS is not None:
+        head = "".join(f"<th>{escape(token)}</th>" for token in source)
+        rows = "".join(
+            f"<tr><th>{escape(name)}</th>"
+            + "".join(
+                f'<td style="background:rgba(31,119,180,{weight:.3f})" title="{weight:.3f}"></td>' for weight in weights
+            )
+            + "</tr>"
+            for name, weights in zip(target, attention_TS.tolist(), strict=True)
+        )
+        table = f"<h2>Attention</h2><table><tr><th></th>{head}</tr>{rows}</table>"
+    return f"""<!doctype html>
+<html lang="en"><head><meta charset="utf-8"><title>Beam search</title>
+<style>body {{ font: 15px/1.5 system-ui, sans-serif; margin: 2rem }}
+ul {{ list-style: none; border-left: 1px solid #bbb; padding-left: 1rem; margin: 0 }}
+small {{ color: #777 }} .best > small {{ color: #1f77b4; font-weight: bold }}
+td {{ width: 1.6rem; height: 1.6rem; border: 1px solid #eee }} th {{ font-weight: normal; padding: 0 .4rem }}</style>
+</head><body><h2>Beam</h2>{branch(root)}{table}</body></html>
+"""

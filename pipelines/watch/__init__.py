@@ -1,0 +1,1 @@
+"""What a training shows while it runs: speed, progress. Decides no bit of a result."""

@@ -1,0 +1,70 @@
+"""Reading params.yaml: every problem with its place, value, rule and remedy."""
+
+from pathlib import Path
+
+import pytest
+from pydantic import Field
+
+from pipelines.frame.errors import ParamsError
+from pipelines.frame.params_reader import Section, read_document, validate
+
+
+class Inner(Section):
+    width: int = Field(ge=1)
+    kind: str
+
+
+class Outer(Section):
+    inner: Inner
+    rate: float
+
+
+def _document(tmp_path: Path, text: str):
+    path = tmp_path / "params.yaml"
+    path.write_text(text, encoding="utf-8")
+    return read_document(path)
+
+
+def test_validate_exponent_without_point_is_a_number(tmp_path):
+    document = _document(tmp_path, "a:\n  inner: {width: 1, kind: x}\n  rate: 1e-4\n")
+    assert validate(document, "a", Outer).rate == 1e-4
+
+
+def test_validate_unknown_key_names_line_value_and_nearest(tmp_path):
+    document = _document(tmp_path, "a:\n  inner:\n    widht: 3\n    kind: x\n  rate: 0.1\n")
+    with pytest.raises(ParamsError) as caught:
+        validate(document, "a", Outer)
+    assert "params.yaml:3: a.inner.widht (3)" in str(caught.value)
+    assert "did you mean 'width'?" in str(caught.value)
+    assert "a.inner.width must be set" in str(caught.value)
+
+
+@pytest.mark.parametrize("value", ["'3'", "3.0", "true", "null", "0"])
+def test_validate_wrong_type_or_range_is_refused_with_its_line(tmp_path, value):
+    document = _document(tmp_path, f"a:\n  inner:\n    kind: x\n    width: {value}\n  rate: 0.1\n")
+    with pytest.raises(ParamsError, match=r"params\.yaml:4: a\.inner\.width"):
+        validate(document, "a", Outer)
+
+
+def test_validate_two_problems_are_both_reported(tmp_path):
+    document = _document(tmp_path, "a:\n  inner: {width: 0, kind: 5}\n  rate: 0.1\n")
+    with pytest.raises(ParamsError) as caught:
+        validate(document, "a", Outer)
+    assert len(str(caught.value).splitlines()) == 2
+
+
+def test_get_missing_section_suggests_the_nearest(tmp_path):
+    document = _document(tmp_path, "decoding: {}\n")
+    with pytest.raises(ParamsError, match="did you mean 'decoding'"):
+        document.get("decodign")
+
+
+@pytest.mark.parametrize("text", ["a: [1", "- 1\n- 2\n", "a: 1\na: 2\n"])
+def test_read_document_broken_yaml_is_a_params_error(tmp_path, text):
+    with pytest.raises(ParamsError, match=r"params\.yaml"):
+        _document(tmp_path, text)
+
+
+def test_read_document_missing_file_is_a_params_error(tmp_path):
+    with pytest.raises(ParamsError, match="no such file"):
+        read_document(tmp_path / "params.yaml")
