@@ -209,9 +209,9 @@ def test_bert_loads_in_transformers_and_gives_our_logits(reproduced):
     from transformers import AutoTokenizer, BertForPreTraining
 
     from pipelines.formats.bert.names import hugging_face_name
-    from pipelines.formats.bert.params import BertModelParams
     from pipelines.frame.params_reader import read_document, validate
     from pipelines.models.bert import Bert
+    from pipelines.nn.transformer.params import BertModelParams
 
     folder = reproduced / "data/bert"
     theirs = BertForPreTraining.from_pretrained(folder).eval()

@@ -20,7 +20,7 @@ _EACH = (
     ("classification.tasks", "pipelines.classification.classify", "classify"),
     ("seq2seq.architectures", "pipelines.seq2seq.finetune", "finetune"),
     ("seq2seq.architectures", "pipelines.decoding.decode", "decode"),
-    ("ensembles", "pipelines.decoding.decode_ensemble", "decode_ensemble"),
+    ("ensembles", "pipelines.ensemble.search", "search_together"),
 )
 _LAST = (("pipelines.evaluation.evaluate", "score"), ("pipelines.report.write", "write"))
 

@@ -4,8 +4,8 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
-from pipelines.formats.bert.params import BertModelParams
 from pipelines.frame.params_reader import Section
+from pipelines.nn.transformer.params import BertModelParams
 from pipelines.optim.params import OptimizationParams
 
 

@@ -34,7 +34,8 @@ def pretrain(run: StageRun) -> Metrics:
     import torch
 
     from pipelines.bert.module import BertPretraining, measure_baselines
-    from pipelines.formats.bert.files import load_pretrained, save_pretrained
+    from pipelines.formats.bert.loading import load_pretrained
+    from pipelines.formats.bert.saving import save_pretrained
     from pipelines.models.bert import Bert
     from pipelines.training.trainer import train
 

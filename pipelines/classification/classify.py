@@ -5,11 +5,11 @@ from pathlib import Path
 from typing import Any
 
 from pipelines.classification.params import ClassificationCommon, TaskParams
-from pipelines.formats.bert.params import BertModelParams
 from pipelines.formats.text import Tally
 from pipelines.frame.params_reader import Document, Seed, validate
 from pipelines.frame.ranks import rank_and_world_size
 from pipelines.frame.stage import Metrics, Stage, StageRun, item_argument, run_stage
+from pipelines.nn.transformer.params import BertModelParams
 
 SHARDS, TOKENIZER = Path("data/shards"), Path("data/tokenizer")
 
@@ -48,7 +48,7 @@ def classify(run: StageRun) -> Metrics:
     from pipelines.classification.examples import read_tables, word_order
     from pipelines.classification.model import BertClassifier
     from pipelines.classification.module import BertClassification, probabilities
-    from pipelines.formats.bert.files import load_pretrained
+    from pipelines.formats.bert.loading import load_pretrained
     from pipelines.formats.tokenizer.tokenizer import WordPieceTokenizer
     from pipelines.training.trainer import train
 
@@ -98,7 +98,7 @@ def classify(run: StageRun) -> Metrics:
 
 
 def _save(run: StageRun, network: Any, shape: BertModelParams, labels: list[str]) -> None:
-    from pipelines.formats.bert.files import save_pretrained
+    from pipelines.formats.bert.saving import save_pretrained
 
     names: dict[str, Any] = {"id2label": dict(enumerate(labels)), "label2id": {x: n for n, x in enumerate(labels)}}
     architecture = "BertForSequenceClassification"

@@ -6,11 +6,11 @@ Shapes: R rows, T length, C labels.
 import torch
 from torch import Tensor, nn
 
-from pipelines.formats.bert.params import BertModelParams
 from pipelines.formats.vocabulary.special_tokens import PAD
 from pipelines.models.bert import BertEncoder, attention_mask
 from pipelines.nn.cpu.dropout import Dropout
 from pipelines.nn.transformer.blocks import initialize_like_bert
+from pipelines.nn.transformer.params import BertModelParams
 
 
 class BertClassifier(BertEncoder):

@@ -94,19 +94,3 @@ class DecodingParams(Section):
         if sorted(set(self.curve)) != self.curve:
             raise ValueError(f"curve ({self.curve}) must rise; name each beam size once")
         return self
-
-
-class EnsembleParams(Section):
-    """Models searched as one.
-
-    Attributes:
-        members: architectures, each once.
-    """
-
-    members: list[str] = Field(min_length=2)
-
-    @model_validator(mode="after")
-    def _each_once(self) -> "EnsembleParams":
-        if len(set(self.members)) < len(self.members):
-            raise ValueError(f"members ({', '.join(self.members)}) must differ; name each once")
-        return self

@@ -14,7 +14,7 @@ from sacrebleu.significance import PairedTest, Result
 
 from pipelines.evaluation.params import BleuTokenizer
 from pipelines.evaluation.words import splits_at_spaces
-from pipelines.formats.tokenizer.text_rules import folded
+from pipelines.formats.text_rules import folded
 
 _THEIR_NAMES = {"bleu": "BLEU", "chrf": "chrF2", "ter": "TER"}
 _COMPARED = ("bleu", "chrf")

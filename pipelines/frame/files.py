@@ -83,5 +83,6 @@ def sync(path: Path) -> None:
 
 
 def sync_tree(folder: Path) -> None:
+    """`sync` of all that lies in a folder, and of itself."""
     for path in [*folder.rglob("*"), folder]:
         sync(path)

@@ -7,9 +7,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from pipelines.formats.bert.params import BertModelParams
 from pipelines.nn.transformer.blocks import BlockShape, EncoderBlock, initialize_like_bert
 from pipelines.nn.transformer.embeddings import Embeddings
+from pipelines.nn.transformer.params import BertModelParams
 
 
 class BertEncoder(nn.Module):

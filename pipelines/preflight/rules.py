@@ -13,7 +13,8 @@ from pydantic import Field
 from pipelines.bert.params import BertParams
 from pipelines.classification.params import ClassificationParams
 from pipelines.corpus.params import CorpusParams
-from pipelines.decoding.params import DecodingParams, EnsembleParams
+from pipelines.decoding.params import DecodingParams
+from pipelines.ensemble.params import EnsembleParams
 from pipelines.evaluation.params import EvaluationParams
 from pipelines.frame.errors import ParamsError, broken_rule
 from pipelines.frame.hardware import Hardware

@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 
 from pipelines.formats.text import num_words
-from pipelines.formats.tokenizer.text_rules import folded
+from pipelines.formats.text_rules import folded
 from pipelines.formats.tokenizer.tokenizer import WORTH_SAYING, Unknown, WordPieceTokenizer
 from pipelines.formats.vocabulary.special_tokens import UNK
 from pipelines.tokenizer.params import TokenizerParams

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pipelines.formats.corpus.files import document_file, pair_file, read_lines
+from pipelines.formats.text_rules import normalizer, pre_tokenizer
 from pipelines.formats.tokenizer.spacing import SPACING_TOKENS, SPARE_TOKENS, is_han
-from pipelines.formats.tokenizer.text_rules import normalizer, pre_tokenizer
 from pipelines.formats.tokenizer.tokenizer import CONFIG_FILE, TOKENIZER_FILE, WordPieceTokenizer
 from pipelines.formats.vocabulary.files import VOCABULARY_FILE, read_vocabulary
 from pipelines.formats.vocabulary.special_tokens import CLS, SEP, SPECIAL_TOKENS, UNK
@@ -119,7 +119,7 @@ def _with_tokens(vocabulary: dict[str, int], tokens: Iterable[str]) -> dict[str,
 def take_over(tokens: list[str], source: Path, params: TokenizerParams, targets: Sequence[str] = ()) -> dict[str, int]:
     """Token → id of an existing vocabulary: special tokens first, as everywhere in this project, the rest in order.
 
-    A BERT that goes with it is found again token by token (`pipelines.formats.bert.files.load_pretrained`). Spacing tokens
+    A BERT that goes with it is found again token by token (`load_pretrained`). Spacing tokens
     come last, if the ``targets`` need them and it keeps none free.
 
     Raises:

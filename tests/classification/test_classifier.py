@@ -12,9 +12,9 @@ from pipelines.classification.data import ClassificationBatches, EncodedExamples
 from pipelines.classification.examples import Example
 from pipelines.classification.metrics import majority_accuracy, scores
 from pipelines.classification.model import BertClassifier
-from pipelines.formats.bert.files import save_pretrained
-from pipelines.formats.bert.params import BertModelParams
+from pipelines.formats.bert.saving import save_pretrained
 from pipelines.formats.vocabulary.special_tokens import CLS, SEP
+from pipelines.nn.transformer.params import BertModelParams
 from pipelines.training.positions import Position
 from tests.bert.sample import MODEL
 from tests.conftest import run_in

@@ -17,13 +17,13 @@ import torch
 
 from pipelines.decoding import hypotheses
 from pipelines.decoding.batches import batches, search_all
-from pipelines.decoding.ensemble import Ensemble
 from pipelines.decoding.hypotheses import check_scores
 from pipelines.decoding.memory_estimate import check_memory
 from pipelines.decoding.options import SearchOptions
 from pipelines.decoding.params import DecodingParams
 from pipelines.decoding.strategies import Strategy, searches
 from pipelines.decoding.workers import Workers
+from pipelines.ensemble.network import Ensemble
 from pipelines.formats.shards.arrays import PairShard, Ragged
 from pipelines.frame.errors import CheckFailed, DataError, MasklineError
 from pipelines.frame.hardware import Hardware

@@ -8,12 +8,13 @@ import torch
 from safetensors.torch import load_file, save_file
 from transformers import BertConfig, BertForPreTraining, BertModel
 
-from pipelines.formats.bert.files import load_pretrained, save_pretrained
+from pipelines.formats.bert.loading import load_pretrained
 from pipelines.formats.bert.names import hugging_face_name
-from pipelines.formats.bert.params import BertModelParams
+from pipelines.formats.bert.saving import save_pretrained
 from pipelines.formats.vocabulary.special_tokens import SPECIAL_TOKENS
 from pipelines.frame.errors import CheckpointError
 from pipelines.models.bert import Bert
+from pipelines.nn.transformer.params import BertModelParams
 from tests.bert.sample import MODEL
 
 OURS = [*SPECIAL_TOKENS, "a", "b", "c", "##d"]

@@ -8,7 +8,7 @@ import pytest
 from tokenizers import normalizers
 
 from pipelines.formats.text import Tally, bad_byte, bad_byte_of, is_blank, normalise, num_words, spaced
-from pipelines.formats.tokenizer.text_rules import normalizer
+from pipelines.formats.text_rules import normalizer
 
 ZWNJ, ZWJ, ZWSP, BOM, SHY, RLM = "\u200c", "\u200d", "\u200b", "\ufeff", "\u00ad", "\u200f"
 

@@ -9,10 +9,10 @@ from transformers import BertConfig, BertForPreTraining
 
 from pipelines.bert.data import PretrainingBatch, PretrainingBatches, Split
 from pipelines.bert.module import Baselines, BertPretraining, measure_baselines
-from pipelines.formats.bert.files import save_pretrained
 from pipelines.formats.bert.names import hugging_face_name, to_hugging_face
-from pipelines.formats.bert.params import BertModelParams
+from pipelines.formats.bert.saving import save_pretrained
 from pipelines.models.bert import Bert, attention_mask
+from pipelines.nn.transformer.params import BertModelParams
 from pipelines.training.positions import Position
 from pipelines.training.trainer import compile_blocks
 from tests.bert.sample import MODEL, bert_params, two_languages

@@ -1,7 +1,10 @@
 """Starting from BERT: every tensor that can come from the checkpoint does, the rest is new and trainable."""
 
+import re
+
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 from transformers import BertConfig, BertForPreTraining, EncoderDecoderModel
 
 from benchmarks.seq2seq_peers import give_bert_weights
@@ -150,8 +153,28 @@ def test_start_from_bert_other_vocabulary_is_refused_with_both_hashes(checkpoint
 
 
 def test_start_from_bert_other_sizes_are_refused_with_both_shapes(checkpoint):
-    with pytest.raises(CheckpointError, match=r"\(20,\)\) must have the shape \(30,\)"):
+    with pytest.raises(CheckpointError, match=r"\(\(24, 16\)\) must fit \(25, 16\); give the network the sizes"):
+        _start(checkpoint[0], feed_forward_width=25)
+    with pytest.raises(CheckpointError, match=r"its vocabulary \(20\) must be the model's \(30\)"):
         _start(checkpoint[0], vocab_size=30)
+
+
+@pytest.mark.parametrize("old_names", [False, True], ids=["bare", "gamma"])
+def test_start_from_bert_takes_bare_encoders_and_early_names(checkpoint, tmp_path, old_names):
+    """As checkpoints of BertModel are, and those of 2018: the head that is not there stays random."""
+    weights = load_file(checkpoint[0] / "model.safetensors")
+    early = {"LayerNorm.weight": "LayerNorm.gamma", "LayerNorm.bias": "LayerNorm.beta"}
+    if old_names:
+        given = {re.sub("|".join(early), lambda match: early[match.group()], name): x for name, x in weights.items()}
+    else:
+        given = {name.removeprefix("bert."): x for name, x in weights.items() if name.startswith("bert.")}
+    save_file(given, tmp_path / "model.safetensors")
+    _vocabulary(tmp_path, 20)
+    expected = dict(_start(checkpoint[0])[0].named_parameters())
+    fresh = dict(build("rnd2rnd", double=False, **BOTH).named_parameters())
+    for name, parameter in _start(tmp_path)[0].named_parameters():
+        head = name.startswith("mlm_transform") or name == "output_bias"
+        assert torch.equal(parameter, (expected if old_names or not head else fresh)[name]), name
 
 
 def test_start_from_bert_family_without_a_bert_is_refused(checkpoint):

@@ -3,7 +3,7 @@
 import pytest
 
 from pipelines.evaluation.metrics import Folding
-from pipelines.formats.tokenizer.text_rules import folded
+from pipelines.formats.text_rules import folded
 from pipelines.formats.tokenizer.tokenizer import WordPieceTokenizer
 from pipelines.formats.vocabulary.special_tokens import SPECIAL_TOKENS
 from pipelines.frame.errors import DataError

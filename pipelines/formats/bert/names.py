@@ -4,6 +4,7 @@ import re
 
 from torch import Tensor
 
+VOCABULARY_TABLES = ("embeddings.token.weight", "mlm_bias")  # one row per token
 # Hugging Face's name ← ours; `{}` is the number of the block.
 _RULES = (
     (r"embeddings\.token\.weight", "bert.embeddings.word_embeddings.weight"),

@@ -25,3 +25,11 @@ class TransformerShape(Section):
         if self.width % self.num_heads:
             raise ValueError(f"num_heads ({self.num_heads}) must divide width ({self.width})")
         return self
+
+
+class BertModelParams(TransformerShape):
+    """Sizes of the network and how its weights begin."""
+
+    num_layers: int = Field(ge=1)
+    initializer_range: float = Field(gt=0)
+    vocab_pad_multiple: int = Field(ge=1)

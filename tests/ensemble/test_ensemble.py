@@ -6,10 +6,10 @@ import pytest
 import torch
 
 from pipelines.decoding.beam_search import beam_search
-from pipelines.decoding.ensemble import Ensemble
 from pipelines.decoding.forced_decoding import log_probabilities
 from pipelines.decoding.length_penalty import LengthScore
 from pipelines.decoding.options import SearchOptions
+from pipelines.ensemble.network import Ensemble
 from pipelines.formats.vocabulary.special_tokens import END, START
 from tests.decoding.table_model import all_translations
 from tests.models.families import BLOCKS, build

@@ -3,7 +3,8 @@
 import sys
 from pathlib import Path
 
-from pipelines.decoding.params import DecodingParams, EnsembleParams
+from pipelines.decoding.params import DecodingParams
+from pipelines.ensemble.params import EnsembleParams
 from pipelines.frame.params_reader import Document, Seed, validate
 from pipelines.frame.stage import Metrics, Stage, StageRun, item_argument, run_stage
 
@@ -19,7 +20,7 @@ def declare(document: Document, ensemble: str) -> Stage:
     families = [document.get(f"seq2seq.architectures.{name}.family") for name in members]
     return Stage(
         "ensemble",
-        "pipelines.decoding.decode_ensemble",
+        "pipelines.ensemble.search",
         {"seed": Seed, "decoding": DecodingParams, block: EnsembleParams},
         (*(MODELS / name for name in members), TOKENIZER, SHARDS),
         item=ensemble,
@@ -28,15 +29,15 @@ def declare(document: Document, ensemble: str) -> Stage:
     )
 
 
-def decode_ensemble(run: StageRun) -> Metrics:
+def search_together(run: StageRun) -> Metrics:
     """As stage ``decoding``, with the mean of the members' probabilities.
 
     Raises:
         CheckpointError: a model folder is damaged.
         CheckFailed: a hypothesis' score is not what teacher forcing gives it.
     """
-    from pipelines.decoding.ensemble import Ensemble
     from pipelines.decoding.hypotheses import write_hypotheses
+    from pipelines.ensemble.network import Ensemble
     from pipelines.models.protocol.files import load
 
     members = run.section(f"ensembles.{run.stage.item}", EnsembleParams).members
@@ -46,4 +47,4 @@ def decode_ensemble(run: StageRun) -> Metrics:
 
 
 if __name__ == "__main__":
-    sys.exit(run_stage(lambda document: declare(document, item_argument(sys.argv[1:], "ensembles")), decode_ensemble))
+    sys.exit(run_stage(lambda document: declare(document, item_argument(sys.argv[1:], "ensembles")), search_together))

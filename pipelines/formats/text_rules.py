@@ -29,7 +29,7 @@ def folded(lines: Iterable[str], *, lowercase: bool, strip_accents: bool) -> lis
 
 
 def normalizer(*, lowercase: bool, strip_accents: bool) -> "normalizers.Normalizer":
-    """What ``tokenizer.json`` does to a text: `pipelines.formats.text.normalise`, the folding, spaces around Han characters."""
+    """What ``tokenizer.json`` does to a text: `normalise`, the folding, spaces around Han characters."""
     from tokenizers import Regex, normalizers
 
     cleaning = [

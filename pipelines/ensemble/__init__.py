@@ -1,0 +1,1 @@
+"""Several models to their common hypotheses."""
