@@ -12,7 +12,8 @@ from pipelines.bert.params import BertParams
 from pipelines.frame.errors import DataError, broken_rule
 from pipelines.models.bert import Bert, attention_mask
 from pipelines.nn.linear_cross_entropy import linear_cross_entropy
-from pipelines.training.module import Losses, TrainingModule
+from pipelines.training.objective import Losses
+from pipelines.training.update import TrainingModule
 from pipelines.watch.speed import Cost
 
 

@@ -8,7 +8,8 @@ from torch.nn import functional as F
 
 from pipelines.classification.data import NO_LABEL, ClassifiedBatch
 from pipelines.classification.model import BertClassifier
-from pipelines.training.module import Losses, TrainingModule
+from pipelines.training.objective import Losses
+from pipelines.training.update import TrainingModule
 from pipelines.watch.speed import Cost
 
 

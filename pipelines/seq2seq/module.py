@@ -15,7 +15,8 @@ from pipelines.seq2seq.data import PairBatch
 from pipelines.seq2seq.gradients import report_source_gradients
 from pipelines.seq2seq.params import CommonParams
 from pipelines.seq2seq.r_drop import symmetric_divergence
-from pipelines.training.module import Losses, TrainingModule
+from pipelines.training.objective import Losses
+from pipelines.training.update import TrainingModule
 from pipelines.watch.speed import Cost
 
 

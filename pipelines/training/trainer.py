@@ -22,10 +22,11 @@ from pipelines.frame.processes import die_with_parent
 from pipelines.frame.ranks import launch
 from pipelines.frame.stage import StageRun
 from pipelines.training.checkpoints import Checkpoint, Checkpoints, MeterStates
-from pipelines.training.loop import TrainingLoop, wanted
-from pipelines.training.module import TrainingModule
 from pipelines.training.positions import Batches, BatchSource, Position, load_position
+from pipelines.training.selection import wanted
+from pipelines.training.update import TrainingLoop, TrainingModule
 from pipelines.watch.speed import TimedLoader
+from pipelines.watch.training import Watch
 
 
 def train(module: TrainingModule, source: BatchSource, run: StageRun) -> dict[str, float]:
@@ -69,7 +70,8 @@ def train(module: TrainingModule, source: BatchSource, run: StageRun) -> dict[st
     machine = _machine(run.hardware)
     if found and found.seal["machine"] != machine:
         print(f"it was computed on {found.seal['machine']}, goes on on {machine}: last bits may differ", flush=True)
-    loop = TrainingLoop(run, checkpoints, source, loader, found, machine)
+    watch = Watch(loader, position.update, module.updates)
+    loop = TrainingLoop(run, checkpoints, source, watch, found, machine)
     trainer = _trainer(module, run, [MeterStates(module.meter), loop])
     done = position.update
     if not loop.finished:
@@ -89,7 +91,7 @@ def train(module: TrainingModule, source: BatchSource, run: StageRun) -> dict[st
     module.to(trainer.strategy.root_device)  # Lightning leaves the weights on the CPU
     if not loop.finished:
         raise Preempted(f"checkpoint saved after update {done}; start again to go on")
-    updates = [one["update"] for one in wanted(loop.kept, module.params)]
+    updates = [one["update"] for one in wanted(loop.validations, module.params)]
     if updates == [done] and loop.measured:
         return loop.measured
     return _evaluated(module, [checkpoints.at(update) for update in updates])

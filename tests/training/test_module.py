@@ -8,8 +8,8 @@ from torch.utils.data import DataLoader
 from pipelines.bert.data import PretrainingBatches, Split
 from pipelines.bert.module import Baselines, BertPretraining
 from pipelines.models.bert import Bert
-from pipelines.training.module import layer_of
 from pipelines.training.positions import Batches, Position
+from pipelines.training.update import layer_of
 from tests.bert.sample import bert_params, two_languages
 
 

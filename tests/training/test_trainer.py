@@ -17,7 +17,7 @@ from tests.optimization import OPTIMIZATION
 )
 def test_wanted_validations_are_the_last_or_the_best(select, average, updates):
     from pipelines.optim.params import OptimizationParams
-    from pipelines.training.loop import wanted
+    from pipelines.training.selection import wanted
 
     params = OptimizationParams(**{**OPTIMIZATION, "select": select, "average": average})
     values = {10: 3.0, 20: 1.0, 30: 2.0, 40: 2.0}
@@ -29,11 +29,11 @@ def test_wanted_validations_are_the_last_or_the_best(select, average, updates):
 
 def test_kept_validations_are_those_and_the_best():
     from pipelines.optim.params import OptimizationParams
-    from pipelines.training.loop import kept, wanted
+    from pipelines.training.selection import to_keep, wanted
 
     params, found = OptimizationParams(**{**OPTIMIZATION, "average": 2}), []
     for update, value in {10: 3.0, 20: 1.0, 30: 2.0, 40: 2.0, 50: 1.0}.items():
-        found = kept([*found, {"update": update, "value": value}], params)
+        found = to_keep([*found, {"update": update, "value": value}], params)
     assert [one["update"] for one in found] == [20, 40, 50]
     assert [one["update"] for one in wanted(found, params)] == [40, 50]
 
@@ -65,7 +65,7 @@ def test_checkpoint_is_due_by_updates_or_by_minutes(monkeypatch, update, minutes
     import time
     from types import SimpleNamespace
 
-    from pipelines.training.loop import TrainingLoop
+    from pipelines.training.update import TrainingLoop
 
     shipped = validate(read_document(ROOT / "params.yaml"), "hardware", Hardware)
     loop = TrainingLoop(SimpleNamespace(hardware=shipped), None, None, None, None, "")
@@ -78,8 +78,7 @@ def test_speed_counts_tokens_padding_waiting_and_operations(monkeypatch):
     import time
     from types import SimpleNamespace
 
-    from pipelines.training.module import Cost
-    from pipelines.watch.speed import Speed
+    from pipelines.watch.speed import Cost, Speed
 
     clock, loader = [100.0], SimpleNamespace(waited_s=7.0)
     monkeypatch.setattr(time, "perf_counter", lambda: clock[0])
@@ -121,7 +120,7 @@ def test_several_checkpoints_leave_the_mean_of_their_weights(tmp_path):
 def test_equal_bleu_is_decided_by_loss():
     """Answers of one or two words have no 4-gram: BLEU is 0 at every validation."""
     from pipelines.optim.params import OptimizationParams
-    from pipelines.training.loop import best, wanted
+    from pipelines.training.selection import best, wanted
 
     params = OptimizationParams(**{**OPTIMIZATION, "select": "best"})
     found = [{"update": update, "value": [-0.0, loss]} for update, loss in ((1, 3.0), (2, 2.0), (3, 2.5), (4, 2.0))]
@@ -146,7 +145,7 @@ def test_after_training_the_network_is_where_it_trained(tmp_path, monkeypatch, f
             self.global_step = 4
 
         def fit(self, network, loader, **_):
-            loop.finished, loop.measured, loop.kept = True, {"valid_loss": 1.0}, [{"update": 4, "value": [1.0]}]
+            loop.finished, loop.measured, loop.validations = True, {"valid_loss": 1.0}, [{"update": 4, "value": [1.0]}]
 
     class Loop(module.TrainingLoop):
         def __init__(self, *arguments):
@@ -154,7 +153,7 @@ def test_after_training_the_network_is_where_it_trained(tmp_path, monkeypatch, f
             super().__init__(*arguments)
             loop = self
             if finished:
-                loop.finished, loop.kept = True, [{"update": 3, "value": [1.0]}]
+                loop.finished, loop.validations = True, [{"update": 3, "value": [1.0]}]
 
     loop = None
     monkeypatch.setattr(module.lightning, "Trainer", Standing)

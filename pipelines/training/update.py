@@ -1,0 +1,280 @@
+"""One update from top to bottom.
+
+1. *Fetch*: Lightning's Trainer takes the next batch of `positions.Batches` from the loader and moves it to the device.
+2. *Losses and backward*, micro-batch after micro-batch; ranks exchange gradients in the last one.
+3. *Clip* the global norm of the gradients.
+4. *Step*: optimizer and schedule.
+5. *Log* a point of the curves, every ``log_every`` updates.
+6. *Validate*, every ``validate_every`` updates.
+7. *Checkpoint or stop*, on whatever all ranks agree.
+
+2 to 4 are the LightningModule's `TrainingModule.training_step`, 5 to 7 the callback `TrainingLoop`,
+whose hook Lightning calls after it.
+
+What of Lightning is switched off, and why (arguments of `trainer._trainer`, all public but the last):
+
+| off | why |
+|---|---|
+| automatic optimization | a sum over micro-batches and ranks needs its own normaliser (decision 0005) |
+| its checkpoints | they are neither sealed nor written whole, and know no position in the data |
+| its loggers, progress bar, model summary | one file is the source of all curves; `Watch` shows them |
+| sanity validation | it would validate before the first update |
+| distributed sampler | a batch is a function of its position, on any number of ranks (decision 0006) |
+| SLURM's re-queueing | the flow starts a stopped stage again |
+| its handler of SIGTERM | it dead-locks DDP and ends with exit code 0; there is no public way to clear what it saw |
+"""
+
+import contextlib
+import re
+import time
+from collections.abc import Mapping
+from typing import Any
+
+import lightning.pytorch as lightning
+import torch
+from torch import Tensor
+from torch.nn.parallel import DistributedDataParallel
+
+from pipelines.formats.randomness import stream_seed
+from pipelines.frame.errors import CheckFailed
+from pipelines.frame.memory import release_freed_memory
+from pipelines.frame.stage import StageRun
+from pipelines.optim.params import OptimizationParams
+from pipelines.training.checkpoints import Checkpoint, Checkpoints
+from pipelines.training.objective import Objective
+from pipelines.training.positions import BatchSource, Position, save_position
+from pipelines.training.selection import best, to_keep
+from pipelines.watch.training import Watch
+
+
+class TrainingModule(Objective):
+    """An `Objective` that learns.
+
+    An update is the same whichever way its batch is cut, over ranks or into micro-batches: every sum is divided
+    by the number of its terms in the whole batch, not by a part's.
+
+    Attributes:
+        not_finite_since: the first update whose loss or gradient was not finite; -1 for none. A tensor, so that no
+            update waits for the device.
+    """
+
+    not_finite_since: Tensor
+
+    def __init__(self, *args: Any, **more: Any) -> None:
+        super().__init__(*args, **more)
+        self.automatic_optimization = False  # decision 0005
+        self.register_buffer("not_finite_since", torch.tensor(-1), persistent=False)
+
+    def training_step(self, batch: Any, batch_index: int) -> None:
+        """Losses, backward, clip, step.
+
+        Raises:
+            AssertionError: the loader and the optimizer disagree about where the run stands.
+        """
+        update = self.global_step
+        assert batch.position.update == update, (batch.position, update)
+        self.detailed = (update + 1) % self.params.log_every == 0 or update + 1 == self.updates
+        optimizer: Any = self.optimizers()
+        schedule: Any = self.lr_schedulers()
+
+        loss = self._backward(batch, totals=self._over_ranks(self.num_terms(batch)))
+        frozen = set(self.frozen(update))
+        for name, parameter in self.network.named_parameters() if frozen else ():
+            if name in frozen:
+                parameter.grad = None
+
+        norm = self._clip()
+
+        optimizer.step()
+        optimizer.zero_grad(set_to_none=True)
+        schedule.step()
+
+        broken = ~(torch.isfinite(loss) & torch.isfinite(norm)) & (self.not_finite_since < 0)
+        self.not_finite_since = torch.where(broken, update, self.not_finite_since)
+
+    def _backward(self, batch: Any, totals: Mapping[str, Tensor]) -> Tensor:
+        """Gradients of all micro-batches (gradient accumulation); the loss of this rank's part."""
+        parts = self.micro_batches(batch)
+        whole = torch.zeros((), device=self.device)
+        for number, part in enumerate(parts, start=1):
+            torch.manual_seed(stream_seed(self.seed, "forward pass", self.global_step, number, self.global_rank))
+            with self._without_exchange() if number < len(parts) else contextlib.nullcontext():
+                with self.autocast():
+                    losses = self.losses(part)
+                loss = torch.stack([total / totals[name] for name, total in losses.objective.items()]).sum()
+                self.manual_backward(loss * self.trainer.world_size)  # DDP takes the mean over ranks
+            self.meter.add(losses.measured)
+            whole += loss.detach()
+        return whole
+
+    def _over_ranks(self, counts: Mapping[str, int]) -> dict[str, Tensor]:
+        """Terms in the whole batch; at least 1, for a rank without any."""
+        total = torch.tensor(list(counts.values()), dtype=torch.float32, device=self.device)
+        if torch.distributed.is_available() and torch.distributed.is_initialized():
+            torch.distributed.all_reduce(total)
+        return dict(zip(counts, total.clamp(min=1).unbind(), strict=True))
+
+    def _without_exchange(self) -> contextlib.AbstractContextManager[None]:
+        wrapper = self.trainer.strategy.model
+        return wrapper.no_sync() if isinstance(wrapper, DistributedDataParallel) else contextlib.nullcontext()
+
+    def _clip(self) -> Tensor:
+        """Clip the global norm, and keep it for the curves; layer by layer where a point is due."""
+        named = [(name, parameter) for name, parameter in self.network.named_parameters() if parameter.grad is not None]
+        norms = torch._foreach_norm([parameter.grad for _, parameter in named if parameter.grad is not None])
+        whole = torch.stack(norms).norm()
+        if self.params.gradient_clip != "none":
+            torch.nn.utils.clip_grads_with_norm_((p for _, p in named), self.params.gradient_clip, whole)
+        self.meter.add({"gradient_norm": (whole, 1)})
+        if self.detailed:
+            layers: dict[str, list[Tensor]] = {}
+            for (name, _), norm in zip(named, norms, strict=True):
+                layers.setdefault(layer_of(name), []).append(norm)
+            self.meter.add({f"gradient_norm/{name}": (torch.stack(part).norm(), 1) for name, part in layers.items()})
+        return whole
+
+
+def layer_of(parameter: str) -> str:
+    """``blocks.3.attention.query.weight`` → ``blocks.3``; ``embeddings.token.weight`` → ``embeddings``."""
+    match = re.match(r"(?:\w+\.)*?\w+\.\d+(?=\.)", parameter)
+    return match.group() if match else parameter.split(".", maxsplit=1)[0]
+
+
+class TrainingLoop(lightning.Callback):
+    """What happens after each update of one training: see the head of this file.
+
+    Args:
+        run: the stage at work.
+        checkpoints: where they go.
+        source: the data, whose position is saved.
+        watch: what shows it.
+        found: the checkpoint the run goes on from.
+        machine: what computes, for the checkpoints.
+
+    Attributes:
+        validations: {update, value} of those whose checkpoints stay.
+        finished: no update is to come.
+        measured: averages of the last validation.
+    """
+
+    def __init__(
+        self,
+        run: StageRun,
+        checkpoints: Checkpoints,
+        source: BatchSource,
+        watch: Watch,
+        found: Checkpoint | None,
+        machine: str,
+    ) -> None:
+        self._run, self._source, self._watch = run, source, watch
+        self._checkpoints, self._machine = checkpoints, machine
+        self.validations: list[dict[str, Any]] = list(found.seal["kept"]) if found else []
+        self.finished = bool(found and found.seal["finished"])
+        self.measured: dict[str, float] = {}
+        self._unchecked: list[Position] = []
+        self._saved_at = time.monotonic()
+
+    def on_train_start(self, trainer: lightning.Trainer, pl_module: Any) -> None:
+        """Take the signals back: Lightning's own SIGTERM handler dead-locks DDP and ends with exit code 0.
+
+        A SIGTERM it saw while setting up stands in our own flag too.
+        """
+        self._run.stop.install()
+        trainer._signal_connector.received_sigterm = False
+        dtype = torch.bfloat16 if pl_module.params.precision == "bf16-mixed" else torch.float32
+        self._watch.start(pl_module.device, dtype, world_size=trainer.world_size, shown=trainer.is_global_zero)
+        self._saved_at = time.monotonic()
+
+    def on_train_end(self, trainer: lightning.Trainer, pl_module: Any) -> None:
+        """Leave a clean terminal."""
+        self._watch.close()
+
+    def on_train_batch_end(self, trainer: lightning.Trainer, pl_module: Any, outputs: Any, batch: Any, *_: Any) -> None:
+        """Log, validate, checkpoint or stop, in the order of the file's head."""
+        update, params = trainer.global_step, pl_module.params
+        last, wanted = update == pl_module.updates, False
+        self._watch.add(pl_module.cost(batch))
+        self._unchecked.append(batch.position)
+        if update % params.log_every == 0 or last:
+            self._log(trainer, pl_module)
+        if update % params.validate_every == 0 or last:
+            wanted = self._validate(trainer, pl_module)
+        self.finished = last or self._out_of_patience(update, params)
+        stop, due = self._agreed(trainer, self._run.stop.requested, self._checkpoint_due(update))
+        if stop or self.finished or due or wanted:
+            self._checkpoint(trainer, pl_module, batch.position)
+        if (stop or self.finished) and not last:
+            trainer.should_stop = True
+
+    def _checkpoint(self, trainer: lightning.Trainer, module: TrainingModule, done: Position) -> None:
+        """Save what the next start goes on from; a model that is not finite is never saved."""
+        self._check_finite(module)
+        self._run.metrics.sync()
+        self._run.samples.sync()
+        state = {
+            "position": save_position(self._source, self._source.after(done)),
+            "kept": self.validations,
+            "finished": self.finished,
+            "machine": self._machine,
+        }
+        self._checkpoints.save(trainer, state)
+        self._saved_at = time.monotonic()
+
+    def _out_of_patience(self, update: int, params: OptimizationParams) -> bool:
+        """Whether enough validations have passed without a better one. Judged at validations only."""
+        if params.patience == "none" or update % params.validate_every or not self.validations:
+            return False
+        return update - best(self.validations)["update"] >= params.patience * params.validate_every
+
+    def _checkpoint_due(self, update: int) -> bool:
+        hardware = self._run.hardware
+        minutes = (time.monotonic() - self._saved_at) / 60
+        return update % hardware.checkpoint_every == 0 or minutes >= hardware.checkpoint_minutes
+
+    @staticmethod
+    def _agreed(trainer: lightning.Trainer, *wishes: bool) -> list[bool]:
+        """Each wish, if any rank has it; ranks must not part ways."""
+        if trainer.world_size == 1:
+            return list(wishes)
+        return [trainer.strategy.reduce_boolean_decision(wish, all=False) for wish in wishes]
+
+    def _check_finite(self, module: TrainingModule) -> None:
+        broken = int(module.not_finite_since)
+        if broken < 0:
+            self._unchecked.clear()
+            return
+        position = next(position for position in self._unchecked if position.update == broken)
+        end = self._source.after(position)
+        samples = f"from {position.samples}" + (f" to {end.samples - 1}" if end.epoch == position.epoch else " on")
+        raise CheckFailed(
+            f"training: loss and gradient must be finite; update {broken + 1}, on samples {samples} of epoch "
+            f"{position.epoch}, broke it. The last checkpoint is kept; lower the learning rate or raise warmup_updates"
+        )
+
+    def _log(self, trainer: lightning.Trainer, module: TrainingModule) -> None:
+        self._check_finite(module)
+        averages, timings = module.meter.read(), self._watch.read(module.device)
+        if not trainer.is_global_zero:
+            return
+        rate = trainer.optimizers[0].param_groups[0]["lr"]
+        self._run.log(trainer.global_step, {**averages, "learning_rate": rate}, timings)
+        self._watch.show(trainer.global_step, averages, timings)
+
+    def _validate(self, trainer: lightning.Trainer, module: TrainingModule) -> bool:
+        """Measure; whether these weights are wanted, as far as is known by now."""
+        params, update = module.params, trainer.global_step
+        averages = self.measured = module.validate()
+        release_freed_memory()
+        this = {"update": update, "value": module.validation_rank(averages)}
+        self.validations = to_keep([*self.validations, this], params)
+        among_the_last = module.updates - update < params.average * params.validate_every
+        wanted = this == best(self.validations) or params.select == "best" or among_the_last
+        if trainer.is_global_zero:
+            self._run.log(update, averages)
+            if samples := module.samples():
+                self._run.log_samples(update, samples)
+            self._watch.show(update, averages)
+            for warning in module.warnings(update, averages):
+                self._watch.warn(warning)
+        self._watch.pause()
+        return wanted and this in self.validations

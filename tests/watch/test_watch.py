@@ -1,0 +1,80 @@
+"""What is watched decides nothing: the same weights and curves without it."""
+
+import contextlib
+from types import SimpleNamespace
+
+import pytest
+import torch
+
+from pipelines.bert.data import PretrainingBatches, Split
+from pipelines.bert.module import Baselines, BertPretraining
+from pipelines.frame.hardware import Hardware
+from pipelines.frame.params_reader import read_document, validate
+from pipelines.frame.run_folder import RunFolder
+from pipelines.frame.stage import StageRun
+from pipelines.models.bert import Bert
+from pipelines.training import trainer
+from pipelines.watch.training import Watch
+from tests.bert.sample import bert_params, two_languages
+from tests.conftest import ROOT
+
+
+class Blind(Watch):
+    """Reads no clock, counts nothing, prints nothing."""
+
+    def start(self, device, dtype, *, world_size, shown):
+        pass
+
+    def add(self, cost):
+        pass
+
+    def read(self, device):
+        return {}
+
+    def pause(self):
+        pass
+
+    def show(self, update, averages, timings=None):
+        pass
+
+    def warn(self, message):
+        pass
+
+    def close(self):
+        pass
+
+
+def _trained(folder, watch, monkeypatch):
+    monkeypatch.setattr(trainer, "Watch", watch)
+    params = bert_params(training={"log_every": 2, "validate_every": 3, "select": "best"})
+    torch.manual_seed(0)
+    bert = Bert(params.model.model_copy(update={"dropout": 0.1}), 300)
+    split = Split(two_languages(), 1, "t", 0.15, 300)
+    batches = PretrainingBatches(split, params)
+    module = BertPretraining(bert, params, list(batches.all())[:2], Baselines(0.0, 5.0, 5.0, 0.5))
+    hardware = validate(read_document(ROOT / "params.yaml"), "hardware", Hardware)
+    stop = SimpleNamespace(install=lambda: None, requested=False, cooperative=contextlib.nullcontext)
+    tracker = SimpleNamespace(log=lambda _: None, log_table=lambda *_: None)
+    run = StageRun(None, {}, hardware, RunFolder(folder), stop, tracker, {}, 0.0)
+    measured = trainer.train(module, batches, run)
+    return measured, bert.state_dict(), run.metrics.read()
+
+
+def test_a_training_is_the_same_with_nobody_watching(tmp_path, monkeypatch, capsys):
+    measured, weights, curves = _trained(tmp_path / "watched", Watch, monkeypatch)
+    assert "tokens/s" in capsys.readouterr().out
+    unwatched = _trained(tmp_path / "unwatched", Blind, monkeypatch)
+    assert "tokens/s" not in capsys.readouterr().out
+    assert (measured, curves) == (unwatched[0], unwatched[2])
+    assert len(curves) > 2
+    assert all(torch.equal(tensor, unwatched[1][name]) for name, tensor in weights.items())
+
+
+@pytest.mark.parametrize(("update", "left"), [(10, "30 s left"), (30, "10 s left")])
+def test_time_left_counts_from_where_the_run_went_on(monkeypatch, capsys, update, left):
+    watch = Watch(None, first=0, total=40)
+    watch._started = 100.0
+    monkeypatch.setattr("time.monotonic", lambda: 100.0 + update)
+    watch.show(update, {"loss": 1.0, "gradient_norm/blocks.0": 2.0}, {"tokens_per_s": 1234.0})
+    printed = capsys.readouterr().out
+    assert printed == f"update {update}/40  loss 1  1234 tokens/s  {left}\n"
