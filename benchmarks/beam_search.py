@@ -1,12 +1,15 @@
-"""Beam search against transformers' `generate` and CTranslate2: sentences per second, on this machine.
+"""Beam search against transformers' `generate` and CTranslate2: sentences per second, on this
+machine.
 
-    python -m benchmarks.beam_search                               the small Transformer, Multi30k's lengths, 15 steps
-    python -m benchmarks.beam_search --case transformer_512        another network of `benchmarks.seq2seq`
-    python -m benchmarks.beam_search --case bert2bert_256          against `generate`: CTranslate2 has no such model
+    python -m benchmarks.beam_search                               the small Transformer, Multi30k's
+    lengths, 15 steps python -m benchmarks.beam_search --case transformer_512        another network
+    of `benchmarks.seq2seq` python -m benchmarks.beam_search --case bert2bert_256          against
+    `generate`: CTranslate2 has no such model
 
-Identical weights, sources, stop rule and, in fp32, identical ids (checked): a vocabulary of 8,000, 1,000 sources, beam
-5, exactly 15 steps. All run on two threads: ours as one batch per core, CTranslate2 as two workers of one thread (the
-better layout), `generate` on batches of 64 as it comes. The engines take turns; medians of ``--rounds``.
+Identical weights, sources, stop rule and, in fp32, identical ids (checked): a vocabulary of 8,000,
+1,000 sources, beam 5, exactly 15 steps. All run on two threads: ours as one batch per core,
+CTranslate2 as two workers of one thread (the better layout), `generate` on batches of 64 as it
+comes. The engines take turns; medians of ``--rounds``.
 """
 
 import argparse
@@ -45,11 +48,15 @@ PRECISIONS: tuple[Precision, ...] = ("float32", "bfloat16", "int8")
 
 
 def build(case: Case) -> Seq2SeqModel:
-    """Random weights; nothing but ordinary words is ever likely, so that all engines take all steps."""
+    """Random weights; nothing but ordinary words is ever likely, so that all engines take all
+    steps.
+    """
     torch.manual_seed(0)
     extra = {"starts_from": "data/shards", "dropout": 0.0, "learning_rate": 1e-3, "r_drop": 0.0}
     schema = schema_of(case.block["family"])
-    model = build_model(schema.model_validate({**case.block, **extra, "scheduled_sampling": 0.0}), VOCAB).eval()
+    model = build_model(
+        schema.model_validate({**case.block, **extra, "scheduled_sampling": 0.0}), VOCAB
+    ).eval()
     with torch.no_grad():
         for parameter in model.parameters():
             if parameter.dim() > 1:
@@ -63,7 +70,8 @@ def params(budget: int, beam: int = BEAM) -> DecodingParams:
     """Ours: the same score and stop rule as the others'."""
     return DecodingParams.model_validate(
         {
-            "strategy": {"name": "beam"}, "beam_size": beam, "curve": [], "num_best": 1, "min_length": STEPS,
+            "strategy": {"name": "beam"}, "beam_size": beam, "curve": [], "num_best": 1,
+            "min_length": STEPS,
             "max_length": STEPS, "no_repeat": 0, "rerank": "none", "batch_tokens": budget,
             "score": {"name": "average", "strength": 1.0, "end_counts": True, "coverage": 0.0},
             "stop": {"rule": "finished", "patience": 1.0}, "precision": "float32",
@@ -71,7 +79,9 @@ def params(budget: int, beam: int = BEAM) -> DecodingParams:
     )  # fmt: skip
 
 
-def ours(model: Seq2SeqModel, source: Ragged, budget: int, precision: Precision) -> Callable[[], Ids]:
+def ours(
+    model: Seq2SeqModel, source: Ragged, budget: int, precision: Precision
+) -> Callable[[], Ids]:
     """Our stage's search."""
     fields: Any = dict.fromkeys(("devices", "num_nodes", "checkpoint_every", "keep_checkpoints"), 1)
     fields |= {"num_workers": 0, "micro_batch_size": 0, "compile": False, "checkpoint_minutes": 1.0}
@@ -82,7 +92,9 @@ def ours(model: Seq2SeqModel, source: Ragged, budget: int, precision: Precision)
     def run() -> Ids:
         torch.set_num_threads(1)
         with tempfile.TemporaryDirectory() as folder:
-            found = search_all(workers, source, strategy, budget, Records(Path(folder, "x")), "ours")
+            found = search_all(
+                workers, source, strategy, budget, Records(Path(folder, "x")), "ours"
+            )
         return [list(group[0].tokens) for group in found.hypotheses]
 
     return run
@@ -100,7 +112,8 @@ def generate(model: Seq2SeqModel, source: Ragged, case: Case) -> Callable[[], Id
         give_weights(model, theirs)
     configuration: Any = transformers.GenerationConfig
     settings = configuration(
-        num_beams=BEAM, max_new_tokens=STEPS, min_new_tokens=STEPS, do_sample=False, length_penalty=1.0,
+        num_beams=BEAM, max_new_tokens=STEPS, min_new_tokens=STEPS, do_sample=False,
+        length_penalty=1.0,
         early_stopping=True, eos_token_id=END, pad_token_id=PAD, decoder_start_token_id=START,
     )  # fmt: skip
 
@@ -132,7 +145,8 @@ def ctranslate2(source: Ragged, folder: Path, compute_type: str) -> Callable[[],
 
     def run() -> Ids:
         found = translator.translate_batch(
-            texts, beam_size=BEAM, max_decoding_length=STEPS, min_decoding_length=STEPS, length_penalty=1.0,
+            texts, beam_size=BEAM, max_decoding_length=STEPS, min_decoding_length=STEPS,
+            length_penalty=1.0,
             max_batch_size=64,
         )  # fmt: skip
         return [[numbers[word] for word in result.hypotheses[0]] for result in found]
@@ -149,10 +163,17 @@ def seconds(run: Callable[[], Ids]) -> tuple[float, Ids]:
 
 def main() -> None:
     """The command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--case", choices=[name for name in CASES if name != "lstm_512"], default="transformer_128")
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument(
-        "--budget", type=int, default=4600, help="source tokens of our batches; this makes five of them"
+        "--case", choices=[name for name in CASES if name != "lstm_512"], default="transformer_128"
+    )
+    parser.add_argument(
+        "--budget",
+        type=int,
+        default=4600,
+        help="source tokens of our batches; this makes five of them",
     )
     parser.add_argument("--rounds", type=int, default=3)
     arguments = parser.parse_args()
@@ -164,7 +185,10 @@ def main() -> None:
         if case.block["family"] == "transformer":
             exported = Path(folder, "model")
             to_ctranslate2(model, WORDS, exported)
-            runs |= {f"CTranslate2, {name}": ctranslate2(source, exported, name) for name in ("float32", "int8")}
+            runs |= {
+                f"CTranslate2, {name}": ctranslate2(source, exported, name)
+                for name in ("float32", "int8")
+            }
             goals += [("ours, float32", "CTranslate2, float32", 1.0)]
             goals += [(name, "CTranslate2, int8", 1.0) for name in ("ours, int8", "ours, bfloat16")]
         runs["generate"] = generate(model, source, case)
@@ -176,12 +200,22 @@ def main() -> None:
                 taken[name].append(took)
     speeds = {name: SENTENCES / statistics.median(found) for name, found in taken.items()}
     rows = [
-        Row(f"{arguments.case}, {one}", "sent/s", speeds[one], other, speeds[other], speeds[one] / speeds[other], goal)
+        Row(
+            f"{arguments.case}, {one}",
+            "sent/s",
+            speeds[one],
+            other,
+            speeds[other],
+            speeds[one] / speeds[other],
+            goal,
+        )
         for one, other, goal in goals
     ]
     for name in list(runs)[1:]:
         same = sum(one == other for one, other in zip(ids["ours, float32"], ids[name], strict=True))
-        print(f"{name}: {same} of {SENTENCES} translations are those of ours in float32", flush=True)
+        print(
+            f"{name}: {same} of {SENTENCES} translations are those of ours in float32", flush=True
+        )
     write("beam_search", rows)
 
 

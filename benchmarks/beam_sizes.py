@@ -1,4 +1,5 @@
-"""What a wider beam costs: sentences and target tokens per second, and bytes of a search's state, on one device.
+"""What a wider beam costs: sentences and target tokens per second, and bytes of a search's state,
+on one device.
 
     python -m benchmarks.beam_sizes                                     one core of a CPU
     python -m benchmarks.beam_sizes --accelerator gpu --beams 1 2 5 10  a CUDA device
@@ -19,10 +20,10 @@ from benchmarks.beam_search import SENTENCES, STEPS, build, params
 from benchmarks.results import Row, write
 from benchmarks.seq2seq import CASES, captions
 from pipelines.decoding.batches import batches
-from pipelines.decoding.beam_search import State, beam_search
+from pipelines.decoding.beam_search import beam_search
 from pipelines.decoding.strategies import Strategy
 from pipelines.frame.memory import keep_freed_memory
-from pipelines.models.protocol.model import Seq2SeqModel
+from pipelines.models.protocol.model import DecoderState, Seq2SeqModel
 
 
 class Weighed:
@@ -34,16 +35,24 @@ class Weighed:
     """
 
     def __init__(self, model: Seq2SeqModel) -> None:
-        self.logits, self.reorder, self.select, self._model = model.logits, model.reorder, model.select, model
+        self.logits, self.reorder, self.select, self._model = (
+            model.logits,
+            model.reorder,
+            model.select,
+            model,
+        )
         self.of_source = self.of_hypotheses = 0
 
-    def start(self, source_BS: Tensor, lengths_B: Tensor) -> State:
+    def start(self, source_BS: Tensor, lengths_B: Tensor) -> DecoderState:
         """The model's; what it holds is the source's."""
         state = self._model.start(source_BS, lengths_B)
-        self._source = {name for name, tensor in state.items() if tensor.numel()} - {"attention", "position"}
+        self._source = {name for name, tensor in state.items() if tensor.numel()} - {
+            "attention",
+            "position",
+        }
         return state
 
-    def step_hidden(self, tokens_N: Tensor, state: State) -> tuple[Tensor, State]:
+    def step_hidden(self, tokens_N: Tensor, state: DecoderState) -> tuple[Tensor, DecoderState]:
         """The model's."""
         hidden_ND, state = self._model.step_hidden(tokens_N, state)
         bytes_of = {name: tensor.nbytes for name, tensor in state.items()}
@@ -55,8 +64,12 @@ class Weighed:
 
 def main() -> None:
     """The command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--case", choices=[name for name in CASES if name != "lstm_512"], default="transformer_128")
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--case", choices=[name for name in CASES if name != "lstm_512"], default="transformer_128"
+    )
     parser.add_argument("--beams", nargs="+", type=int, default=[1, 2, 4, 5, 8, 16])
     parser.add_argument("--budget", type=int, default=4600, help="source tokens of a batch")
     parser.add_argument("--accelerator", choices=("cpu", "gpu"), default="cpu")
@@ -74,9 +87,14 @@ def main() -> None:
         speed = SENTENCES / _seconds(partial(search, model, beam, arguments.budget, device), device)
         first = first or speed
         case = f"{arguments.case}, beam {beam}"
-        rows.append(Row(case, "sent/s", speed, f"beam {arguments.beams[0]}", first, speed / first, 0.0))
+        rows.append(
+            Row(case, "sent/s", speed, f"beam {arguments.beams[0]}", first, speed / first, 0.0)
+        )
         source, others = (size / 2**20 for size in (weighed.of_source, weighed.of_hypotheses))
-        print(f"{case}: {speed * STEPS:.0f} target tokens/s; MiB of sources {source:.1f}, of hypotheses {others:.1f}")
+        print(
+            f"{case}: {speed * STEPS:.0f} target tokens/s; MiB of sources {source:.1f}, of "
+            f"hypotheses {others:.1f}"
+        )
     write("beam_sizes", rows)
 
 
@@ -85,7 +103,11 @@ def search(model: Any, beam: int, budget: int, device: torch.device) -> None:
     strategy = Strategy(params(budget, beam), 0, beam, 1)
     for batch in batches(captions(SENTENCES).source, budget):
         beam_search(
-            model, batch.source_BS.to(device), batch.lengths_B.to(device), strategy.options, rules=strategy.rules
+            model,
+            batch.source_BS.to(device),
+            batch.lengths_B.to(device),
+            strategy.options,
+            rules=strategy.rules,
         )
 
 

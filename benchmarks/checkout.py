@@ -1,11 +1,21 @@
-"""A throw-away copy of the checkout to compute in: nothing of yours is touched and nothing is cached."""
+"""A throw-away copy of the checkout to compute in: nothing of yours is touched and nothing is
+cached.
+"""
 
 import shutil
 import subprocess
 from pathlib import Path
 
 _ROOT = Path(__file__).parent.parent
-_COPIED = ("pipelines", "data/raw", "params.yaml", "dvc.yaml", "recipes", ".gitignore", ".dvcignore")
+_COPIED = (
+    "pipelines",
+    "data/raw",
+    "params.yaml",
+    "dvc.yaml",
+    "recipes",
+    ".gitignore",
+    ".dvcignore",
+)
 
 
 def copy_checkout(folder: Path) -> None:

@@ -1,12 +1,14 @@
-"""BERT-base pretraining on one CUDA device: real tokens per second, and their share of the device's peak.
+"""BERT-base pretraining on one CUDA device: real tokens per second, and their share of the device's
+peak.
 
-    python -m benchmarks.gpu                          BERT-base, rows of 128 and of 512, bf16
-    python -m benchmarks.gpu --compile                the same with compiled blocks
-    python -m benchmarks.gpu --accelerator cpu --size tiny --steps 2 --rows 4     that the command works
+    python -m benchmarks.gpu                          BERT-base, rows of 128 and of 512, bf16 python
+    -m benchmarks.gpu --compile                the same with compiled blocks python -m
+    benchmarks.gpu --accelerator cpu --size tiny --steps 2 --rows 4     that the command works
 
-Needs torch, lightning, pydantic, ruamel.yaml, numpy and tqdm; neither Prefect nor DVC nor W&B. Rows hold one pair cut
-to 128 tokens, with dropout 0.1, or are packed to 512, without dropout; padding does not count. The peak is the data
-sheet's for dense bf16 products on an H100 or H200; give another device's with ``--peak-tflops``.
+Needs torch, lightning, pydantic, ruamel.yaml, numpy and tqdm; neither Prefect nor DVC nor W&B. Rows
+hold one pair cut to 128 tokens, with dropout 0.1, or are packed to 512, without dropout; padding
+does not count. The peak is the data sheet's for dense bf16 products on an H100 or H200; give
+another device's with ``--peak-tflops``.
 """
 
 import argparse
@@ -27,7 +29,9 @@ _VOCAB = 30528  # 30,522 padded to a multiple of 64
 
 
 def row(arguments: argparse.Namespace, length: int, rows: int) -> list[Row]:
-    """One length of rows: tokens per second against the goal, operations per second against the peak."""
+    """One length of rows: tokens per second against the goal, operations per second against the
+    peak.
+    """
     packed = length > 128
     params = section(
         arguments.size,
@@ -51,7 +55,11 @@ def row(arguments: argparse.Namespace, length: int, rows: int) -> list[Row]:
         )
     )
     tokens, flops, _ = mean_cost(params, batches, arguments.steps)
-    case, speed, peak = f"{arguments.size}, {rows} rows of {length}", tokens / seconds, arguments.peak_tflops
+    case, speed, peak = (
+        f"{arguments.size}, {rows} rows of {length}",
+        tokens / seconds,
+        arguments.peak_tflops,
+    )
     rate = flops / seconds / 1e12
     useful = Row(f"{case}, useful", "TF/s", rate, "peak", peak, rate / peak, _GOAL_MFU)
     if arguments.size != "base":
@@ -61,9 +69,13 @@ def row(arguments: argparse.Namespace, length: int, rows: int) -> list[Row]:
 
 def main() -> int:
     """The command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--size", choices=SIZES, default="base")
-    parser.add_argument("--rows", type=int, default=512, help="rows of 128; a quarter as many of 512")
+    parser.add_argument(
+        "--rows", type=int, default=512, help="rows of 128; a quarter as many of 512"
+    )
     parser.add_argument("--steps", type=int, default=30)
     parser.add_argument("--workers", type=int, default=4, help="loader processes")
     parser.add_argument("--compile", action="store_true")
@@ -71,7 +83,10 @@ def main() -> int:
     parser.add_argument("--peak-tflops", type=float, default=989.5)
     arguments = parser.parse_args()
     if arguments.accelerator == "gpu" and not torch.cuda.is_available():
-        print("error: no CUDA device found; run this where there is one, or with --accelerator cpu", file=sys.stderr)
+        print(
+            "error: no CUDA device found; run this where there is one, or with --accelerator cpu",
+            file=sys.stderr,
+        )
         return 2
     logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
     warnings.filterwarnings("ignore")

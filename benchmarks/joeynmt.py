@@ -1,13 +1,15 @@
-"""Fine-tuning against JoeyNMT 2.3: target tokens per second of the small Transformer, on this machine.
+"""Fine-tuning against JoeyNMT 2.3: target tokens per second of the small Transformer, on this
+machine.
 
     python3 -m venv /tmp/joey
     /tmp/joey/bin/pip install torch==2.13.0 joeynmt==2.3.0 sentencepiece==0.2.0 \
         'setuptools<81' importlib_metadata
     python -m benchmarks.joeynmt --python /tmp/joey/bin/python
 
-It gets an environment of its own, for it needs older libraries. Both sides train the network `transformer_128` of
-`benchmarks.seq2seq` on the same random pairs in batches of 4,096 tokens, padding included: JoeyNMT's are random,
-ours are of like lengths; it knows no bf16 on a CPU. What it logs counts real target tokens a second, as we do.
+It gets an environment of its own, for it needs older libraries. Both sides train the network
+`transformer_128` of `benchmarks.seq2seq` on the same random pairs in batches of 4,096 tokens,
+padding included: JoeyNMT's are random, ours are of like lengths; it knows no bf16 on a CPU. What it
+logs counts real target tokens a second, as we do.
 """
 
 import argparse
@@ -31,12 +33,16 @@ def write_text(shard: PairShard, folder: Path) -> None:
     """The pairs as lines of words, one word a token, and the vocabulary."""
 
     def lines(side: Ragged) -> str:
-        return "".join(" ".join(f"w{token}" for token in side[row]) + "\n" for row in range(len(side)))
+        return "".join(
+            " ".join(f"w{token}" for token in side[row]) + "\n" for row in range(len(side))
+        )
 
     (folder / "train.src").write_text(lines(shard.source), encoding="utf-8")
     (folder / "train.trg").write_text(lines(shard.target), encoding="utf-8")
     words = [f"w{token}\n" for token in range(5, VOCAB)]
-    (folder / "vocab.txt").write_text("".join(["<unk>\n", "<pad>\n", "<s>\n", "</s>\n", *words]), encoding="utf-8")
+    (folder / "vocab.txt").write_text(
+        "".join(["<unk>\n", "<pad>\n", "<s>\n", "</s>\n", *words]), encoding="utf-8"
+    )
 
 
 def configuration(folder: Path) -> dict[str, Any]:
@@ -93,19 +99,34 @@ def their_speed(python: Path) -> float:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         write_text(captions(), folder)
-        (folder / "config.yaml").write_text(json.dumps(configuration(folder)), encoding="utf-8")  # JSON is YAML
-        command = [str(python), "-m", "joeynmt", "train", str(folder / "config.yaml"), "--skip-test"]
+        (folder / "config.yaml").write_text(
+            json.dumps(configuration(folder)), encoding="utf-8"
+        )  # JSON is YAML
+        command = [
+            str(python),
+            "-m",
+            "joeynmt",
+            "train",
+            str(folder / "config.yaml"),
+            "--skip-test",
+        ]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         speeds = re.findall(r"Tokens per Sec:\s+(\d+)", done.stdout + done.stderr)
     if len(speeds) < (_WARM + _STEPS) // _STEPS:
-        raise RuntimeError(f"{' '.join(command)} ended with {done.returncode}:\n{done.stderr[-2000:]}")
+        raise RuntimeError(
+            f"{' '.join(command)} ended with {done.returncode}:\n{done.stderr[-2000:]}"
+        )
     return float(speeds[-1])
 
 
 def main() -> None:
     """The command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--python", type=Path, required=True, help="of the environment with JoeyNMT")
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--python", type=Path, required=True, help="of the environment with JoeyNMT"
+    )
     parser.add_argument("--rounds", type=int, default=3, help="ours and theirs alternate")
     arguments = parser.parse_args()
     keep_freed_memory()
@@ -118,7 +139,17 @@ def main() -> None:
     rows = []
     for precision, found in speeds.items():
         ours = statistics.median(found)
-        rows.append(Row(f"transformer_128, {precision}", "tok/s", ours, "JoeyNMT, fp32", theirs, ours / theirs, 10.0))
+        rows.append(
+            Row(
+                f"transformer_128, {precision}",
+                "tok/s",
+                ours,
+                "JoeyNMT, fp32",
+                theirs,
+                ours / theirs,
+                10.0,
+            )
+        )
     write("joeynmt", rows)
 
 

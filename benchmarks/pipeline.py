@@ -1,7 +1,8 @@
 """Wall time and peak memory of every stage, from an empty cache, against the project's budgets.
 
-    python -m benchmarks.pipeline                    the embedded corpus, all stages
-    python -m benchmarks.pipeline --recipe multi30k  corpus, tokenizer and shards of real text (data/raw/multi30k)
+    python -m benchmarks.pipeline                    the embedded corpus, all stages python -m
+    benchmarks.pipeline --recipe multi30k  corpus, tokenizer and shards of real text
+    (data/raw/multi30k)
 
 Runs in a throw-away copy of the checkout, so nothing of yours is touched and nothing is cached.
 """
@@ -25,14 +26,25 @@ def measure(recipe: str | None, folder: Path) -> list[Row]:
     copy_checkout(folder)
     stages = ["shards"] if recipe else []
     if recipe:
-        apply = [sys.executable, "-m", "pipelines.preflight.recipes", "apply", f"recipes/{recipe}.yaml"]
+        apply = [
+            sys.executable,
+            "-m",
+            "pipelines.preflight.recipes",
+            "apply",
+            f"recipes/{recipe}.yaml",
+        ]
         subprocess.run(apply, cwd=folder, check=True, stdout=subprocess.DEVNULL)
     started = time.perf_counter()
     subprocess.run(["dvc", "repro", *stages], cwd=folder, check=True)
     seconds = time.perf_counter() - started
     costs = _costs(folder)
-    rows = [_row(f"{name}: seconds", "s", cost["seconds"], 0.0, "–") for name, cost in costs.items()]
-    rows += [_row(f"{name}: peak memory", "MiB", cost["peak_mib"], 0.0, "–") for name, cost in costs.items()]
+    rows = [
+        _row(f"{name}: seconds", "s", cost["seconds"], 0.0, "–") for name, cost in costs.items()
+    ]
+    rows += [
+        _row(f"{name}: peak memory", "MiB", cost["peak_mib"], 0.0, "–")
+        for name, cost in costs.items()
+    ]
     peak = max(cost["peak_mib"] for cost in costs.values())
     if recipe:
         rows.append(_row("preparation: peak memory", "MiB", peak, _PREPARATION_MIB, "budget"))
@@ -45,8 +57,12 @@ def measure(recipe: str | None, folder: Path) -> list[Row]:
 def _costs(folder: Path) -> dict[str, dict[str, float]]:
     """Stage instance → what its run folder timed; read by the project's own code, in the copy."""
     costs = {}
-    for path in sorted((folder / ".runs").glob("*/*/timings.jsonl"), key=lambda path: path.stat().st_mtime):
-        costs[path.parent.parent.name] = json.loads(path.read_text(encoding="utf-8").splitlines()[-1])
+    for path in sorted(
+        (folder / ".runs").glob("*/*/timings.jsonl"), key=lambda path: path.stat().st_mtime
+    ):
+        costs[path.parent.parent.name] = json.loads(
+            path.read_text(encoding="utf-8").splitlines()[-1]
+        )
     return costs
 
 
@@ -56,7 +72,9 @@ def _row(case: str, unit: str, ours: float, budget: float, peer: str) -> Row:
 
 def main() -> None:
     """The command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--recipe", help="a name in recipes/, for its data preparation")
     recipe = parser.parse_args().recipe
     with tempfile.TemporaryDirectory() as folder:

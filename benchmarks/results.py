@@ -1,4 +1,6 @@
-"""The one form of a benchmark's result: rows of ours against theirs, with the machine they were taken on."""
+"""The one form of a benchmark's result: rows of ours against theirs, with the machine they were
+taken on.
+"""
 
 import datetime
 import json
@@ -38,7 +40,10 @@ def write(name: str, rows: Sequence[Row]) -> Path:
     """Print a table and write ``benchmarks/results/NAME.json``."""
     print(f"{'case':34} {'unit':>6} {'ours':>10} {'theirs':>10}  {'ratio':>6}  peer")
     for row in rows:
-        print(f"{row.case:34} {row.unit:>6} {row.ours:10.2f} {row.theirs:10.2f}  {row.ratio:6.2f}  {row.peer}")
+        print(
+            f"{row.case:34} {row.unit:>6} {row.ours:10.2f} {row.theirs:10.2f}  {row.ratio:6.2f}  "
+            f"{row.peer}"
+        )
     RESULTS.mkdir(exist_ok=True)
     path = RESULTS / f"{name}.json"
     record = {
@@ -56,7 +61,9 @@ def _machine() -> str:
     """Cores and model of the processor, and the GPU if there is one."""
     model = platform.processor() or platform.machine()
     if (cpuinfo := Path("/proc/cpuinfo")).exists():
-        found = re.search(r"^model name\s*: (.+)$", cpuinfo.read_text(encoding="utf-8"), re.MULTILINE)
+        found = re.search(
+            r"^model name\s*: (.+)$", cpuinfo.read_text(encoding="utf-8"), re.MULTILINE
+        )
         model = found[1] if found else model
     gpus = {torch.cuda.get_device_name(number) for number in range(torch.cuda.device_count())}
     return ", ".join([f"{os.cpu_count()} cores of {model}", *sorted(gpus)])
@@ -67,4 +74,6 @@ def _commit() -> str:
     if shutil.which("git") is None:
         return ""
     command = ["git", "rev-parse", "HEAD"]
-    return subprocess.run(command, capture_output=True, text=True, cwd=RESULTS.parent, check=False).stdout.strip()
+    return subprocess.run(
+        command, capture_output=True, text=True, cwd=RESULTS.parent, check=False
+    ).stdout.strip()

@@ -1,14 +1,16 @@
-"""Fine-tuning against Hugging Face's Trainer and torch.nn modules: target tokens per second, on this machine.
+"""Fine-tuning against Hugging Face's Trainer and torch.nn modules: target tokens per second, on
+this machine.
 
     python -m benchmarks.seq2seq                        all cases (half an hour on two cores)
     python -m benchmarks.seq2seq --cases transformer_128
 
-Random tokens in the lengths of image captions. Ours takes token budgets, bucketed by length as our trainings do it; the
-Trainer as many pairs as fit into one on average, grouped by its LengthGroupedSampler (or ours too, with
-``--same-batches``). Label smoothing 0.1, dropout 0.1, fused AdamW, clipping at 1. The Trainer runs in fp32 and bf16,
-with eager and SDPA attention (compiled too with ``--compile``: lengths change from batch to batch, and each is compiled
-anew), and its best is quoted; ours in the same two precisions. A few steps of theirs alternate with as many of ours.
-Only real target tokens count.
+Random tokens in the lengths of image captions. Ours takes token budgets, bucketed by length as our
+trainings do it; the Trainer as many pairs as fit into one on average, grouped by its
+LengthGroupedSampler (or ours too, with ``--same-batches``). Label smoothing 0.1, dropout 0.1, fused
+AdamW, clipping at 1. The Trainer runs in fp32 and bf16, with eager and SDPA attention (compiled too
+with ``--compile``: lengths change from batch to batch, and each is compiled anew), and its best is
+quoted; ours in the same two precisions. A few steps of theirs alternate with as many of ours. Only
+real target tokens count.
 """
 
 import argparse
@@ -69,7 +71,12 @@ class Case:
     def sizes(self) -> dict[str, int]:
         """Our block's sizes, as the peer's arguments."""
         layers = "num_layers" if "num_layers" in self.block else "num_encoder_layers"
-        ours = {"layers": layers, "width": "width", "feed_forward_width": "feed_forward_width", "heads": "num_heads"}
+        ours = {
+            "layers": layers,
+            "width": "width",
+            "feed_forward_width": "feed_forward_width",
+            "heads": "num_heads",
+        }
         return {theirs: self.block[own] for theirs, own in ours.items() if own in self.block}
 
 
@@ -132,7 +139,10 @@ def captions(pairs: int = 20000, seed: int = 0) -> PairShard:
     source = np.clip(rng.normal(15, 5, pairs), 4, 60).astype(np.int64)
     target = np.clip(source * 0.95 + rng.normal(0, 2.5, pairs), 4, 60).astype(np.int64)
     sides = [
-        Ragged(rng.integers(5, VOCAB, sizes.sum()).astype(np.uint16), np.concatenate([[0], np.cumsum(sizes)]))
+        Ragged(
+            rng.integers(5, VOCAB, sizes.sum()).astype(np.uint16),
+            np.concatenate([[0], np.cumsum(sizes)]),
+        )
         for sizes in (source, target)
     ]
     return PairShard(sides[0], sides[1])
@@ -158,7 +168,9 @@ def common(tokens: int, precision: str) -> CommonParams:
 def our_steps(case: Case, batches: PairBatches, precision: str) -> list[float]:
     """Seconds of each step of our module in Lightning's Trainer."""
     extra = {"starts_from": "data/shards", "dropout": 0.1, "learning_rate": 1e-4, "r_drop": 0.0}
-    params = schema_of(case.block["family"]).model_validate({**case.block, **extra, "scheduled_sampling": 0.0})
+    params = schema_of(case.block["family"]).model_validate(
+        {**case.block, **extra, "scheduled_sampling": 0.0}
+    )
     module = Seq2SeqFinetuning(
         build_model(params, VOCAB),
         common(case.tokens, precision),
@@ -200,60 +212,111 @@ def _first(examples: list[Any]) -> Any:
 
 
 def their_batches(shard: PairShard, rows: int) -> list[PairBatch]:
-    """Batches of so many pairs as Hugging Face's Trainer groups them by length, from all over its epoch."""
+    """Batches of so many pairs as Hugging Face's Trainer groups them by length, from all over its
+    epoch.
+    """
     from transformers.trainer_pt_utils import LengthGroupedSampler
 
     lengths = (shard.source.lengths + 2).tolist()
-    order = np.array(list(LengthGroupedSampler(rows, lengths=lengths, generator=torch.Generator().manual_seed(1))))
+    order = np.array(
+        list(
+            LengthGroupedSampler(rows, lengths=lengths, generator=torch.Generator().manual_seed(1))
+        )
+    )
     numbers = np.linspace(0, len(order) // rows - 1, WARM + _STEPS).astype(int)
-    numbers = np.random.default_rng(0).permutation(numbers)  # it sorts by length over long stretches
+    numbers = np.random.default_rng(0).permutation(
+        numbers
+    )  # it sorts by length over long stretches
     return [collate(shard, order[number * rows : (number + 1) * rows], START) for number in numbers]
 
 
-def rows_of(name: str, *, same_batches: bool, same_allocator: bool, compiled: bool) -> Iterator[Row]:
+def rows_of(
+    name: str, *, same_batches: bool, same_allocator: bool, compiled: bool
+) -> Iterator[Row]:
     """Target tokens per second of one case, in both precisions; the peer's best setting in each."""
     case, shard = CASES[name], captions()
     batches, mine = our_batches(case, shard)
     rows = round(statistics.mean(len(batch.source_BS) for batch in mine))
     given = mine if same_batches else their_batches(shard, rows)
-    our_tokens, their_tokens = (statistics.mean(b.num_tokens for b in found[WARM:]) for found in (mine, given))
+    our_tokens, their_tokens = (
+        statistics.mean(b.num_tokens for b in found[WARM:]) for found in (mine, given)
+    )
     best: dict[str, float] = {}
     for precision in ("32-true", "bf16-mixed"):
         ours: list[float] = []
         theirs: dict[Setting, float] = {}
-        for with_compiler, attention in itertools.product((False, True) if compiled else (False,), case.attentions):
+        for with_compiler, attention in itertools.product(
+            (False, True) if compiled else (False,), case.attentions
+        ):
             setting = Setting(precision == "bf16-mixed", with_compiler, attention)
             if not same_allocator:
                 allocator_as_it_comes()
             theirs[setting] = statistics.mean(their_steps(case, given, setting))
             keep_freed_memory()
             ours += our_steps(case, batches, precision)
-        speed, setting = our_tokens / statistics.mean(ours), min(theirs, key=lambda one: theirs[one])
+        speed, setting = (
+            our_tokens / statistics.mean(ours),
+            min(theirs, key=lambda one: theirs[one]),
+        )
         its = their_tokens / theirs[setting]
-        best = {"ours": max(speed, best.get("ours", 0.0)), "theirs": max(its, best.get("theirs", 0.0))}
-        yield Row(f"{name}, {precision}", "tok/s", speed, f"Trainer, {setting}", its, speed / its, 0.0)
+        best = {
+            "ours": max(speed, best.get("ours", 0.0)),
+            "theirs": max(its, best.get("theirs", 0.0)),
+        }
+        yield Row(
+            f"{name}, {precision}", "tok/s", speed, f"Trainer, {setting}", its, speed / its, 0.0
+        )
     ratio = best["ours"] / best["theirs"]
-    yield Row(f"{name}, best precision", "tok/s", best["ours"], "Trainer's best", best["theirs"], ratio, case.goal)
+    yield Row(
+        f"{name}, best precision",
+        "tok/s",
+        best["ours"],
+        "Trainer's best",
+        best["theirs"],
+        ratio,
+        case.goal,
+    )
 
 
 def padding_row() -> Row:
-    """Share of slots, source and target, that hold a real token in an epoch of batches of 4,096 tokens."""
-    batches, position, real, slots = PairBatches(captions(), 4096, seed=1, in_tokens=True), START, 0, 0
+    """Share of slots, source and target, that hold a real token in an epoch of batches of 4,096
+    tokens.
+    """
+    batches, position, real, slots = (
+        PairBatches(captions(), 4096, seed=1, in_tokens=True),
+        START,
+        0,
+        0,
+    )
     while position.epoch == 0:
         batch = batches(position)
         real += batch.num_tokens + int(batch.source_lengths_B.sum())
         slots += batch.labels_BT.numel() + batch.source_BS.numel()
         position = batches.after(position)
-    return Row("batches of 4,096 tokens, filled", "share", real / slots, "goal", 0.97, real / slots / 0.97, 1.0)
+    return Row(
+        "batches of 4,096 tokens, filled",
+        "share",
+        real / slots,
+        "goal",
+        0.97,
+        real / slots / 0.97,
+        1.0,
+    )
 
 
 def main() -> None:
     """The command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--cases", nargs="*", choices=CASES, default=list(CASES))
-    parser.add_argument("--same-batches", action="store_true", help="the Trainer is given our batches")
+    parser.add_argument(
+        "--same-batches", action="store_true", help="the Trainer is given our batches"
+    )
     parser.add_argument("--compile", action="store_true", help="the Trainer compiled too")
-    parser.add_argument("--same-allocator", action="store_true", help="freed memory is kept for Hugging Face too")
+    parser.add_argument(
+        "--same-allocator", action="store_true", help="freed memory is kept for Hugging Face too"
+    )
     arguments = parser.parse_args()
     logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
     warnings.filterwarnings("ignore")

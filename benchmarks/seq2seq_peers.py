@@ -1,4 +1,5 @@
-"""Networks of others that equal ours: Hugging Face's encoder-decoders, and an LSTM of torch.nn modules.
+"""Networks of others that equal ours: Hugging Face's encoder-decoders, and an LSTM of torch.nn
+modules.
 
 Shapes: B batch, S source length, T target length, D width, V vocabulary.
 """
@@ -15,14 +16,20 @@ from pipelines.models.protocol.model import Seq2SeqModel
 from pipelines.seq2seq.data import PairBatch
 
 
-def marian(vocab_size: int, *, layers: int, width: int, feed_forward_width: int, heads: int, attention: str) -> Any:
+def marian(
+    vocab_size: int, *, layers: int, width: int, feed_forward_width: int, heads: int, attention: str
+) -> Any:
     """`transformers.MarianMTModel`: a post-norm Transformer, all embeddings tied."""
     from transformers import MarianConfig, MarianMTModel
 
     sides: dict[str, Any] = {
         f"{side}_{name}": value
         for side in ("encoder", "decoder")
-        for name, value in (("layers", layers), ("ffn_dim", feed_forward_width), ("attention_heads", heads))
+        for name, value in (
+            ("layers", layers),
+            ("ffn_dim", feed_forward_width),
+            ("attention_heads", heads),
+        )
     }
     config = MarianConfig(  # type: ignore[call-arg]
         vocab_size=vocab_size,
@@ -56,7 +63,9 @@ _MARIAN = {
 
 @torch.no_grad()
 def give_weights(ours: Seq2SeqModel, theirs: Any) -> None:
-    """Make a `marian` our post-norm ``transformer`` of one table of embeddings: weights, positions, LayerNorm's ε."""
+    """Make a `marian` our post-norm ``transformer`` of one table of embeddings: weights, positions,
+    LayerNorm's ε.
+    """
     cross = {
         name.replace("attention", "cross_attention"): its.replace("self_attn", "encoder_attn")
         for name, its in _MARIAN.items()
@@ -76,7 +85,9 @@ def give_weights(ours: Seq2SeqModel, theirs: Any) -> None:
             part.eps = 1e-12
 
 
-def bert2bert(vocab_size: int, *, layers: int, width: int, feed_forward_width: int, heads: int, attention: str) -> Any:
+def bert2bert(
+    vocab_size: int, *, layers: int, width: int, feed_forward_width: int, heads: int, attention: str
+) -> Any:
     """`transformers.EncoderDecoderModel` of two BERTs."""
     from transformers import BertConfig, EncoderDecoderConfig, EncoderDecoderModel
 
@@ -102,7 +113,10 @@ def bert2bert(vocab_size: int, *, layers: int, width: int, feed_forward_width: i
 @torch.no_grad()
 def give_bert_weights(ours: Seq2SeqModel, theirs: Any) -> None:
     """Make an `EncoderDecoderModel` our ``bert2bert``, cross-attention included."""
-    own = {**dict(ours.named_parameters(remove_duplicate=False)), "decoder.mlm_bias": ours.output_bias}
+    own = {
+        **dict(ours.named_parameters(remove_duplicate=False)),
+        "decoder.mlm_bias": ours.output_bias,
+    }
     own |= {f"decoder.{name}": p for name, p in own.items() if name.startswith("mlm_transform.")}
     for name, parameter in own.items():
         side, _, inner = name.partition(".")
@@ -116,30 +130,45 @@ def give_bert_weights(ours: Seq2SeqModel, theirs: Any) -> None:
 
 
 class LstmOfModules(nn.Module):
-    """Our ``recurrent`` family with LSTM cells and ``general`` attention, written with torch.nn's modules."""
+    """Our ``recurrent`` family with LSTM cells and ``general`` attention, written with torch.nn's
+    modules.
+    """
 
-    def __init__(self, vocab_size: int, *, layers: int, width: int, attention: str, dropout: float = 0.1) -> None:
+    def __init__(
+        self, vocab_size: int, *, layers: int, width: int, attention: str, dropout: float = 0.1
+    ) -> None:
         super().__init__()
         assert attention == "eager"  # its own
         self.embedding = nn.Embedding(vocab_size, width, padding_idx=PAD)
         self.encoder = nn.LSTM(
             width, width // 2, layers, batch_first=True, bidirectional=True, dropout=dropout
         )  # the two directions beside each other are as wide as the decoder
-        self.cells = nn.ModuleList(nn.LSTMCell((2 if number == 0 else 1) * width, width) for number in range(layers))
+        self.cells = nn.ModuleList(
+            nn.LSTMCell((2 if number == 0 else 1) * width, width) for number in range(layers)
+        )
         self.bridge = nn.Linear(width, 2 * layers * width)
         self.key = nn.Linear(width, width, bias=False)
         self.readout = nn.Linear(2 * width, width)
         self.bias = nn.Parameter(torch.zeros(vocab_size))
         self.dropout = nn.Dropout(dropout)
 
-    def forward(self, input_ids: Tensor, attention_mask: Tensor, decoder_input_ids: Tensor, labels: Tensor) -> Any:
+    def forward(
+        self, input_ids: Tensor, attention_mask: Tensor, decoder_input_ids: Tensor, labels: Tensor
+    ) -> Any:
         """Label-smoothed loss of a batch, in a dictionary as Hugging Face's Trainer takes it."""
         packed = nn.utils.rnn.pack_padded_sequence(
-            self.dropout(self.embedding(input_ids)), attention_mask.sum(1).cpu(), batch_first=True, enforce_sorted=False
+            self.dropout(self.embedding(input_ids)),
+            attention_mask.sum(1).cpu(),
+            batch_first=True,
+            enforce_sorted=False,
         )
         memory_BSD, (hidden, _) = self.encoder(packed)
-        memory_BSD, _ = nn.utils.rnn.pad_packed_sequence(memory_BSD, batch_first=True, total_length=input_ids.shape[1])
-        first = torch.tanh(self.bridge(torch.cat([hidden[-2], hidden[-1]], dim=1))).chunk(2 * len(self.cells), dim=1)
+        memory_BSD, _ = nn.utils.rnn.pad_packed_sequence(
+            memory_BSD, batch_first=True, total_length=input_ids.shape[1]
+        )
+        first = torch.tanh(self.bridge(torch.cat([hidden[-2], hidden[-1]], dim=1))).chunk(
+            2 * len(self.cells), dim=1
+        )
         states = list(zip(first[: len(self.cells)], first[len(self.cells) :], strict=True))
         key_BSD, fed_BD = self.key(memory_BSD), torch.zeros_like(first[0])
         vectors = []
@@ -148,12 +177,18 @@ class LstmOfModules(nn.Module):
             for number, cell in enumerate(self.cells):
                 states[number] = cell(self.dropout(top_BD) if number else top_BD, states[number])
                 top_BD = states[number][0]
-            scores_BS = (key_BSD @ top_BD[:, :, None]).squeeze(2).masked_fill(attention_mask == 0, float("-inf"))
+            scores_BS = (
+                (key_BSD @ top_BD[:, :, None])
+                .squeeze(2)
+                .masked_fill(attention_mask == 0, float("-inf"))
+            )
             context_BD = (scores_BS.softmax(dim=1)[:, None] @ memory_BSD).squeeze(1)
             fed_BD = self.dropout(torch.tanh(self.readout(torch.cat([top_BD, context_BD], dim=1))))
             vectors.append(fed_BD)
         logits = F.linear(torch.stack(vectors, dim=1), self.embedding.weight, self.bias)
-        loss = F.cross_entropy(logits.flatten(0, 1).float(), labels.flatten(), ignore_index=-100, label_smoothing=0.1)
+        loss = F.cross_entropy(
+            logits.flatten(0, 1).float(), labels.flatten(), ignore_index=-100, label_smoothing=0.1
+        )
         return {"loss": loss}
 
 

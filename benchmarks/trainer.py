@@ -36,7 +36,10 @@ class Clock:
 
     def steps(self) -> list[float]:
         """Of the steps after the first `WARM`."""
-        return [after - before for before, after in zip(self.times[WARM:], self.times[WARM + 1 :], strict=False)]
+        return [
+            after - before
+            for before, after in zip(self.times[WARM:], self.times[WARM + 1 :], strict=False)
+        ]
 
 
 @dataclass(frozen=True)
@@ -54,7 +57,13 @@ class Setting:
 
 
 def bert_steps(
-    shape: tuple[int, int], vocab_size: int, examples: list[dict[str, Any]], setting: Setting, *, rows: int, steps: int
+    shape: tuple[int, int],
+    vocab_size: int,
+    examples: list[dict[str, Any]],
+    setting: Setting,
+    *,
+    rows: int,
+    steps: int,
 ) -> list[float]:
     """Seconds of each step of Hugging Face's BERT of some (layers, width) in its Trainer."""
     from transformers import BertConfig, BertForPreTraining, default_data_collator
@@ -76,7 +85,13 @@ def bert_steps(
 
 def optimization(precision: str) -> dict[str, Any]:
     """What both of our trainings share; nothing is validated, saved or logged."""
-    adamw = {"name": "adamw", "beta1": 0.9, "beta2": 0.999, "epsilon": 1e-8, "bias_correction": True}
+    adamw = {
+        "name": "adamw",
+        "beta1": 0.9,
+        "beta2": 0.999,
+        "epsilon": 1e-8,
+        "bias_correction": True,
+    }
     return {
         "optimizer": {**adamw, "weight_decay": 0.01},
         "schedule": {"name": "linear", "warmup_updates": 100, "final_factor": 0.0},
@@ -114,7 +129,14 @@ def lightning_steps(module: Any, loader: Any, steps: int, accelerator: str = "cp
 
 
 def trainer_steps(
-    model: Any, examples: list[Any], collator: Any, setting: Setting, *, rows: int, steps: int, **more: Any
+    model: Any,
+    examples: list[Any],
+    collator: Any,
+    setting: Setting,
+    *,
+    rows: int,
+    steps: int,
+    **more: Any,
 ) -> list[float]:
     """Seconds of each step of a model in Hugging Face's Trainer, after `WARM` others.
 
@@ -157,7 +179,13 @@ def trainer_steps(
         disable_tqdm=True,
         **more,
     )
-    InOrder(model=model, args=arguments, train_dataset=examples, data_collator=collator, callbacks=[Ticks()]).train()
+    InOrder(
+        model=model,
+        args=arguments,
+        train_dataset=examples,
+        data_collator=collator,
+        callbacks=[Ticks()],
+    ).train()
     return clock.steps()
 
 
@@ -166,19 +194,31 @@ def _cut_head(model: Any) -> None:
     heads, losses = model.cls, torch.nn.functional.cross_entropy
 
     def forward(
-        input_ids: Any, token_type_ids: Any, attention_mask: Any, labels: Any, next_sentence_label: Any, **_: Any
+        input_ids: Any,
+        token_type_ids: Any,
+        attention_mask: Any,
+        labels: Any,
+        next_sentence_label: Any,
+        **_: Any,
     ) -> dict[str, Any]:
-        output = model.bert(input_ids=input_ids, token_type_ids=token_type_ids, attention_mask=attention_mask)
+        output = model.bert(
+            input_ids=input_ids, token_type_ids=token_type_ids, attention_mask=attention_mask
+        )
         masked = labels != -100
         scores = heads.predictions(output.last_hidden_state[masked])
         mlm = losses(scores.float(), labels[masked])
-        return {"loss": mlm + losses(heads.seq_relationship(output.pooler_output).float(), next_sentence_label)}
+        return {
+            "loss": mlm
+            + losses(heads.seq_relationship(output.pooler_output).float(), next_sentence_label)
+        }
 
     model.forward = forward
 
 
 def allocator_as_it_comes() -> None:
-    """What glibc's thresholds have grown to in a process that frees large tensors: 32 and 64 MiB."""
+    """What glibc's thresholds have grown to in a process that frees large tensors: 32 and 64
+    MiB.
+    """
     libc = ctypes.CDLL(None)
     if hasattr(libc, "mallopt"):
         libc.mallopt(_MMAP_MAX, 65536)

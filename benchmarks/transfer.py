@@ -1,12 +1,14 @@
-r"""What pretraining gives, by number of training pairs: BLEU of pretrained starts beside the same network from scratch.
+r"""What pretraining gives, by number of training pairs: BLEU of pretrained starts beside the same
+network from scratch.
 
-    python -m benchmarks.transfer                          embedded corpus, 3 seeds, 100 to 2,000 pairs (half an hour)
-    python -m benchmarks.transfer --seeds 1 --pairs 100 600
-    python -m benchmarks.transfer --recipes multi30k multi30k_parts --seeds 1 \
+    python -m benchmarks.transfer                          embedded corpus, 3 seeds, 100 to 2,000
+    pairs (half an hour) python -m benchmarks.transfer --seeds 1 --pairs 100 600 python -m
+    benchmarks.transfer --recipes multi30k multi30k_parts --seeds 1 \
         --pairs 1000 5000 29000 --updates 400 800 1200
 
-Runs in a throw-away copy of the checkout. BERT is trained once per seed; every architecture but ``rnd2rnd`` that is
-built like it is held against it, by beam search on the test set. ``--picture FILE`` draws the means over seeds.
+Runs in a throw-away copy of the checkout. BERT is trained once per seed; every architecture but
+``rnd2rnd`` that is built like it is held against it, by beam search on the test set. ``--picture
+FILE`` draws the means over seeds.
 """
 
 import argparse
@@ -42,8 +44,12 @@ def _params(folder: Path) -> dict[str, Any]:
     return params
 
 
-def scores(folder: Path, recipes: list[str], seed: int, pairs: dict[int, int | None]) -> dict[int, dict[str, float]]:
-    """BLEU (beam) of each architecture, by number of training pairs; ``pairs`` maps it to updates, None for params'."""
+def scores(
+    folder: Path, recipes: list[str], seed: int, pairs: dict[int, int | None]
+) -> dict[int, dict[str, float]]:
+    """BLEU (beam) of each architecture, by number of training pairs; ``pairs`` maps it to updates,
+    None for params'.
+    """
     copy_checkout(folder)
     if recipes:
         _apply(folder, *(f"recipes/{name}.yaml" for name in recipes))
@@ -83,9 +89,11 @@ def draw(by_seed: dict[int, dict[int, dict[str, float]]], path: Path) -> None:
     figure, axes = pyplot.subplots(figsize=(6, 4), layout="constrained")
     for name in next(iter(by_seed.values()))[pairs[0]]:
         values = [[found[count][name] for found in by_seed.values()] for count in pairs]
-        (line,) = axes.plot(pairs, [statistics.mean(part) for part in values], marker="o", label=name)
-        axes.fill_between(pairs, [min(part) for part in values], [max(part) for part in values], alpha=0.2,
-                          color=line.get_color())  # fmt: skip
+        (line,) = axes.plot(
+            pairs, [statistics.mean(part) for part in values], marker="o", label=name
+        )
+        lowest, highest = ([pick(part) for part in values] for pick in (min, max))
+        axes.fill_between(pairs, lowest, highest, alpha=0.2, color=line.get_color())
     axes.set(xscale="log", xlabel="training pairs", ylabel="BLEU, beam search")
     axes.set_xticks(pairs, [f"{count:,}" for count in pairs])
     axes.minorticks_off()
@@ -96,12 +104,16 @@ def draw(by_seed: dict[int, dict[int, dict[str, float]]], path: Path) -> None:
 
 def main() -> None:
     """The command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--recipes", nargs="*", default=[])
     parser.add_argument("--seeds", nargs="+", type=int, default=[1, 2, 3])
     parser.add_argument("--pairs", nargs="+", type=int, default=[100, 300, 600, 2000])
     parser.add_argument("--picture", type=Path)
-    parser.add_argument("--updates", nargs="+", type=int, help="of each number of pairs; default: of the params")
+    parser.add_argument(
+        "--updates", nargs="+", type=int, help="of each number of pairs; default: of the params"
+    )
     arguments = parser.parse_args()
     updates = arguments.updates or [None] * len(arguments.pairs)
     pairs = dict(sorted(zip(arguments.pairs, updates, strict=True)))
@@ -110,8 +122,8 @@ def main() -> None:
         with tempfile.TemporaryDirectory() as folder:
             by_seed[seed] = scores(Path(folder), arguments.recipes, seed, pairs)
     rows = [
-        Row(f"seed {seed}, {count:,} pairs", "BLEU", bleu, f"{_BASELINE} (against {name})", table[_BASELINE],
-            bleu / max(table[_BASELINE], 1e-9), 1.0)
+        Row(f"seed {seed}, {count:,} pairs", "BLEU", bleu, f"{_BASELINE} (against {name})",
+            table[_BASELINE], bleu / max(table[_BASELINE], 1e-9), 1.0)
         for seed, found in by_seed.items()
         for count, table in found.items()
         for name, bleu in table.items()

@@ -1,7 +1,8 @@
-"""Work pool, deployments and automations of this checkout: ``python -m flows.deployments``, against PREFECT_API_URL.
+"""Work pool, deployments and automations of this checkout: ``python -m flows.deployments``, against
+PREFECT_API_URL.
 
-The deployments stand in ``prefect.yaml``. Besides them the server gets an automation for flow runs whose process has
-vanished: Prefect itself leaves them Running for ever.
+The deployments stand in ``prefect.yaml``. Besides them the server gets an automation for flow runs
+whose process has vanished: Prefect itself leaves them Running for ever.
 """
 
 import asyncio
@@ -30,13 +31,17 @@ async def create_pool() -> None:
     """The pool of processes; one flow at a time, for two would train on the same processors."""
     async with get_client() as client:
         with contextlib.suppress(ObjectAlreadyExists):  # its owner may have changed it
-            await client.create_work_pool(WorkPoolCreate(name=POOL, type="process", concurrency_limit=1))
+            await client.create_work_pool(
+                WorkPoolCreate(name=POOL, type="process", concurrency_limit=1)
+            )
 
 
 def zombies() -> Automation:
     """Flow runs that have been heard of, then no more, crash."""
     crash: Any = ChangeFlowRunState
-    ended = {f"prefect.flow-run.{state}" for state in ("Completed", "Failed", "Cancelled", "Crashed")}
+    ended = {
+        f"prefect.flow-run.{state}" for state in ("Completed", "Failed", "Cancelled", "Crashed")
+    }
     return Automation(
         name=ZOMBIES,
         description="A flow run whose process has vanished crashes instead of running for ever.",
@@ -65,7 +70,9 @@ def main() -> int:
     """Create what is missing, register the deployments anew."""
     asyncio.run(create_pool())
     asyncio.run(create_zombies())
-    return subprocess.run([sys.executable, "-m", "prefect", "--no-prompt", "deploy", "--all"], check=False).returncode
+    return subprocess.run(
+        [sys.executable, "-m", "prefect", "--no-prompt", "deploy", "--all"], check=False
+    ).returncode
 
 
 if __name__ == "__main__":

@@ -1,4 +1,6 @@
-"""Prefect's settings, made before Prefect is imported: local, quiet, no account, no telemetry, no proxy to itself."""
+"""Prefect's settings, made before Prefect is imported: local, quiet, no account, no telemetry, no
+proxy to itself.
+"""
 
 import os
 from pathlib import Path
@@ -18,11 +20,18 @@ for _name, _value in {
     os.environ.setdefault(_name, _value)
 
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
-_hosts = [host for name in ("no_proxy", "NO_PROXY") for host in os.environ.get(name, "").split(",") if host.strip()]
+_hosts = [
+    host
+    for name in ("no_proxy", "NO_PROXY")
+    for host in os.environ.get(name, "").split(",")
+    if host.strip()
+]
 if "*" not in _hosts:  # whatever HTTP_PROXY says, our own server is not behind it
     os.environ["NO_PROXY"] = os.environ["no_proxy"] = ",".join(dict.fromkeys([*_hosts, *_LOOPBACK]))
 
-if _password := os.environ.get("PREFECT_SERVER_API_AUTH_STRING"):  # of the server: its flows and workers know it too
+if _password := os.environ.get(
+    "PREFECT_SERVER_API_AUTH_STRING"
+):  # of the server: its flows and workers know it too
     os.environ.setdefault("PREFECT_API_AUTH_STRING", _password)
 
 HEARTBEAT_S = int(os.environ["PREFECT_FLOWS_HEARTBEAT_FREQUENCY"])

@@ -19,12 +19,16 @@ _CODE = ("pipelines", "flows", "dvc.yaml")
 
 
 def base_of(recipes: Sequence[str]) -> str:
-    """What experiments here begin from: a digest of the commit, this checkout's params.yaml, recipes and raw data.
+    """What experiments here begin from: a digest of the commit, this checkout's params.yaml,
+    recipes and raw data.
 
     Raw data that git does not know counts by name, size and time of change.
     """
     files = [Path("params.yaml"), *(Path(f"recipes/{recipe}.yaml") for recipe in recipes)]
-    parts = [git("rev-parse", "HEAD").encode(), *(path.read_bytes() for path in files if path.is_file())]
+    parts = [
+        git("rev-parse", "HEAD").encode(),
+        *(path.read_bytes() for path in files if path.is_file()),
+    ]
     known = set(git("ls-files", "-z", "data/raw").split("\0"))
     for path in sorted(Path("data/raw").rglob("*")):
         if path.is_file() and path.as_posix() not in known:
@@ -34,10 +38,12 @@ def base_of(recipes: Sequence[str]) -> str:
 
 
 def experiment(name: str, recipes: Sequence[str], overrides: Mapping[str, Any]) -> Path:
-    """The worktree of an experiment: made, or found if it was made before from the same base with the same overrides.
+    """The worktree of an experiment: made, or found if it was made before from the same base with
+    the same overrides.
 
-    It has the commit this checkout stands at, this checkout's params.yaml with the recipes and overrides laid over it,
-    and links to raw data that git does not know. What it computes is in this checkout's cache.
+    It has the commit this checkout stands at, this checkout's params.yaml with the recipes and
+    overrides laid over it, and links to raw data that git does not know. What it computes is in
+    this checkout's cache.
 
     Raises:
         ParamsError: the code here is not committed, or the params are not valid.
@@ -48,7 +54,10 @@ def experiment(name: str, recipes: Sequence[str], overrides: Mapping[str, Any]) 
     if whole.is_file() and whole.read_text(encoding="utf-8") == made:
         return folder
     if changed := git("status", "--porcelain", "--", *_CODE).strip():
-        raise ParamsError(f"experiment {name}: the code ({changed.split()[-1]}) must be committed; git commit it first")
+        raise ParamsError(
+            f"experiment {name}: the code ({changed.split()[-1]}) must be committed; git commit it "
+            "first"
+        )
     if folder.exists():  # of other params, or half made by a process that was killed
         git("worktree", "remove", "--force", "--force", str(folder))
     git("worktree", "prune")
@@ -56,7 +65,9 @@ def experiment(name: str, recipes: Sequence[str], overrides: Mapping[str, Any]) 
     (folder / ".dvc/config.local").write_text(f"[cache]\n    dir = {_cache()}\n", encoding="utf-8")
     take_inputs(folder)
     (folder / "overrides.yaml").write_text(json.dumps(overrides), encoding="utf-8")  # JSON is YAML
-    overlays = [str(Path(f"recipes/{recipe}.yaml").resolve()) for recipe in recipes]  # this checkout's, edited or not
+    overlays = [
+        str(Path(f"recipes/{recipe}.yaml").resolve()) for recipe in recipes
+    ]  # this checkout's, edited or not
     overlays += ["overrides.yaml"] if overrides else []
     command = [sys.executable, "-m", "pipelines.preflight.recipes", "apply", *overlays]
     result = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
@@ -67,7 +78,8 @@ def experiment(name: str, recipes: Sequence[str], overrides: Mapping[str, Any]) 
 
 
 def remove(names: re.Pattern[str], branches: str) -> int:
-    """Remove the worktrees of all experiments with such names, and their branches; how many worktrees.
+    """Remove the worktrees of all experiments with such names, and their branches; how many
+    worktrees.
 
     Args:
         names: matches whole names.
@@ -86,7 +98,9 @@ def remove(names: re.Pattern[str], branches: str) -> int:
 
 
 def take_inputs(folder: Path) -> None:
-    """Give another checkout this one's params.yaml, and links to raw data that git does not know."""
+    """Give another checkout this one's params.yaml, and links to raw data that git does not
+    know.
+    """
     (folder / "params.yaml").write_bytes(Path("params.yaml").read_bytes())
     for path in sorted(Path("data/raw").iterdir()):
         if not (folder / path).exists():
@@ -107,13 +121,30 @@ def record(branch: str, folder: Path, message: str) -> None:
         ParamsError: git does not make it.
     """
     git("add", "params.yaml", "dvc.lock", folder=folder)
-    author = ("-c", "user.name=maskline", "-c", "user.email=maskline@localhost", "-c", "commit.gpgSign=false")
-    git(*author, "commit", "--quiet", "--no-verify", "--allow-empty", "--message", message, folder=folder)
+    author = (
+        "-c",
+        "user.name=maskline",
+        "-c",
+        "user.email=maskline@localhost",
+        "-c",
+        "commit.gpgSign=false",
+    )
+    git(
+        *author,
+        "commit",
+        "--quiet",
+        "--no-verify",
+        "--allow-empty",
+        "--message",
+        message,
+        folder=folder,
+    )
     git("branch", "--force", branch, folder=folder)
 
 
 def git(*arguments: str, folder: Path = Path()) -> str:
-    """What git prints, run without anybody's hooks: these are our worktrees and branches, not a user's commits.
+    """What git prints, run without anybody's hooks: these are our worktrees and branches, not a
+    user's commits.
 
     Raises:
         ParamsError: git is not installed, or refuses.
@@ -122,7 +153,9 @@ def git(*arguments: str, folder: Path = Path()) -> str:
     try:
         result = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
     except FileNotFoundError:
-        raise ParamsError("git: must be installed, experiments are worktrees of it; install it") from None
+        raise ParamsError(
+            "git: must be installed, experiments are worktrees of it; install it"
+        ) from None
     if result.returncode:
         raise ParamsError(f"git {' '.join(arguments)}: {result.stderr.strip()}")
     return result.stdout

@@ -51,7 +51,9 @@ def read_graph(folder: Path = Path()) -> list[Node]:
     """All stage instances of a checkout, each after the ones it depends on."""
     with Repo(str(folder)) as repo:
         graph = repo.index.graph
-        order = networkx.lexicographical_topological_sort(graph.reverse(), key=lambda stage: stage.name)
+        order = networkx.lexicographical_topological_sort(
+            graph.reverse(), key=lambda stage: stage.name
+        )
         return [
             Node(
                 name=stage.name,
@@ -59,7 +61,9 @@ def read_graph(folder: Path = Path()) -> list[Node]:
                 cpus=int((stage.meta or {}).get("cpus", 1)),
                 gpus=int((stage.meta or {}).get("gpus", 0)),
                 alone=bool((stage.meta or {}).get("alone", False)),
-                limit_s=3600 * float(stage.meta["hours"]) if (stage.meta or {}).get("hours") else None,
+                limit_s=3600 * float(stage.meta["hours"])
+                if (stage.meta or {}).get("hours")
+                else None,
             )
             for stage in order
         ]

@@ -1,4 +1,5 @@
-"""Word of a flow that failed, to a webhook: set MASKLINE_WEBHOOK to its address (Slack, Mattermost, ntfy, your own).
+"""Word of a flow that failed, to a webhook: set MASKLINE_WEBHOOK to its address (Slack, Mattermost,
+ntfy, your own).
 
 It gets JSON: ``text`` for people, and ``flow``, ``run``, ``state``, ``message``.
 """
@@ -28,7 +29,9 @@ def notify(flow: Any, flow_run: Any, state: Any) -> None:
         return
     message = (state.message or "")[:_LONGEST]
     told = {"flow": flow.name, "run": flow_run.name, "state": state.name, "message": message}
-    body = json.dumps({"text": f"{flow.name} {flow_run.name}: {state.name}\n{message}", **told}).encode()
+    body = json.dumps(
+        {"text": f"{flow.name} {flow_run.name}: {state.name}\n{message}", **told}
+    ).encode()
     try:
         request = urllib.request.Request(url, body, {"Content-Type": "application/json"})
         with urllib.request.urlopen(request, timeout=_PATIENCE_S):

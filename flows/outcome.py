@@ -1,4 +1,6 @@
-"""How a stage ended, by what it wrote itself: DVC tells the same of everything that is not success."""
+"""How a stage ended, by what it wrote itself: DVC tells the same of everything that is not
+success.
+"""
 
 import json
 import re
@@ -11,15 +13,21 @@ _LOST_RANK = re.compile(r"Connection (closed|reset) by peer|NCCL error|ncclRemot
 
 
 class StageFailed(Exception):
-    """A stage ended with an error that another try would meet again; its last lines are the message."""
+    """A stage ended with an error that another try would meet again; its last lines are the
+    message.
+    """
 
 
 class StageInterrupted(Exception):
-    """A stage was told to stop, or its process was lost: another try goes on from its checkpoint."""
+    """A stage was told to stop, or its process was lost: another try goes on from its
+    checkpoint.
+    """
 
 
 def statuses(folder: Path, name: str) -> dict[Path, int]:
-    """Files in which runs of a stage instance tell of themselves, with the moment of their last change."""
+    """Files in which runs of a stage instance tell of themselves, with the moment of their last
+    change.
+    """
     return {path: path.stat().st_mtime_ns for path in (folder / RUNS).glob(f"{name}/*/status.json")}
 
 
@@ -42,7 +50,8 @@ def failure(
         return StageInterrupted(f"{name}: was told to stop\n{told}")
     if state == "running" or code < 0 or _LOST_RANK.search(str(status.get("error", ""))):
         return StageInterrupted(
-            f"{name}: its process was lost (killed, or out of memory), dvc ended with {code}\n{told}"
+            f"{name}: its process was lost (killed, or out of memory), dvc ended with "
+            f"{code}\n{told}"
         )
     kind = "bad input" if status.get("exit_code") == EXIT_BAD_INPUT else state
     return StageFailed(f"{name}: {kind}, dvc ended with {code}\n{told}")

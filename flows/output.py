@@ -1,4 +1,6 @@
-"""What a stage prints: all of it to a file, as much to Prefect as its API takes, progress as a number."""
+"""What a stage prints: all of it to a file, as much to Prefect as its API takes, progress as a
+number.
+"""
 
 import re
 import time
@@ -59,7 +61,12 @@ class Output:
     def __enter__(self) -> "Output":
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        at: TracebackType | None,
+    ) -> None:
         self._tell_dropped()
         self._file.close()
         if self._share:

@@ -26,16 +26,23 @@ def show_plan(planned: list[dict[str, Any]]) -> None:
         }
         for one in planned
     ]
-    create_table_artifact(table, key="plan", description="What this run would do, and why, before it started.")
+    create_table_artifact(
+        table, key="plan", description="What this run would do, and why, before it started."
+    )
 
 
 def show_graph(nodes: list[Node], states: Mapping[str, str]) -> None:
     """The graph with the states of the stages, drawn and as a table."""
     data = base64.b64encode(drawn(nodes, states).encode()).decode()
-    rows = [f"| {node.name} | {states[node.name]} | {', '.join(node.depends_on) or '-'} |" for node in nodes]
+    rows = [
+        f"| {node.name} | {states[node.name]} | {', '.join(node.depends_on) or '-'} |"
+        for node in nodes
+    ]
     table = "\n".join(["| stage | state | reads |", "|---|---|---|", *rows])
     create_markdown_artifact(
-        f"![graph](data:image/svg+xml;base64,{data})\n\n{table}", key="graph", description="Stages and their states."
+        f"![graph](data:image/svg+xml;base64,{data})\n\n{table}",
+        key="graph",
+        description="Stages and their states.",
     )
 
 
@@ -51,7 +58,12 @@ def drawn(nodes: list[Node], states: Mapping[str, str]) -> str:
     lines, boxes = [], []
     for node in nodes:
         x, y = corner[node.name]
-        implied = {far.name for near in node.depends_on for far in ancestors(nodes, near) if far.name != near}
+        implied = {
+            far.name
+            for near in node.depends_on
+            for far in ancestors(nodes, near)
+            if far.name != near
+        }
         for before in (name for name in node.depends_on if name not in implied):
             x0, y0 = corner[before][0] + _BOX_X, corner[before][1] + _BOX_Y / 2
             bend, y1 = (x - x0) / 2, y + _BOX_Y / 2
@@ -59,7 +71,8 @@ def drawn(nodes: list[Node], states: Mapping[str, str]) -> str:
             lines.append(f'<path d="{path}" fill="none" stroke="#90a4ae"/>')
         colour = _COLOURS.get(states[node.name], "#fff9c4")
         boxes.append(
-            f'<rect x="{x}" y="{y}" width="{_BOX_X}" height="{_BOX_Y}" rx="5" fill="{colour}" stroke="#607d8b"/>'
+            f'<rect x="{x}" y="{y}" width="{_BOX_X}" height="{_BOX_Y}" rx="5" '
+            f'fill="{colour}" stroke="#607d8b"/>'
         )
         boxes.append(f'<text x="{x + 8}" y="{y + 17}" font-weight="bold">{node.name}</text>')
         boxes.append(f'<text x="{x + 8}" y="{y + 33}">{states[node.name]}</text>')
@@ -67,7 +80,8 @@ def drawn(nodes: list[Node], states: Mapping[str, str]) -> str:
     height = 10 + _STEP_Y * (1 + max(rows.values()))
     style = 'font-family="sans-serif" font-size="12"'
     inner = "\n".join([f'<rect width="{width}" height="{height}" fill="white"/>', *lines, *boxes])
-    return f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height}" {style}>\n{inner}\n</svg>\n'
+    head = f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height}" {style}>'
+    return f"{head}\n{inner}\n</svg>\n"
 
 
 def show_results(report: Path) -> None:
@@ -81,4 +95,6 @@ def show_results(report: Path) -> None:
         if path.is_file():
             data = base64.b64encode(path.read_bytes()).decode()
             key = name.replace("_", "-")
-            create_markdown_artifact(f"![{name}](data:image/png;base64,{data})", key=key, description=name)
+            create_markdown_artifact(
+                f"![{name}](data:image/png;base64,{data})", key=key, description=name
+            )

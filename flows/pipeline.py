@@ -1,7 +1,7 @@
 """The pipeline as one Prefect flow: ``python -m flows.pipeline``.
 
-One task per DVC stage, in the order dvc.yaml gives, as many at once as the machine has room for. DVC decides
-what runs and what is cached; Prefect shows it. No server has to be started beforehand.
+One task per DVC stage, in the order dvc.yaml gives, as many at once as the machine has room for.
+DVC decides what runs and what is cached; Prefect shows it. No server has to be started beforehand.
 """
 
 import argparse
@@ -38,7 +38,11 @@ from pipelines.frame.run_folder import RUNS
 _BUSY = "is busy"  # DVC's word for a read or write lock another stage holds for a moment
 _UNCHANGED = ("didn't change, skipping", "is cached - skipping run")
 _LOCK_TRIES = 5
-_BACK_OFF_S = (5.0, 30.0, 120.0)  # before the second, third and fourth try of a stage that was interrupted
+_BACK_OFF_S = (
+    5.0,
+    30.0,
+    120.0,
+)  # before the second, third and fourth try of a stage that was interrupted
 _MOST_TASKS = 64
 
 
@@ -53,7 +57,7 @@ def check(folder: Path) -> None:
 
 
 @task(name="plan", task_run_name="plan", cache_policy=NO_CACHE, persist_result=False)
-def plan(folder: Path) -> None:
+def publish_plan(folder: Path) -> None:
     """What will run, and why, as the flow's first artifact."""
     command = [sys.executable, "-m", "flows.plan", "--json"]
     result = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=True)
@@ -61,15 +65,18 @@ def plan(folder: Path) -> None:
 
 
 @task(cache_policy=NO_CACHE, persist_result=False)
-def run_stage(node: Node, folder: Path, slots: Slots, children: Children, group: str) -> State[Any]:
+def stage_task(
+    node: Node, folder: Path, slots: Slots, children: Children, group: str
+) -> State[Any]:
     """Reproduce one stage; a state that says whether it ran or was cached.
 
-    A stage that was told to stop, or whose process was lost, is started again, later each time, and goes on from its
-    checkpoint.
+    A stage that was told to stop, or whose process was lost, is started again, later each time, and
+    goes on from its checkpoint.
 
     Raises:
         StageFailed: the stage ended with an error.
-        StageInterrupted: it was interrupted once more than there are tries, or the flow is stopping.
+        StageInterrupted: it was interrupted once more than there are tries, or the flow is
+            stopping.
         TimeLimitReached: it ran longer than its ``meta.hours`` in dvc.yaml.
     """
     for wait in (*_BACK_OFF_S, None):
@@ -84,7 +91,9 @@ def run_stage(node: Node, folder: Path, slots: Slots, children: Children, group:
     raise AssertionError("the last try returns or raises")
 
 
-def _try_stage(node: Node, folder: Path, slots: Slots, children: Children, group: str) -> State[Any]:
+def _try_stage(
+    node: Node, folder: Path, slots: Slots, children: Children, group: str
+) -> State[Any]:
     logger = get_run_logger()
     command = [sys.executable, "-m", "dvc", "--wait-for-lock", "repro", "--single-item", node.name]
     path = folder / RUNS / node.name / "output.log"
@@ -98,7 +107,9 @@ def _try_stage(node: Node, folder: Path, slots: Slots, children: Children, group
             code = children.run(command, output, environment, folder=folder, limit_s=node.limit_s)
         if code == 0:
             cached = any(word in line for line in output.last for word in _UNCHANGED)
-            return Completed(name="Cached" if cached else "Completed", message=(output.last or [""])[-1])
+            return Completed(
+                name="Cached" if cached else "Completed", message=(output.last or [""])[-1]
+            )
         if not any(_BUSY in line for line in output.last):
             break
         time.sleep(2**attempt)
@@ -106,9 +117,16 @@ def _try_stage(node: Node, folder: Path, slots: Slots, children: Children, group
 
 
 def submit(
-    nodes: list[Node], folder: Path, slots: Slots, children: Children, group: str, *, prefix: str = ""
+    nodes: list[Node],
+    folder: Path,
+    slots: Slots,
+    children: Children,
+    group: str,
+    *,
+    prefix: str = "",
 ) -> dict[str, PrefectFuture[Any]]:
-    """A task for each stage of a checkout, each waiting for the ones it depends on. To be called inside a flow.
+    """A task for each stage of a checkout, each waiting for the ones it depends on. To be called
+    inside a flow.
 
     Args:
         nodes: the stages, each after the ones it depends on.
@@ -122,7 +140,7 @@ def submit(
     for node in nodes:
         upstream = [futures[name] for name in node.depends_on]
         name = f"{prefix}{node.name}"
-        stage: Any = run_stage.with_options(name=name, task_run_name=name)
+        stage: Any = stage_task.with_options(name=name, task_run_name=name)
         futures[node.name] = stage.submit(node, folder, slots, children, group, wait_for=upstream)
     return futures
 
@@ -130,7 +148,8 @@ def submit(
 def reproduce(
     folder: Path, slots: Slots, children: Children, group: str, until: str | None = None
 ) -> dict[str, State[Any]]:
-    """The stages of a checkout, or those that ``until`` needs; the final state of each. To be called inside a flow.
+    """The stages of a checkout, or those that ``until`` needs; the final state of each. To be
+    called inside a flow.
 
     Raises:
         ParamsError: there is no stage ``until``.
@@ -147,22 +166,29 @@ def reproduce(
 
 def slots_of(folder: Path) -> Slots:
     """The machine's, as ``hardware`` of this checkout sees it."""
-    return Slots.of_this_machine(validate(read_document(folder / "params.yaml"), "hardware", Hardware).accelerator)
+    return Slots.of_this_machine(
+        validate(read_document(folder / "params.yaml"), "hardware", Hardware).accelerator
+    )
 
 
 RUNNER: Any = ThreadPoolTaskRunner(max_workers=_MOST_TASKS)
 
 
-@flow(name="maskline", log_prints=True, task_runner=RUNNER, on_failure=[notify], on_crashed=[notify])
+@flow(
+    name="maskline", log_prints=True, task_runner=RUNNER, on_failure=[notify], on_crashed=[notify]
+)
 def pipeline(
-    recipes: list[str] | None = None, overrides: dict[str, Any] | None = None, until: str | None = None
+    recipes: list[str] | None = None,
+    overrides: dict[str, Any] | None = None,
+    until: str | None = None,
 ) -> dict[str, str]:
     """Reproduce everything; stage → name of its final state.
 
     Args:
         recipes: names of files in recipes/, to be laid over params.yaml.
-        overrides: parts of params.yaml, laid over it last. With recipes or overrides the flow works in a git worktree
-            of its own, ``.runs/experiments/<flow run>``, with this checkout's cache; nothing here is changed.
+        overrides: parts of params.yaml, laid over it last. With recipes or overrides the flow works
+            in a git worktree of its own, ``.runs/experiments/<flow run>``, with this checkout's
+            cache; nothing here is changed.
         until: the stage that is wanted, ``evaluation`` or ``seq2seq@gru``; all stages without it.
 
     Raises:
@@ -176,7 +202,7 @@ def pipeline(
         print(f"working in {folder}")
     with exclusive(folder / RUNS / "flow.lock"):
         check(folder)
-        plan(folder)
+        publish_plan(folder)
         try:
             states = reproduce(folder, slots_of(folder), children, name, until)
         finally:
@@ -184,12 +210,16 @@ def pipeline(
     show_results(folder / "data/report")
     failed = {one: state for one, state in states.items() if not state.is_completed()}
     if failed:
-        raise StageFailed("\n".join(f"{one}: {state.name} {state.message or ''}" for one, state in failed.items()))
+        raise StageFailed(
+            "\n".join(f"{one}: {state.name} {state.message or ''}" for one, state in failed.items())
+        )
     return {one: state.name or "" for one, state in states.items()}
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--until", help="the stage that is wanted; all stages without it")
     arguments = parser.parse_args()
     with temporary_server():

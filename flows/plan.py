@@ -1,8 +1,8 @@
 """What a run would do, and why: ``python -m flows.plan [--json]``.
 
-For each stage instance, in the order of the flow: *run* (something it reads has changed), *cached* (nothing has, or the
-result is in DVC's cache), or *blocked* (a stage before it runs first; whether its result changes is known only then).
-Nothing is computed or written.
+For each stage instance, in the order of the flow: *run* (something it reads has changed), *cached*
+(nothing has, or the result is in DVC's cache), or *blocked* (a stage before it runs first; whether
+its result changes is known only then). Nothing is computed or written.
 """
 
 import argparse
@@ -22,6 +22,7 @@ from dvc.repo import Repo
 from dvc.stage.cache import RunCacheNotFoundError
 from dvc_data.hashfile.hash_info import HashInfo
 
+from pipelines.frame.files import sha256_of
 from pipelines.frame.params_reader import Document, plain, read_document
 from pipelines.frame.run_folder import folder_of_out, last_seconds
 
@@ -35,7 +36,7 @@ class Reason:
     Attributes:
         kind: stage (dvc.lock does not know it), param, code, data, command or output.
         name: dotted key, or path.
-        old, new: values of a param; first digits of a file's md5; None where there is none.
+        old, new: values of a param; first digits of a digest; None where there is none.
         line: of the key in params.yaml.
     """
 
@@ -63,7 +64,8 @@ class Planned:
         state: run, cached or blocked.
         reasons: what changed.
         waits_for: stages before it that run or are blocked.
-        environment: ``torch 2.12.0 → 2.13.0`` since the result at hand was made; re-runs nothing by itself.
+        environment: ``torch 2.12.0 → 2.13.0`` since the result at hand was made; re-runs nothing by
+            itself.
         seconds: it took the last time, in this checkout.
         mib: of its output.
     """
@@ -80,7 +82,11 @@ class Planned:
     def told(self) -> list[str]:
         """Why, and what should be known besides, for people."""
         waits = [f"waits for {', '.join(self.waits_for)}"] if self.state == "blocked" else []
-        changed = [f"environment changed since: {', '.join(self.environment)}"] if self.environment else []
+        changed = (
+            [f"environment changed since: {', '.join(self.environment)}"]
+            if self.environment
+            else []
+        )
         return [*map(str, self.reasons), *waits, *changed]
 
 
@@ -95,15 +101,29 @@ def plan() -> list[Planned]:
     planned: dict[str, Planned] = {}
     with Repo(".") as repo, repo.lock:
         graph = repo.index.graph
-        order = list(networkx.lexicographical_topological_sort(graph.reverse(), key=lambda stage: stage.addressing))
+        order = list(
+            networkx.lexicographical_topological_sort(
+                graph.reverse(), key=lambda stage: stage.addressing
+            )
+        )
         for stage in order:
             before = sorted(needed.addressing for needed in graph.successors(stage))
             waits_for = tuple(name for name in before if planned[name].state != "cached")
-            lost = any(reason.kind == "output" for name in before for reason in planned[name].reasons)
-            found = _reasons(stage, document)  # what was lost before it comes back, or makes it wait
+            lost = any(
+                reason.kind == "output" for name in before for reason in planned[name].reasons
+            )
+            found = _reasons(
+                stage, document
+            )  # what was lost before it comes back, or makes it wait
             reasons = tuple(reason for reason in found if not (lost and reason.kind == "data"))
             kinds = {reason.kind for reason in reasons}
-            state = "blocked" if waits_for and kinds <= {"data", "output"} else "run" if reasons else "cached"
+            state = (
+                "blocked"
+                if waits_for and kinds <= {"data", "output"}
+                else "run"
+                if reasons
+                else "cached"
+            )
             if state == "run" and not waits_for and _in_cache(repo, stage):
                 state = "cached"
             out = Path(stage.outs[0].def_path)
@@ -133,26 +153,55 @@ def _reasons(stage: Any, document: Document) -> Iterator[Reason]:
             old, new = dep.hash_info.value or {}, dep.read_params()
             for key in dep.params:
                 yield from _differences(key, plain(old.get(key)), plain(new.get(key)), document)
-        else:
+        elif dep.def_path.startswith("data/"):
             new_md5 = dep.get_hash().value if dep.exists else None
-            kind = "data" if dep.def_path.startswith("data/") else "code"
-            yield Reason(kind, dep.def_path, _digits(dep.hash_info.value), _digits(new_md5))
+            yield Reason("data", dep.def_path, _digits(dep.hash_info.value), _digits(new_md5))
+        else:
+            yield from _changed_code(stage, dep)
     for out in stage.outs:
         if not out.exists or (out.status() and out.hash_info):
             yield Reason("output", out.def_path, _digits(out.hash_info.value), None)
+
+
+def _changed_code(stage: Any, dep: Any) -> Iterator[Reason]:
+    """The files of a dependency that differ from those the result at hand was made with.
+
+    DVC knows the digest of a folder alone; the run folder knows each file that was imported. Where
+    it is gone, or the change is in a file that was not imported, the folder is named.
+    """
+    folder = folder_of_out(stage.addressing, Path(stage.outs[0].def_path))
+    record = folder / "origin.json" if folder else None
+    then: dict[str, str] = {}
+    if record and record.is_file():
+        then = json.loads(record.read_text(encoding="utf-8")).get("code", {})
+    changed = []
+    for name, old in then.items():
+        if Path(name).is_relative_to(dep.def_path):
+            new = sha256_of(Path(name)) if Path(name).is_file() else None
+            if new != old:
+                changed.append(Reason("code", name, _digits(old), _digits(new)))
+    if changed:
+        yield from changed
+    else:
+        new_md5 = dep.get_hash().value if dep.exists else None
+        yield Reason("code", dep.def_path, _digits(dep.hash_info.value), _digits(new_md5))
 
 
 def _differences(key: str, old: Any, new: Any, document: Document) -> Iterator[Reason]:
     """The leaves of a section that differ."""
     if isinstance(old, dict) and isinstance(new, dict):
         for name in [*old, *(name for name in new if name not in old)]:
-            yield from _differences(f"{key}.{name}", old.get(name, _ABSENT), new.get(name, _ABSENT), document)
+            yield from _differences(
+                f"{key}.{name}", old.get(name, _ABSENT), new.get(name, _ABSENT), document
+            )
     elif old != new:
         yield Reason("param", key, old, new, document.line(key.split(".")))
 
 
 def _in_cache(repo: Repo, stage: Any) -> bool:
-    """Whether DVC has computed exactly this before, and still has the result; changes ``stage``, not the checkout."""
+    """Whether DVC has computed exactly this before, and still has the result; changes ``stage``,
+    not the checkout.
+    """
     for out in stage.outs:
         out.hash_info = HashInfo()  # or DVC would look at what stands there now
     try:
@@ -189,18 +238,25 @@ def _short(value: Any) -> str:
 def lines_of(planned: list[Planned]) -> Iterator[str]:
     """The plan for people."""
     for one in planned:
-        cost = [f"{one.seconds:,.0f} s" if one.seconds else "", f"{one.mib:,.1f} MiB" if one.mib else ""]
+        cost = [
+            f"{one.seconds:,.0f} s" if one.seconds else "",
+            f"{one.mib:,.1f} MiB" if one.mib else "",
+        ]
         told = f"last time {', '.join(filter(None, cost))}" if any(cost) else "never run here"
         yield f"{one.state:8} {one.name:24} {told}"
         yield from (f"         {line}" for line in one.told)
     known = [one.seconds for one in planned if one.state != "cached" and one.seconds]
     count = sum(one.state != "cached" for one in planned)
-    yield f"{count} of {len(planned)} stages may run" + (f", about {sum(known):,.0f} s" if known else "")
+    yield f"{count} of {len(planned)} stages may run" + (
+        f", about {sum(known):,.0f} s" if known else ""
+    )
 
 
 def main() -> int:
     """The command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--json", action="store_true", help="for programs")
     arguments = parser.parse_args()
     try:

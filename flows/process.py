@@ -1,4 +1,6 @@
-"""Processes of a flow: none outlives it, none runs longer than it may, all are asked before they are killed."""
+"""Processes of a flow: none outlives it, none runs longer than it may, all are asked before they
+are killed.
+"""
 
 import contextlib
 import os
@@ -18,7 +20,8 @@ class TimeLimitReached(Exception):
 
 
 class Children:
-    """The processes of one flow; each has a session of its own, so it is stopped with all it started.
+    """The processes of one flow; each has a session of its own, so it is stopped with all it
+    started.
 
     Args:
         grace_s: seconds between SIGTERM and SIGKILL.
@@ -85,7 +88,9 @@ class Children:
                 on_line(line.rstrip().rpartition("\r")[2])
             code = process.wait()
         except BaseException:  # of ``on_line``
-            threading.Thread(target=process.stdout.read, daemon=True).start()  # unread, it could not even save
+            threading.Thread(
+                target=process.stdout.read, daemon=True
+            ).start()  # unread, it could not even save
             self._end([process])
             raise
         finally:
@@ -93,11 +98,15 @@ class Children:
             with self._lock:
                 self._running.discard(process)
         if late.is_set():
-            raise TimeLimitReached(f"{' '.join(command)} ran longer than {limit_s:,.0f} s and was ended")
+            raise TimeLimitReached(
+                f"{' '.join(command)} ran longer than {limit_s:,.0f} s and was ended"
+            )
         return code
 
     def stop(self) -> None:
-        """Ask every child and its children to stop, wait for their checkpoints, kill what is left."""
+        """Ask every child and its children to stop, wait for their checkpoints, kill what is
+        left.
+        """
         with self._lock:
             self.stopping.set()
             running = list(self._running)

@@ -10,7 +10,8 @@ _PATIENCE_S = 5.0
 
 
 class Progress:
-    """Told in a thread of its own: a server may not answer, and a stage whose lines nobody reads stands still.
+    """Told in a thread of its own: a server may not answer, and a stage whose lines nobody reads
+    stands still.
 
     Made inside a task; a context manager, whose end waits a little for the last word.
 
@@ -55,4 +56,6 @@ class Progress:
                     update_progress_artifact(id, 100 * share)  # type: ignore[arg-type]
                 told = share
         except Exception as error:  # of the network, the server, its database
-            get_run_logger().warning(f"{self._name}: progress is not shown any more ({type(error).__name__})")
+            get_run_logger().warning(
+                f"{self._name}: progress is not shown any more ({type(error).__name__})"
+            )

@@ -13,7 +13,9 @@ from pipelines.frame.params_reader import Name, Section
 
 
 class Range(Section):
-    """Numbers between two ends, uniform or uniform in their logarithm; whole ones if both ends are."""
+    """Numbers between two ends, uniform or uniform in their logarithm; whole ones if both ends
+    are.
+    """
 
     low: int | float
     high: int | float
@@ -50,7 +52,8 @@ class Random(Section):
 
 
 class Halving(Section):
-    """Successive halving (Jamieson & Talwalkar 2016): many with a small budget, the best of them with a larger one.
+    """Successive halving (Jamieson & Talwalkar 2016): many with a small budget, the best of them
+    with a larger one.
 
     Attributes:
         samples: combinations of the first round, at random.
@@ -102,7 +105,9 @@ class Sweep(Section):
         if isinstance(self.method, Grid) and ranges:
             raise ValueError(f"space.{ranges[0]} (a range) must be a list of values in a grid")
         if re.search(r"-r\d+$", self.name):
-            raise ValueError(f"name ({self.name}) must not end as a round of halving does; rename it")
+            raise ValueError(
+                f"name ({self.name}) must not end as a round of halving does; rename it"
+            )
         if empty := [key for key, values in self.space.items() if values == []]:
             raise ValueError(f"space.{empty[0]} ([]) must have values")
         return self
@@ -111,11 +116,15 @@ class Sweep(Section):
         """Dotted key → value of each experiment, of the first round; the same for the same seed."""
         if isinstance(self.method, Grid):
             lists = [values for values in self.space.values() if isinstance(values, list)]
-            return [dict(zip(self.space, chosen, strict=True)) for chosen in itertools.product(*lists)]
+            return [
+                dict(zip(self.space, chosen, strict=True)) for chosen in itertools.product(*lists)
+            ]
         generator = random.Random(self.seed)
         return [
             {
-                key: values.sample(generator) if isinstance(values, Range) else generator.choice(values)
+                key: values.sample(generator)
+                if isinstance(values, Range)
+                else generator.choice(values)
                 for key, values in self.space.items()
             }
             for _ in range(self.method.samples)

@@ -20,7 +20,14 @@ from prefect.settings import PREFECT_API_URL, temporary_settings
 from pipelines.frame.errors import broken_rule
 
 _PATIENCE_S, _LAST_WORDS_S, _PAUSE_S = 120.0, 30.0, 0.5
-_APP = ("--factory", "prefect.server.api.server:create_app", "--log-level", "error", "--lifespan", "on")
+_APP = (
+    "--factory",
+    "prefect.server.api.server:create_app",
+    "--log-level",
+    "error",
+    "--lifespan",
+    "on",
+)
 
 
 def wait_until_healthy(url: str, patience_s: float = _PATIENCE_S) -> None:
@@ -42,16 +49,20 @@ def wait_until_healthy(url: str, patience_s: float = _PATIENCE_S) -> None:
         except OSError as error:
             last = str(error)
         time.sleep(0.2)
-    rule, remedy = f"be Prefect's within {patience_s:.0f} s", "look into its log in PREFECT_HOME; is the port taken?"
+    rule, remedy = (
+        f"be Prefect's within {patience_s:.0f} s",
+        "look into its log in PREFECT_HOME; is the port taken?",
+    )
     raise TimeoutError(broken_rule(url, "answer", last, rule, remedy))
 
 
 @contextlib.contextmanager
 def temporary_server() -> Iterator[None]:
-    """A server for this process alone, unless PREFECT_API_URL names one; its history stays in PREFECT_HOME.
+    """A server for this process alone, unless PREFECT_API_URL names one; its history stays in
+    PREFECT_HOME.
 
-    Prefect would start one by itself, but that one goes on when this process is killed. If ours is killed it is started
-    again, at the same address: Prefect's client tries for a minute.
+    Prefect would start one by itself, but that one goes on when this process is killed. If ours is
+    killed it is started again, at the same address: Prefect's client tries for a minute.
     """
     if PREFECT_API_URL.value():
         yield
@@ -67,7 +78,9 @@ def temporary_server() -> Iterator[None]:
         while not ended.is_set():
             with log.open("a", encoding="utf-8") as file:
                 command = [sys.executable, "-m", "pipelines.frame.processes", *uvicorn]
-                started.append(subprocess.Popen(command, stdout=file, stderr=file, start_new_session=True))
+                started.append(
+                    subprocess.Popen(command, stdout=file, stderr=file, start_new_session=True)
+                )
             started[-1].wait()
             ended.wait(_PAUSE_S)
 

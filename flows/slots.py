@@ -25,14 +25,21 @@ class Slots:
 
     @classmethod
     def of_this_machine(cls, accelerator: str) -> "Slots":
-        """All processors this process may use, and its NVIDIA devices unless ``hardware.accelerator`` is cpu."""
-        cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        """All processors this process may use, and its NVIDIA devices unless
+        ``hardware.accelerator`` is cpu.
+        """
+        cpus = (
+            len(os.sched_getaffinity(0))
+            if hasattr(os, "sched_getaffinity")
+            else os.cpu_count() or 1
+        )
         return cls(cpus, 0 if accelerator == "cpu" else visible_gpus())
 
     def wanted(self, node: Node) -> tuple[int, int]:
         """Processors and GPUs a stage takes, at most the whole machine.
 
-        A training without a GPU takes every processor: two at once on two cores are slower than one after the other.
+        A training without a GPU takes every processor: two at once on two cores are slower than one
+            after the other.
         """
         gpus = min(node.gpus, self._gpus)
         return (self._cpus if node.alone and not gpus else min(node.cpus, self._cpus)), gpus

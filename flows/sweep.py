@@ -1,9 +1,10 @@
 """Many experiments as one flow: ``python -m flows.sweep sweep.yaml``.
 
-Each has a git worktree of its own and shares this checkout's cache, so what they have in common is computed once and
-they run side by side without touching each other. An interrupted sweep goes on where it stood; after a commit or a
-change of params.yaml its experiments are others. Its results stand in ``.runs/sweeps/<name>.jsonl``, in Prefect as a
-table, in W&B as one group, and as branches ``sweep/<name>/…`` for ``dvc exp show --all-branches``.
+Each has a git worktree of its own and shares this checkout's cache, so what they have in common is
+computed once and they run side by side without touching each other. An interrupted sweep goes on
+where it stood; after a commit or a change of params.yaml its experiments are others. Its results
+stand in ``.runs/sweeps/<name>.jsonl``, in Prefect as a table, in W&B as one group, and as branches
+``sweep/<name>/…`` for ``dvc exp show --all-branches``.
 """
 
 import argparse
@@ -38,7 +39,13 @@ _METRICS = Path("data/evaluation/metrics.json")
 Combination = dict[str, Any]
 
 
-@flow(name="maskline-sweep", log_prints=True, task_runner=RUNNER, on_failure=[notify], on_crashed=[notify])
+@flow(
+    name="maskline-sweep",
+    log_prints=True,
+    task_runner=RUNNER,
+    on_failure=[notify],
+    on_crashed=[notify],
+)
 def sweep(spec: dict[str, Any]) -> list[dict[str, Any]]:
     """Run a sweep to its end; its experiments, best first.
 
@@ -49,83 +56,110 @@ def sweep(spec: dict[str, Any]) -> list[dict[str, Any]]:
         BusyError: another sweep of that name is at work.
         ParamsError: the code is not committed, or no such params exist.
     """
-    plan = Sweep.model_validate(spec)
-    check_params(plan)
+    wanted = Sweep.model_validate(spec)
+    check_params(wanted)
     children, slots = Children(), slots_of(Path())
-    with exclusive(SWEEPS / f"{plan.name}.lock"):
+    with exclusive(SWEEPS / f"{wanted.name}.lock"):
         try:
-            results = _all_rounds(plan, slots, children)
+            results = _all_rounds(wanted, slots, children)
         finally:
             children.stop()
-    table = [{**one["overrides"], "value": one["value"], "experiment": one["experiment"]} for one in results]
-    create_table_artifact(table, key=f"sweep-{plan.name}", description=f"{plan.target}, best first.")
+    table = [
+        {**one["overrides"], "value": one["value"], "experiment": one["experiment"]}
+        for one in results
+    ]
+    create_table_artifact(
+        table, key=f"sweep-{wanted.name}", description=f"{wanted.target}, best first."
+    )
     return results
 
 
-def check_params(plan: Sweep) -> None:
+def check_params(wanted: Sweep) -> None:
     """Every experiment's params, of every round, before the first one runs.
 
     Raises:
         ParamsError: some break a rule, as a schedule that is longer than the budget of a round.
     """
-    method, combinations = plan.method, plan.combinations()
+    method, combinations = wanted.method, wanted.combinations()
     if isinstance(method, Halving):
         budgets = [budget for _, budget in method.rounds()]
-        combinations = [{**one, method.budget: budget} for budget in budgets for one in combinations]
-    recipes = [Path(f"recipes/{recipe}.yaml") for recipe in plan.recipes]
+        combinations = [
+            {**one, method.budget: budget} for budget in budgets for one in combinations
+        ]
+    recipes = [Path(f"recipes/{recipe}.yaml") for recipe in wanted.recipes]
     checked = problems_with(recipes, list(map(nested, combinations)))
     for one, problems in zip(combinations, checked, strict=True):
         if problems:
-            told = f"sweep {plan.name}: params of {one} break rules; nothing was run"
+            told = f"sweep {wanted.name}: params of {one} break rules; nothing was run"
             raise ParamsError("\n".join([told, *problems]))
 
 
-def _all_rounds(plan: Sweep, slots: Slots, children: Children) -> list[dict[str, Any]]:
-    method, combinations, base = plan.method, plan.combinations(), base_of(plan.recipes)
+def _all_rounds(wanted: Sweep, slots: Slots, children: Children) -> list[dict[str, Any]]:
+    method, combinations, base = wanted.method, wanted.combinations(), base_of(wanted.recipes)
     if not isinstance(method, Halving):
-        return _ranked(plan, _round(plan, (plan.name, base), combinations, slots, children))
+        return _ranked(wanted, _round(wanted, (wanted.name, base), combinations, slots, children))
     everything: list[dict[str, Any]] = []
     for number, (count, budget) in enumerate(method.rounds()):
         chosen = [{**one, method.budget: budget} for one in combinations[:count]]
-        ranked = _ranked(plan, _round(plan, (f"{plan.name}-r{number}", base), chosen, slots, children))
+        ranked = _ranked(
+            wanted, _round(wanted, (f"{wanted.name}-r{number}", base), chosen, slots, children)
+        )
         combinations = [one["overrides"] for one in ranked]
         everything = [*ranked, *everything]  # later rounds had more to learn from
     return everything
 
 
 def _round(
-    plan: Sweep, named: tuple[str, str], combinations: Sequence[Combination], slots: Slots, children: Children
+    wanted: Sweep,
+    named: tuple[str, str],
+    combinations: Sequence[Combination],
+    slots: Slots,
+    children: Children,
 ) -> list[dict[str, Any]]:
-    """Experiments that may run side by side; those with a result from the same base are not run again."""
-    records = Records(SWEEPS / f"{plan.name}.jsonl")
+    """Experiments that may run side by side; those with a result from the same base are not run
+    again.
+    """
+    records = Records(SWEEPS / f"{wanted.name}.jsonl")
     records.rewind(0)  # drops a half-written line
     done = {one["experiment"]: one for one in records.read()}
     running: dict[str, tuple[Combination, Path, dict[str, PrefectFuture[Any]]]] = {}
     prefix, base = named
     names = [f"{prefix}-{number}-{base[:8]}" for number in range(len(combinations))]
     for name, combination in zip(names, combinations, strict=True):
-        if name in done and _answers(done[name], combination, plan.target):
+        if name in done and _answers(done[name], combination, wanted.target):
             continue
-        folder = experiment(name, plan.recipes, nested(combination))
+        folder = experiment(name, wanted.recipes, nested(combination))
         nodes = ancestors(read_graph(folder), "evaluation")
-        running[name] = combination, folder, submit(nodes, folder, slots, children, plan.name, prefix=f"{name}: ")
+        running[name] = (
+            combination,
+            folder,
+            submit(nodes, folder, slots, children, wanted.name, prefix=f"{name}: "),
+        )
     for name, (combination, folder, futures) in running.items():
         for future in futures.values():
             future.wait()
         failed = [one for one, future in futures.items() if not future.state.is_completed()]
-        value = None if failed else _value(folder, plan.target)
+        value = None if failed else _value(folder, wanted.target)
         if failed:
             get_run_logger().warning(f"{name}: {failed[0]} failed; the sweep goes on without it")
-        done[name] = {"experiment": name, "overrides": combination, "target": plan.target, "value": value}
+        done[name] = {
+            "experiment": name,
+            "overrides": combination,
+            "target": wanted.target,
+            "value": value,
+        }
         records.append(done[name])
         if not failed:
-            _keep_branch(f"sweep/{plan.name}/{name}", folder, f"{name}: {plan.target} {value}")
+            _keep_branch(f"sweep/{wanted.name}/{name}", folder, f"{name}: {wanted.target} {value}")
     return [done[name] for name in names]
 
 
 def _answers(found: dict[str, Any], combination: Combination, target: str) -> bool:
     """Whether a recorded experiment is what is asked for; one that failed is tried again."""
-    return found["value"] is not None and (found["overrides"], found.get("target")) == (combination, target)
+    return found["value"] is not None and (found["overrides"], found.get("target")) == (
+        combination,
+        target,
+    )
 
 
 def _keep_branch(branch: str, folder: Path, message: str) -> None:
@@ -136,8 +170,8 @@ def _keep_branch(branch: str, folder: Path, message: str) -> None:
         get_run_logger().warning(f"{branch}: no branch was made ({error}); the result is kept")
 
 
-def _ranked(plan: Sweep, results: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    sign = -1 if plan.goal == "maximize" else 1
+def _ranked(wanted: Sweep, results: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    sign = -1 if wanted.goal == "maximize" else 1
     return sorted(results, key=lambda one: (one["value"] is None, sign * (one["value"] or 0.0)))
 
 
@@ -145,32 +179,42 @@ def _value(folder: Path, target: str) -> float:
     found = json.loads((folder / _METRICS).read_text(encoding="utf-8"))
     for part in target.split("."):
         if part not in found:
-            raise MasklineError(f"{_METRICS}: {target} ({part}) must be one of {', '.join(found)}; correct the target")
+            raise MasklineError(
+                f"{_METRICS}: {target} ({part}) must be one of {', '.join(found)}; correct the "
+                "target"
+            )
         found = found[part]
     return float(found)
 
 
 def main() -> int:
     """The command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("file", type=Path, help="YAML with one key, sweep")
-    parser.add_argument("--remove", action="store_true", help="remove its worktrees and branches; its results stay")
+    parser.add_argument(
+        "--remove", action="store_true", help="remove its worktrees and branches; its results stay"
+    )
     arguments = parser.parse_args()
     try:
-        plan = validate(read_document(arguments.file), "sweep", Sweep)
+        wanted = validate(read_document(arguments.file), "sweep", Sweep)
         if arguments.remove:
-            with exclusive(SWEEPS / f"{plan.name}.lock"):
-                names = re.compile(rf"{re.escape(plan.name)}-(r\d+-)?\d+-[0-9a-f]{{8}}")
-                print(f"{remove(names, f'sweep/{plan.name}/*')} experiments removed")
+            with exclusive(SWEEPS / f"{wanted.name}.lock"):
+                names = re.compile(rf"{re.escape(wanted.name)}-(r\d+-)?\d+-[0-9a-f]{{8}}")
+                print(f"{remove(names, f'sweep/{wanted.name}/*')} experiments removed")
             return 0
-        check_params(plan)
+        check_params(wanted)
     except MasklineError as error:
         print(f"error: {error}", file=sys.stderr)
         return error.exit_code
     with temporary_server():
-        results = sweep(plan.model_dump())
+        results = sweep(wanted.model_dump())
     for one in results:
-        print(f"{one['value'] if one['value'] is not None else 'failed':>10}  {one['experiment']}  {one['overrides']}")
+        print(
+            f"{one['value'] if one['value'] is not None else 'failed':>10}  {one['experiment']}  "
+            f"{one['overrides']}"
+        )
     return 0
 
 

@@ -1,7 +1,8 @@
 """Prefect's server, its UI and a worker for this checkout: ``python -m flows.ui [--port N]``.
 
-Bound to the loopback device; whoever can reach the server can run code here. Another address needs a password
-(PREFECT_SERVER_API_AUTH_STRING, see docs/operations.md). Ctrl-C ends all of it, politely.
+Bound to the loopback device; whoever can reach the server can run code here. Another address needs
+a password (PREFECT_SERVER_API_AUTH_STRING, see docs/operations.md). Ctrl-C ends all of it,
+politely.
 """
 
 import argparse
@@ -26,19 +27,26 @@ def require_password(host: str, password: str) -> None:
     """Refuse to open the server to others without one: they could run any code as this user.
 
     Raises:
-        ParamsError: the address is not a loopback one and there is no password, or one that Prefect cannot use.
+        ParamsError: the address is not a loopback one and there is no password, or one that Prefect
+            cannot use.
     """
     if _is_loopback(host):
         return
-    rule = "be a loopback address (127.0.0.1), or have a password: whoever reaches the server can run code here"
+    rule = (
+        "be a loopback address (127.0.0.1), or have a password: whoever reaches the server can "
+        "run code here"
+    )
     remedy = (
-        "tunnel (ssh -L 4200:127.0.0.1:4200), or set PREFECT_SERVER_API_AUTH_STRING=user:password (docs/operations.md)"
+        "tunnel (ssh -L 4200:127.0.0.1:4200), or set "
+        "PREFECT_SERVER_API_AUTH_STRING=user:password (docs/operations.md)"
     )
     if not password:
         raise ParamsError(broken_rule("flows.ui", "--host", host, rule, remedy))
     if not all(password.partition(":")):
         rule, remedy = "be user:password, both not empty", "set it anew"
-        raise ParamsError(broken_rule("environment", "PREFECT_SERVER_API_AUTH_STRING", "…", rule, remedy))
+        raise ParamsError(
+            broken_rule("environment", "PREFECT_SERVER_API_AUTH_STRING", "…", rule, remedy)
+        )
 
 
 def _is_loopback(host: str) -> bool:
@@ -49,14 +57,18 @@ def _is_loopback(host: str) -> bool:
 
 
 def reached_at(host: str) -> str:
-    """The host of an address on this machine: every address is reached by loopback, IPv6 stands in brackets."""
+    """The host of an address on this machine: every address is reached by loopback, IPv6 stands in
+    brackets.
+    """
     local = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
     return f"[{local}]" if ":" in local else local
 
 
 def main() -> int:
     """Run until told to stop."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--host", default="127.0.0.1", help="address to listen at")
     parser.add_argument("--port", type=int, default=4200)
     arguments = parser.parse_args()
@@ -68,7 +80,9 @@ def main() -> int:
     address = f"http://{reached_at(arguments.host)}:{arguments.port}"
     url = f"{address}/api"
     environment = {"PREFECT_API_URL": url, "PREFECT_SERVER_API_HOST": arguments.host}
-    if not _is_loopback(arguments.host):  # a browser elsewhere asks where it got the page, not its own loopback
+    if not _is_loopback(
+        arguments.host
+    ):  # a browser elsewhere asks where it got the page, not its own loopback
         environment["PREFECT_UI_API_URL"] = os.environ.get("PREFECT_UI_API_URL", "/api")
     os.environ.update(environment)
     LOGS.mkdir(parents=True, exist_ok=True)
@@ -83,9 +97,14 @@ def main() -> int:
     def keep(name: str, *command: str) -> None:
         path = LOGS / f"{name}.log"
         with path.open("w", encoding="utf-8", buffering=1) as log:
-            code = children.run([sys.executable, "-m", *command], lambda line: print(line, file=log), environment)
+            code = children.run(
+                [sys.executable, "-m", *command], lambda line: print(line, file=log), environment
+            )
         if not ended.is_set():
-            print(f"error: Prefect's {name} ended with {code}; its last words are in {path}", file=sys.stderr)
+            print(
+                f"error: Prefect's {name} ended with {code}; its last words are in {path}",
+                file=sys.stderr,
+            )
         ended.set()
 
     server = ("prefect", "server", "start", "--host", arguments.host, "--port", str(arguments.port))
@@ -93,9 +112,13 @@ def main() -> int:
     try:
         threading.Thread(target=keep, args=("server", *server), daemon=True).start()
         wait_until_healthy(url)
-        quiet = children.run([sys.executable, "-m", "flows.deployments"], lambda line: None, environment)
+        quiet = children.run(
+            [sys.executable, "-m", "flows.deployments"], lambda line: None, environment
+        )
         if quiet:
-            raise RuntimeError(f"flows.deployments ended with {quiet}; run it by hand with PREFECT_API_URL={url}")
+            raise RuntimeError(
+                f"flows.deployments ended with {quiet}; run it by hand with PREFECT_API_URL={url}"
+            )
         threading.Thread(target=keep, args=("worker", *worker), daemon=True).start()
         print(f"Prefect's UI: {address}; its logs: {LOGS}; Ctrl-C ends it", flush=True)
         ended.wait()

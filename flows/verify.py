@@ -1,7 +1,7 @@
 """Everything twice from an empty cache, and the results compared: ``python -m flows.verify``.
 
-Works in two clones of this checkout's last commit, with this checkout's params.yaml, and leaves nothing behind. What
-differs is told to the file, the tensor, the key. Exit code 1 if anything does.
+Works in two clones of this checkout's last commit, with this checkout's params.yaml, and leaves
+nothing behind. What differs is told to the file, the tensor, the key. Exit code 1 if anything does.
 """
 
 import argparse
@@ -29,8 +29,13 @@ def run_from_nothing(folder: Path) -> None:
     git("clone", "--quiet", ".", str(folder))
     (folder / "dvc.lock").unlink(missing_ok=True)
     take_inputs(folder)
-    if code := subprocess.run([sys.executable, "-m", "dvc", "repro"], cwd=folder, check=False).returncode:
-        raise CheckFailed(f"dvc repro in a fresh clone: exit code ({code}) must be 0; its own message stands above")
+    if code := subprocess.run(
+        [sys.executable, "-m", "dvc", "repro"], cwd=folder, check=False
+    ).returncode:
+        raise CheckFailed(
+            f"dvc repro in a fresh clone: exit code ({code}) must be 0; its own message stands "
+            "above"
+        )
 
 
 def outs(folder: Path) -> dict[str, str]:
@@ -41,7 +46,12 @@ def outs(folder: Path) -> dict[str, str]:
 
 def differences(one: Path, other: Path) -> Iterator[str]:
     """What differs between two folders of results, file by file."""
-    files = {path.relative_to(root) for root in (one, other) for path in root.rglob("*") if path.is_file()}
+    files = {
+        path.relative_to(root)
+        for root in (one, other)
+        for path in root.rglob("*")
+        if path.is_file()
+    }
     for name in sorted(files):
         first, second = one / name, other / name
         if not first.exists() or not second.exists():
@@ -56,7 +66,9 @@ def _inside(first: Path, second: Path) -> Iterator[str]:
         yield from _tensors(first, second)
     elif first.suffix == ".json":
         yield from _keys(
-            "", json.loads(first.read_text(encoding="utf-8")), json.loads(second.read_text(encoding="utf-8"))
+            "",
+            json.loads(first.read_text(encoding="utf-8")),
+            json.loads(second.read_text(encoding="utf-8")),
         )
     elif first.suffix in {".txt", ".jsonl", ".md", ".html"}:
         pairs = zip(
@@ -64,7 +76,9 @@ def _inside(first: Path, second: Path) -> Iterator[str]:
             second.read_text(encoding="utf-8").splitlines(),
             strict=False,
         )
-        yield from (f"line {number}" for number, (one, other) in enumerate(pairs, 1) if one != other)
+        yield from (
+            f"line {number}" for number, (one, other) in enumerate(pairs, 1) if one != other
+        )
 
 
 def _tensors(first: Path, second: Path) -> Iterator[str]:
@@ -75,7 +89,10 @@ def _tensors(first: Path, second: Path) -> Iterator[str]:
         if name not in one or name not in other or one[name].shape != other[name].shape:
             yield f"tensor {name} is not in both"
         elif not one[name].equal(other[name]):
-            yield f"tensor {name} by up to {(one[name].double() - other[name].double()).abs().max():.1e}"
+            yield (
+                f"tensor {name} by up to "
+                f"{(one[name].double() - other[name].double()).abs().max():.1e}"
+            )
 
 
 def _keys(path: str, one: Any, other: Any) -> Iterator[str]:
@@ -91,7 +108,9 @@ def _keys(path: str, one: Any, other: Any) -> Iterator[str]:
 
 def main() -> int:
     """The command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.parse_args()
     try:
         return _verify()

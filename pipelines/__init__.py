@@ -13,7 +13,8 @@ report      all of it → tables, pictures, one page
 import contextlib
 import sys
 
-# Tables and messages hold signs that not every terminal can show: one more "?" is better than a traceback.
+# Tables and messages hold signs that not every terminal can show: one more "?" is better than a
+# traceback.
 for _stream in (sys.stdout, sys.stderr):
     with contextlib.suppress(AttributeError, ValueError):
         _stream.reconfigure(errors="replace")  # type: ignore[union-attr]

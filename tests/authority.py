@@ -29,7 +29,9 @@ class Authority:
     def _signed(
         self, name: str, key: Any, start: timedelta, end: timedelta, *, authority: bool = False
     ) -> x509.Certificate:
-        """Valid from and until so long from now: not from when the tests were collected, which may be hours ago."""
+        """Valid from and until so long from now: not from when the tests were collected, which may
+        be hours ago.
+        """
         now = datetime.now(UTC)
         return (
             x509.CertificateBuilder()
@@ -41,20 +43,30 @@ class Authority:
             .not_valid_after(now + end)
             .add_extension(x509.BasicConstraints(ca=authority, path_length=None), critical=True)
             .add_extension(x509.SubjectAlternativeName([x509.DNSName(name)]), critical=False)
-            .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
-            .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(self._key.public_key()), critical=False)
             .add_extension(
-                x509.KeyUsage(True, False, False, False, False, authority, authority, False, False), critical=True
+                x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False
+            )
+            .add_extension(
+                x509.AuthorityKeyIdentifier.from_issuer_public_key(self._key.public_key()),
+                critical=False,
+            )
+            .add_extension(
+                x509.KeyUsage(True, False, False, False, False, authority, authority, False, False),
+                critical=True,
             )
             .sign(self._key, hashes.SHA256())
         )
 
     def certificate(self, name: str, start: timedelta = -DAY, end: timedelta = 100 * DAY) -> Path:
-        """Of a server with this name, for this time from now, with its key before it and its chain behind it."""
+        """Of a server with this name, for this time from now, with its key before it and its chain
+        behind it.
+        """
         key = ec.generate_private_key(ec.SECP256R1())
         path = self._folder / "server.pem"
         private = key.private_bytes(
-            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+            serialization.Encoding.PEM,
+            serialization.PrivateFormat.PKCS8,
+            serialization.NoEncryption(),
         )
         chain = self._signed(name, key, start, end).public_bytes(serialization.Encoding.PEM)
         path.write_bytes(private + chain + self.path.read_bytes())

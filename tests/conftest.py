@@ -31,19 +31,31 @@ Run = Callable[..., subprocess.CompletedProcess[str]]
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--corpora", default="", help="folder with multi30k/ for tests marked corpora")
-    parser.addoption("--pictures", default="", help="folder for what the browser of tests marked browser shows")
+    parser.addoption(
+        "--pictures", default="", help="folder for what the browser of tests marked browser shows"
+    )
 
 
-def run_in(folder: Path, *command: str, check: bool = True, **environment: str) -> subprocess.CompletedProcess[str]:
+def run_in(
+    folder: Path, *command: str, check: bool = True, **environment: str
+) -> subprocess.CompletedProcess[str]:
     """Run a command to its end and keep what it printed."""
     inherited = {
         key: value for key, value in os.environ.items() if key != "PREFECT_HOME"
     }  # flows sets it, per checkout
     result = subprocess.run(
-        command, cwd=folder, env={**inherited, **environment}, capture_output=True, text=True, timeout=900, check=False
+        command,
+        cwd=folder,
+        env={**inherited, **environment},
+        capture_output=True,
+        text=True,
+        timeout=900,
+        check=False,
     )
     if check:
-        assert result.returncode == 0, f"{command} ended with {result.returncode}\n{result.stdout}\n{result.stderr}"
+        assert result.returncode == 0, (
+            f"{command} ended with {result.returncode}\n{result.stdout}\n{result.stderr}"
+        )
     return result
 
 
@@ -53,7 +65,14 @@ def copy_project(folder: Path) -> Path:
     for name in ("pipelines", "flows"):
         shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copytree(ROOT / "data/raw/embedded", folder / "data/raw/embedded")
-    for name in ("params.yaml", "dvc.yaml", "prefect.yaml", ".gitignore", ".dvcignore", "tests/params.tiny.yaml"):
+    for name in (
+        "params.yaml",
+        "dvc.yaml",
+        "prefect.yaml",
+        ".gitignore",
+        ".dvcignore",
+        "tests/params.tiny.yaml",
+    ):
         shutil.copy(ROOT / name, folder / Path(name).name)
     shutil.copytree(ROOT / "recipes", folder / "recipes")
     run_in(folder, "git", "init", "-q")
@@ -67,7 +86,9 @@ def copy_project(folder: Path) -> Path:
 @pytest.hookimpl(trylast=True)  # after those that are not asked for are gone
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Tests of the reproduced project first: one process makes it while the others do the rest."""
-    if not any(item.get_closest_marker("reliability") for item in items):  # those stand in the order of the command
+    if not any(
+        item.get_closest_marker("reliability") for item in items
+    ):  # those stand in the order of the command
         items.sort(key=lambda item: "reproduced" not in getattr(item, "fixturenames", ()))
 
 
@@ -81,7 +102,9 @@ def one_thread() -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def reproduced(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A tiny project after one whole ``dvc repro``, the same for all test processes; tests only look at it."""
+    """A tiny project after one whole ``dvc repro``, the same for all test processes; tests only
+    look at it.
+    """
     base = tmp_path_factory.getbasetemp()
     shared = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "reproduced"
     with FileLock(f"{shared}.lock"):
@@ -93,8 +116,12 @@ def reproduced(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def watched(folder: Path) -> dict[str, str]:
-    """Variables under which Python processes write into ``folder/network`` whom they want to reach elsewhere."""
-    paths = os.pathsep.join([str(ROOT / "tests/watched"), os.environ.get("PYTHONPATH", "")]).rstrip(os.pathsep)
+    """Variables under which Python processes write into ``folder/network`` whom they want to reach
+    elsewhere.
+    """
+    paths = os.pathsep.join([str(ROOT / "tests/watched"), os.environ.get("PYTHONPATH", "")]).rstrip(
+        os.pathsep
+    )
     return {"PYTHONPATH": paths, "NETWORK_LOG": str(folder / "network"), "HF_HUB_OFFLINE": "0"}
 
 

@@ -1,7 +1,9 @@
-"""What only a GPU can show: ``python -m tests.gpu [--device cpu] [--only CASE …]``; no pytest, DVC, Prefect or W&B.
+"""What only a GPU can show: ``python -m tests.gpu [--device cpu] [--only CASE …]``; no pytest, DVC,
+Prefect or W&B.
 
-Each case runs in a process of its own with a time limit, the most valuable first, and says so as it ends; the exit code
-is 1 if one failed. ``--device cpu`` runs the same cases on a CPU, to try the script itself.
+Each case runs in a process of its own with a time limit, the most valuable first, and says so as it
+ends; the exit code is 1 if one failed. ``--device cpu`` runs the same cases on a CPU, to try the
+script itself.
 """
 
 import argparse
@@ -21,7 +23,11 @@ from typing import Any
 ROOT = Path(__file__).parent.parent
 ARCHITECTURES = ("gru_attention", "gru", "lstm", "transformer", "bert2bert")
 _PROJECT = "MASKLINE_GPU_PROJECT"
-_STAGES = (("pipelines.corpus.prepare",), ("pipelines.tokenizer.train",), ("pipelines.shards.write",))
+_STAGES = (
+    ("pipelines.corpus.prepare",),
+    ("pipelines.tokenizer.train",),
+    ("pipelines.shards.write",),
+)
 
 
 def _moved(batch: Any, where: str) -> Any:
@@ -29,11 +35,15 @@ def _moved(batch: Any, where: str) -> Any:
     import torch
 
     fields = batch._asdict().items()
-    return batch._replace(**{key: value.to(where) for key, value in fields if isinstance(value, torch.Tensor)})
+    return batch._replace(
+        **{key: value.to(where) for key, value in fields if isinstance(value, torch.Tensor)}
+    )
 
 
 def update_of_every_family(device: str) -> None:
-    """One update in float32, with micro-batches, against the CPU's: loss 1e-5, gradients 1e-4 of the largest."""
+    """One update in float32, with micro-batches, against the CPU's: loss 1e-5, gradients 1e-4 of
+    the largest.
+    """
     import torch
 
     from pipelines.seq2seq.module import Seq2SeqFinetuning
@@ -53,11 +63,19 @@ def update_of_every_family(device: str) -> None:
             settings = {"learning_rate": 0.1, "updates": 3, "validation_batches": []}
             module = Seq2SeqFinetuning(build(name, double=double), common, **settings).to(where)
             moved = _moved(batch, where)
-            found["exact" if double else where] = [_gradients(module, moved, rows) for rows in (0, 3)]
+            found["exact" if double else where] = [
+                _gradients(module, moved, rows) for rows in (0, 3)
+            ]
         for exact, here, there in zip(found["exact"], found["cpu"], found[device], strict=True):
             key = next(key for key in exact[2] if key.startswith("loss 0"))
-            assert abs(there[2][key] - exact[2][key]) <= 1e-5 * abs(exact[2][key]), (name, there[2], exact[2])
-            allowed = max(1e-4, 4 * _apart(here[0], exact[0]))  # a plain RNN with large weights is badly conditioned
+            assert abs(there[2][key] - exact[2][key]) <= 1e-5 * abs(exact[2][key]), (
+                name,
+                there[2],
+                exact[2],
+            )
+            allowed = max(
+                1e-4, 4 * _apart(here[0], exact[0])
+            )  # a plain RNN with large weights is badly conditioned
             worst[name] = max(worst.get(name, 0.0), _apart(there[0], exact[0]) / allowed)
     print(json.dumps({name: float(f"{value:.1e}") for name, value in worst.items()}))
     assert max(worst.values()) < 1, worst
@@ -79,7 +97,9 @@ def pretraining_and_classifier(device: str) -> None:
         found = []
         for where in ("cpu", device):
             torch.manual_seed(0)
-            module = BertPretraining(Bert(params.model, 300), params, [], Baselines(0.0, 5.0, 5.0, 0.5)).to(where)
+            module = BertPretraining(
+                Bert(params.model, 300), params, [], Baselines(0.0, 5.0, 5.0, 0.5)
+            ).to(where)
             moved = _moved(batch, where)
             found.append(_gradients(module, moved, 0))
         assert _apart(found[1][0], found[0][0]) < 1e-4, packed
@@ -88,10 +108,14 @@ def pretraining_and_classifier(device: str) -> None:
 def _apart(ours: dict[str, Any], theirs: dict[str, Any]) -> float:
     """The largest difference of two networks' gradients, in shares of the largest gradient.
 
-    Not parameter by parameter: the gradient of a key's bias is 0 but for rounding, for softmax ignores it.
+    Not parameter by parameter: the gradient of a key's bias is 0 but for rounding, for softmax
+    ignores it.
     """
     largest = max(float(gradient.abs().max()) for gradient in theirs.values())
-    return max(float((ours[name].cpu() - gradient).abs().max()) for name, gradient in theirs.items()) / largest
+    return (
+        max(float((ours[name].cpu() - gradient).abs().max()) for name, gradient in theirs.items())
+        / largest
+    )
 
 
 def _project(folder: Path, device: str) -> Path:
@@ -99,28 +123,41 @@ def _project(folder: Path, device: str) -> Path:
     from tests.whole_pipeline import checkout
 
     heads = {"num_heads": 2, "feed_forward_width": 32, "attention_dropout": 0.1}
-    blocks: dict[str, Any] = {name: {"width": 16, "dropout": 0.1} for name in ("gru_attention", "gru")}
+    blocks: dict[str, Any] = {
+        name: {"width": 16, "dropout": 0.1} for name in ("gru_attention", "gru")
+    }
     blocks |= {name: {**blocks["gru"], **heads} for name in ("transformer", "rnd2rnd", "bert2bert")}
     overlay = {
-        "corpus": {"reader": {"num_documents": 60, "num_validation_documents": 20, "num_training_pairs": 60}},
+        "corpus": {"reader": {"num_documents": 60, "num_validation_documents": 20,
+            "num_training_pairs": 60}},
         "tokenizer": {"vocab_size": 300},
         "bert": {
-            "model": {"width": 16, "num_heads": 2, "feed_forward_width": 32, "dropout": 0.1, "attention_dropout": 0.2},
-            "phases": [{"updates": 60, "batch_size": 8, "ramp": "none", "max_length": 96, "max_predictions": 20}],
-            "training": {"schedule": {"warmup_updates": 2}, "validate_every": 20, "log_every": 5, "select": "best"},
+            "model": {"width": 16, "num_heads": 2, "feed_forward_width": 32, "dropout": 0.1,
+                "attention_dropout": 0.2},
+            "phases": [{"updates": 60, "batch_size": 8, "ramp": "none", "max_length": 96,
+                "max_predictions": 20}],
+            "training": {"schedule": {"warmup_updates": 2}, "validate_every": 20, "log_every": 5,
+                "select": "best"},
         },
         "seq2seq": {
-            "common": {"updates": 30, "batch_size": 8, "schedule": {"warmup_updates": 2}, "validate_every": 10,
+            "common": {"updates": 30, "batch_size": 8, "schedule": {"warmup_updates": 2},
+                "validate_every": 10,
                        "log_every": 5, "select": "best", "average": 2},
             "architectures": blocks,
         },
         "decoding": {"max_length": 12, "beam_size": 3, "curve": [2], "num_best": 2},
-        "hardware": {"accelerator": "gpu" if device == "cuda" else "cpu", "num_threads": 1, "checkpoint_every": 7,
+        "hardware": {"accelerator": "gpu" if device == "cuda" else "cpu", "num_threads": 1,
+            "checkpoint_every": 7,
                      "num_workers": 2},
     }  # fmt: skip
     lstm = json.loads(json.dumps(blocks["gru_attention"]))
     base = _block("gru_attention")
-    overlay["seq2seq"]["architectures"]["lstm"] = {**base, **lstm, "cell": {"name": "lstm"}, "scheduled_sampling": 0.3}
+    overlay["seq2seq"]["architectures"]["lstm"] = {
+        **base,
+        **lstm,
+        "cell": {"name": "lstm"},
+        "scheduled_sampling": 0.3,
+    }
     overlay["evaluation"] = {"comparisons": []}
     folder.mkdir(parents=True)
     (folder / "tiny.yaml").write_text(json.dumps(overlay))
@@ -146,7 +183,8 @@ def _block(name: str) -> dict[str, Any]:
 def _start(folder: Path, *command: str) -> subprocess.Popen[str]:
     environment = {**os.environ, "WANDB_MODE": "disabled", "CUBLAS_WORKSPACE_CONFIG": ":4096:8"}
     return subprocess.Popen(
-        [sys.executable, "-m", *command], cwd=folder, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+        [sys.executable, "-m", *command], cwd=folder, env=environment, stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
         text=True, start_new_session=True,
     )  # fmt: skip
 
@@ -174,11 +212,15 @@ def _digest(folder: Path) -> str:
 
 
 def _clean(folder: Path, stage: str, out: str) -> None:
-    subprocess.run(["rm", "-rf", str(folder / "data" / out), str(folder / ".runs" / stage)], check=True)
+    subprocess.run(
+        ["rm", "-rf", str(folder / "data" / out), str(folder / ".runs" / stage)], check=True
+    )
 
 
 def training_is_exact_after_kills(device: str) -> None:
-    """BERT with dropout and two loader processes: twice the same bytes; killed, cancelled, gone on: the same again."""
+    """BERT with dropout and two loader processes: twice the same bytes; killed, cancelled, gone on:
+    the same again.
+    """
     folder = _copy()
     digests = []
     for kills in ((), (), ((signal.SIGKILL, 15), (signal.SIGTERM, 35))):
@@ -193,7 +235,9 @@ def training_is_exact_after_kills(device: str) -> None:
 
 
 def recurrent_training_and_selected_weights(device: str) -> None:
-    """Every family trains to its out, twice alike, and validates its selected weights where it trained."""
+    """Every family trains to its out, twice alike, and validates its selected weights where it
+    trained.
+    """
     folder = _copy()
     _must(folder, "pipelines.bert.pretrain")
     for name in ARCHITECTURES:
@@ -208,7 +252,9 @@ def recurrent_training_and_selected_weights(device: str) -> None:
 
 
 def going_on_elsewhere(device: str) -> None:
-    """A checkpoint of this device is gone on from on the CPU, and the other way round; both say so."""
+    """A checkpoint of this device is gone on from on the CPU, and the other way round; both say
+    so.
+    """
     folder = _copy()
     params = folder / "params.yaml"
     text = params.read_text()
@@ -235,11 +281,19 @@ def search_finds_the_same(device: str) -> None:
         for there in (text, text.replace("accelerator: gpu", "accelerator: cpu")):
             params.write_text(there)
             subprocess.run(
-                ["rm", "-rf", str(folder / f"data/decoding/{name}"), str(folder / f".runs/decoding@{name}")], check=True
+                [
+                    "rm",
+                    "-rf",
+                    str(folder / f"data/decoding/{name}"),
+                    str(folder / f".runs/decoding@{name}"),
+                ],
+                check=True,
             )
             _must(folder, "pipelines.decoding.decode", name)
             lines = (folder / f"data/decoding/{name}/beam.nbest.jsonl").read_text().splitlines()
-            found.append([[one["tokens"] for one in json.loads(line)["hypotheses"]] for line in lines])
+            found.append(
+                [[one["tokens"] for one in json.loads(line)["hypotheses"]] for line in lines]
+            )
         params.write_text(text)
         same = sum(one == other for one, other in zip(*found, strict=True))
         print(f"{name}: {same} of {len(found[0])} sentences alike", flush=True)
@@ -258,7 +312,9 @@ CASES: dict[str, tuple[Callable[[str], None], float]] = {
 
 def main() -> int:
     """Every case, one after the other; 1 if one failed or took too long."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--device", choices=("cuda", "cpu"), default="cuda")
     parser.add_argument("--only", nargs="*", choices=CASES, default=list(CASES))
     parser.add_argument("--case", choices=CASES, help=argparse.SUPPRESS)
@@ -277,7 +333,9 @@ def main() -> int:
             continue
         command = [sys.executable, "-m", "tests.gpu", "--device", arguments.device, "--case", name]
         try:
-            done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=left, check=False)
+            done = subprocess.run(
+                command, cwd=ROOT, capture_output=True, text=True, timeout=left, check=False
+            )
             code, said = done.returncode, done.stdout + done.stderr
         except subprocess.TimeoutExpired as error:
             code, said = 124, (error.stdout or b"").decode() + (error.stderr or b"").decode()

@@ -20,7 +20,14 @@ def multi30k(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
     folder = copy_project(tmp_path_factory.mktemp("corpora") / "project")
     shutil.copytree(corpora, folder / "data/raw/multi30k")
     shutil.copy(ROOT / "params.yaml", folder)
-    run_in(folder, sys.executable, "-m", "pipelines.preflight.recipes", "apply", "recipes/multi30k.yaml")
+    run_in(
+        folder,
+        sys.executable,
+        "-m",
+        "pipelines.preflight.recipes",
+        "apply",
+        "recipes/multi30k.yaml",
+    )
     run_in(folder, "dvc", "repro", "shards")
     return folder
 

@@ -20,11 +20,13 @@ from tests.conftest import ROOT
 
 
 def _params() -> Document:
-    """The shipped params with the tasks of a recipe and an ensemble, so that the optional stages exist too."""
+    """The shipped params with the tasks of a recipe and an ensemble, so that the optional stages
+    exist too.
+    """
     document = read_document(ROOT / "params.yaml")
-    document.root["classification"]["tasks"] = read_document(ROOT / "recipes/classification.yaml").root[
-        "classification"
-    ]["tasks"]
+    document.root["classification"]["tasks"] = read_document(
+        ROOT / "recipes/classification.yaml"
+    ).root["classification"]["tasks"]
     document.root["ensembles"] = {"all": {"members": list(document.get("seq2seq.architectures"))}}
     return document
 
@@ -53,7 +55,8 @@ def _at_root(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(ROOT)
 
 
-# Files that lie in a folder some stage names and that it does not import: an edit of them runs it again all the same.
+# Files that lie in a folder some stage names and that it does not import: an edit of them runs it
+# again all the same.
 WIDER = {
     "shards": {"pipelines/formats/vocabulary/files.py"},
     "bert": {
@@ -81,7 +84,9 @@ def _named(name: str) -> dict[str, set[str]]:
         if not hasattr(dep, "params"):
             path = Path(dep.def_path)
             code = path.rglob("*.py") if path.is_dir() and path.parts[0] == "pipelines" else [path]
-            found[path.as_posix()] = {file.as_posix() for file in code if file.name != "__init__.py"}
+            found[path.as_posix()] = {
+                file.as_posix() for file in code if file.name != "__init__.py"
+            }
     return found
 
 
@@ -98,14 +103,20 @@ def test_what_a_stage_imports_lies_in_what_it_names(name):
 @pytest.mark.parametrize("name", STAGES)
 def test_what_a_stage_reads_is_what_it_names(name):
     data = {path.as_posix() for path in _declared(name, STAGES[name]).inputs}
-    if name in ("evaluation", "report", "ensemble@all"):  # one folder per architecture, DVC depends on the parent
+    if name in (
+        "evaluation",
+        "report",
+        "ensemble@all",
+    ):  # one folder per architecture, DVC depends on the parent
         data = {
-            "/".join(path.split("/")[:2]) if path.split("/")[1] in ("decoding", "seq2seq") else path for path in data
+            "/".join(path.split("/")[:2]) if path.split("/")[1] in ("decoding", "seq2seq") else path
+            for path in data
         }
     assert {path for path in _named(name) if not path.startswith("pipelines")} == data
 
 
-# The table of docs/internals.md: a file and the stages that an edit of it runs again, those after them apart.
+# The table of docs/internals.md: a file and the stages that an edit of it runs again, those after
+# them apart.
 EDITS = {
     "pipelines/corpus/text_files.py": {"corpus"},
     "pipelines/corpus/grammar.py": {"corpus"},
@@ -122,7 +133,11 @@ EDITS = {
     "pipelines/models/bert.py": {"bert", "classification", "ensemble"},
     "pipelines/models/transformer.py": {"seq2seq@transformer", "decoding@transformer", "ensemble"},
     "pipelines/nn/recurrent/cells.py": {
-        *(f"{stage}@{name}" for stage in ("seq2seq", "decoding") for name in ("gru", "gru_attention")),
+        *(
+            f"{stage}@{name}"
+            for stage in ("seq2seq", "decoding")
+            for name in ("gru", "gru_attention")
+        ),
         "ensemble",
     },
     "pipelines/nn/cpu/linear.py": {"bert", "classification", "seq2seq", "decoding", "ensemble"},
@@ -151,7 +166,9 @@ def test_an_ensemble_of_few_reads_no_more_than_dvc_yaml_says():
     document = _params()
     document.root["ensembles"] = {"few": {"members": ["gru", "gru_attention"]}}
     stage = import_module("pipelines.ensemble.search").declare(document, "few")
-    assert {path.as_posix() for path in stage.code()} < set().union(*_named("ensemble@all").values())
+    assert {path.as_posix() for path in stage.code()} < set().union(
+        *_named("ensemble@all").values()
+    )
     assert stage.inputs[:2] == (Path("data/seq2seq/gru"), Path("data/seq2seq/gru_attention"))
     assert stage.out == Path("data/decoding/few")
 
@@ -170,19 +187,31 @@ def test_outs_and_instance_are_the_stages_own(name):
     assert [Path(out.def_path) for out in STAGES[name].outs] == [stage.out]
 
 
-@pytest.mark.parametrize("path", sorted((ROOT / "pipelines/frame").glob("*.py")), ids=lambda path: path.name)
+@pytest.mark.parametrize(
+    "path", sorted((ROOT / "pipelines/frame").glob("*.py")), ids=lambda path: path.name
+)
 def test_frame_moves_bytes_never_numbers(path):
     imported = {
         alias.name.split(".")[0]
         for node in ast.walk(ast.parse(path.read_text()))
         if isinstance(node, ast.Import | ast.ImportFrom)
-        for alias in ([ast.alias(node.module or "")] if isinstance(node, ast.ImportFrom) else node.names)
+        for alias in (
+            [ast.alias(node.module or "")] if isinstance(node, ast.ImportFrom) else node.names
+        )
     }
-    assert imported.isdisjoint({"torch", "numpy", "lightning", "tokenizers", "transformers", "sacrebleu"})
+    assert imported.isdisjoint(
+        {"torch", "numpy", "lightning", "tokenizers", "transformers", "sacrebleu"}
+    )
 
 
 def test_hardware_and_tracking_are_no_stage_params():
-    keys = {key for stage in STAGES.values() for dep in stage.deps if hasattr(dep, "params") for key in dep.params}
+    keys = {
+        key
+        for stage in STAGES.values()
+        for dep in stage.deps
+        if hasattr(dep, "params")
+        for key in dep.params
+    }
     assert not any(key.split(".")[0] in ("hardware", "tracking") for key in keys)
 
 
@@ -190,16 +219,23 @@ def _md5(path: Path) -> str:
     """DVC's: of a file, or of the list of files in a folder."""
     if path.is_file():
         return hashlib.md5(path.read_bytes()).hexdigest()
-    files = sorted(file for file in path.rglob("*") if file.is_file() and "__pycache__" not in file.parts)
+    files = sorted(
+        file for file in path.rglob("*") if file.is_file() and "__pycache__" not in file.parts
+    )
     listed = [{"md5": _md5(file), "relpath": file.relative_to(path).as_posix()} for file in files]
-    return hashlib.md5(json.dumps(sorted(listed, key=lambda one: one["relpath"])).encode()).hexdigest() + ".dir"
+    return (
+        hashlib.md5(json.dumps(sorted(listed, key=lambda one: one["relpath"])).encode()).hexdigest()
+        + ".dir"
+    )
 
 
 def test_dvc_lock_is_of_this_code_and_these_params():
     """A lock left behind by an edit would make every fresh clone's run look like a change."""
     lock = plain(read_document(ROOT / "dvc.lock").root)
     document = read_document(ROOT / "params.yaml")
-    assert set(lock["stages"]) == {name for name in STAGES if not name.startswith(("classification@", "ensemble@"))}
+    assert set(lock["stages"]) == {
+        name for name in STAGES if not name.startswith(("classification@", "ensemble@"))
+    }
     stale = set()
     for name, entry in lock["stages"].items():
         for dep in entry["deps"]:

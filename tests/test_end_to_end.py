@@ -33,12 +33,19 @@ def test_repro_again_runs_nothing(reproduced_copy):
 
 
 def _digests(folder: Path) -> dict[str, str]:
-    paths = (path for stage in STAGES for path in (folder / "data" / stage).rglob("*") if path.is_file())
-    return {str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest() for path in paths}
+    paths = (
+        path for stage in STAGES for path in (folder / "data" / stage).rglob("*") if path.is_file()
+    )
+    return {
+        str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in paths
+    }
 
 
 def test_another_run_elsewhere_gives_the_same_files(reproduced, tmp_path):
-    """Without DVC, in a single process, under another hash seed; ``make verify`` compares two runs by DVC."""
+    """Without DVC, in a single process, under another hash seed; ``make verify`` compares two runs
+    by DVC.
+    """
     other = checkout(tmp_path / "elsewhere", ROOT / "tests/params.tiny.yaml")
     run(other, PYTHONHASHSEED="7")
     assert _digests(other) == (expected := _digests(reproduced))
@@ -70,7 +77,11 @@ def _changed(folder: Path) -> set[str]:
     [
         ("  lowercase: false\n  strip", "  lowercase: true\n  strip", {"tokenizer"}),
         ("    rate: 0.25 ", "    rate: 0.2 ", {"bert"}),
-        ("      attention: none ", "      attention: additive ", {"seq2seq@gru", "evaluation", "report"}),
+        (
+            "      attention: none ",
+            "      attention: additive ",
+            {"seq2seq@gru", "evaluation", "report"},
+        ),
         (
             "    strength: 1.0",
             "    strength: 0.5",
@@ -95,13 +106,17 @@ def test_one_decoding_key_reruns_decoding_and_what_follows_only(reproduced_copy)
     printed = run_in(reproduced_copy, "dvc", "repro", "--dry").stdout
     ran = {line.split("'")[1] for line in printed.splitlines() if line.startswith("Running stage")}
     assert ran >= {name for name in INSTANCES if name.startswith("decoding@")}
-    assert ran <= {name for name in INSTANCES if name.startswith(("decoding@", "evaluation", "report"))}
+    assert ran <= {
+        name for name in INSTANCES if name.startswith(("decoding@", "evaluation", "report"))
+    }
 
 
 def test_code_edit_of_one_family_changes_that_family_only(reproduced_copy):
     with (reproduced_copy / "pipelines/models/recurrent.py").open("a") as file:
         file.write("# edited\n")
-    names = {f"{stage}@{name}" for stage in ("seq2seq", "decoding") for name in ("gru", "gru_attention")}
+    names = {
+        f"{stage}@{name}" for stage in ("seq2seq", "decoding") for name in ("gru", "gru_attention")
+    }
     assert _changed(reproduced_copy) == names
     with (reproduced_copy / "pipelines/models/bert.py").open("a") as file:
         file.write("# edited\n")
@@ -110,21 +125,26 @@ def test_code_edit_of_one_family_changes_that_family_only(reproduced_copy):
 
 def test_ensemble_is_searched_scored_and_reported_and_nothing_else_runs(reproduced_copy):
     recipe = (
-        "ensembles: {both: {members: [gru, bert2bert]}}\nevaluation: {comparisons: [{system: both, baseline: gru}]}\n"
+        "ensembles: {both: {members: [gru, bert2bert]}}\nevaluation: "
+        "{comparisons: [{system: both, baseline: gru}]}\n"
     )
     (reproduced_copy / "recipe.yaml").write_text(recipe)
-    run_in(reproduced_copy, sys.executable, "-m", "pipelines.preflight.recipes", "apply", "recipe.yaml")
+    run_in(
+        reproduced_copy, sys.executable, "-m", "pipelines.preflight.recipes", "apply", "recipe.yaml"
+    )
     printed = run_in(reproduced_copy, "dvc", "repro").stdout
     ran = {line.split("'")[1] for line in printed.splitlines() if line.startswith("Running stage")}
     assert ran == {"ensemble@both", "evaluation", "report"}
     assert len((reproduced_copy / "data/decoding/both/beam.txt").read_text().splitlines()) == 12
-    scored = json.loads((reproduced_copy / "data/evaluation/metrics.json").read_text())["evaluation"]
+    scored = json.loads((reproduced_copy / "data/evaluation/metrics.json").read_text())[
+        "evaluation"
+    ]
     assert scored["architectures"]["both"]["beam"]["bleu"] >= 0
     assert scored["comparisons"][0]["system"] == "both"
     sizes = {
-        name: json.loads((reproduced_copy / "data/decoding" / name / "metrics.json").read_text())["decoding"][
-            "parameters"
-        ]
+        name: json.loads((reproduced_copy / "data/decoding" / name / "metrics.json").read_text())[
+            "decoding"
+        ]["parameters"]
         for name in ("gru", "bert2bert", "both")
     }
     assert sizes["both"] == sizes["gru"] + sizes["bert2bert"]
@@ -135,19 +155,26 @@ def test_ensemble_is_searched_scored_and_reported_and_nothing_else_runs(reproduc
 
 
 def test_sentence_above_the_limit_can_be_refused(reproduced_copy):
-    (reproduced_copy / "recipe.yaml").write_text("shards: {max_sentence_tokens: 8, too_long: refuse}\n")
-    run_in(reproduced_copy, sys.executable, "-m", "pipelines.preflight.recipes", "apply", "recipe.yaml")
+    (reproduced_copy / "recipe.yaml").write_text(
+        "shards: {max_sentence_tokens: 8, too_long: refuse}\n"
+    )
+    run_in(
+        reproduced_copy, sys.executable, "-m", "pipelines.preflight.recipes", "apply", "recipe.yaml"
+    )
     refused = run_in(reproduced_copy, "dvc", "repro", "shards", check=False)
     assert refused.returncode != 0
     assert re.search(
-        r"data/corpus/documents\.train\.en\.txt:\d+: tokens of '.+' \(\d+\) must not exceed", refused.stderr
+        r"data/corpus/documents\.train\.en\.txt:\d+: tokens of '.+' \(\d+\) must not exceed",
+        refused.stderr,
     )
     assert "set shards.too_long: cut" in refused.stderr
     place = re.search(r"train\.en\.txt:(\d+): tokens of '(.+?)' ", refused.stderr)
     lines = (reproduced_copy / "data/corpus/documents.train.en.txt").read_text().splitlines()
     assert lines[int(place[1]) - 1].startswith(place[2])
     (reproduced_copy / "recipe.yaml").write_text("shards: {too_long: cut}\n")
-    run_in(reproduced_copy, sys.executable, "-m", "pipelines.preflight.recipes", "apply", "recipe.yaml")
+    run_in(
+        reproduced_copy, sys.executable, "-m", "pipelines.preflight.recipes", "apply", "recipe.yaml"
+    )
     run_in(reproduced_copy, "dvc", "repro", "shards")
     index = json.loads((reproduced_copy / "data/shards/index.json").read_text())
     train = index["pairs"]["train"]["source"]
@@ -158,7 +185,9 @@ def test_sentence_above_the_limit_can_be_refused(reproduced_copy):
 def test_exp_run_with_an_override_runs_and_is_listed(reproduced_copy):
     run_in(reproduced_copy, "git", "add", "-A")
     run_in(reproduced_copy, "git", "commit", "-qm", "lock")
-    run_in(reproduced_copy, "dvc", "exp", "run", "-n", "short", "-S", "evaluation.num_resamples=200")
+    run_in(
+        reproduced_copy, "dvc", "exp", "run", "-n", "short", "-S", "evaluation.num_resamples=200"
+    )
     table = run_in(reproduced_copy, "dvc", "exp", "show", "--csv").stdout
     assert "short" in table
     assert "evaluation.num_resamples" in table
@@ -166,7 +195,9 @@ def test_exp_run_with_an_override_runs_and_is_listed(reproduced_copy):
 
 
 def test_key_typo_under_plain_repro_loses_nothing(reproduced_copy):
-    """DVC deletes outs before a stage can look at its params; its cache gives them back without computing."""
+    """DVC deletes outs before a stage can look at its params; its cache gives them back without
+    computing.
+    """
     path = reproduced_copy / "params.yaml"
     good = path.read_text()
     path.write_text(good.replace("    rate: 0.25 ", "    rte: 0.25 "))
@@ -183,10 +214,18 @@ def test_key_typo_under_plain_repro_loses_nothing(reproduced_copy):
 @pytest.mark.parametrize(
     ("break_it", "message"),
     [
-        (lambda folder: (folder / "data/raw/embedded/verbs.tsv").unlink(), "verbs.tsv: cannot be read"),
-        (lambda folder: _replace(folder / "params.yaml", "seed: 1", "sede: 1"), "sede must be a known section"),
         (
-            lambda folder: _replace(folder / "params.yaml", "min_frequency: 2", "min_frequency: two"),
+            lambda folder: (folder / "data/raw/embedded/verbs.tsv").unlink(),
+            "verbs.tsv: cannot be read",
+        ),
+        (
+            lambda folder: _replace(folder / "params.yaml", "seed: 1", "sede: 1"),
+            "sede must be a known section",
+        ),
+        (
+            lambda folder: _replace(
+                folder / "params.yaml", "min_frequency: 2", "min_frequency: two"
+            ),
             "min_frequency ('two')",
         ),
     ],
@@ -217,20 +256,29 @@ def test_bert_loads_in_transformers_and_gives_our_logits(reproduced):
     theirs = BertForPreTraining.from_pretrained(folder).eval()
     weights = load_file(folder / "model.safetensors")
     ours = Bert(
-        validate(read_document(reproduced / "params.yaml"), "bert.model", BertModelParams), theirs.config.vocab_size
+        validate(read_document(reproduced / "params.yaml"), "bert.model", BertModelParams),
+        theirs.config.vocab_size,
     )
     ours.load_state_dict({name: weights[hugging_face_name(name)] for name in ours.state_dict()})
-    batch = AutoTokenizer.from_pretrained(folder)(["The cook is proud."], ["Der Koch ist stolz."], return_tensors="pt")
+    batch = AutoTokenizer.from_pretrained(folder)(
+        ["The cook is proud."], ["Der Koch ist stolz."], return_tensors="pt"
+    )
     with torch.no_grad():
         expected = theirs(**batch)
         hidden = ours.eval()(batch.input_ids, batch.token_type_ids, None)
         pooled = ours.pooled(hidden, torch.tensor([0]))
-    torch.testing.assert_close(ours.mlm_logits(hidden), expected.prediction_logits, atol=1e-5, rtol=0)
-    torch.testing.assert_close(ours.nsp_logits(pooled), expected.seq_relationship_logits, atol=1e-5, rtol=0)
+    torch.testing.assert_close(
+        ours.mlm_logits(hidden), expected.prediction_logits, atol=1e-5, rtol=0
+    )
+    torch.testing.assert_close(
+        ours.nsp_logits(pooled), expected.seq_relationship_logits, atol=1e-5, rtol=0
+    )
 
 
 def test_every_computing_stage_is_an_offline_wandb_run(reproduced):
-    runs = [wandb_file.read(path) for path in (reproduced / ".runs/wandb").glob("offline-run-*/*.wandb")]
+    runs = [
+        wandb_file.read(path) for path in (reproduced / ".runs/wandb").glob("offline-run-*/*.wandb")
+    ]
     names = {found["run"].display_name.rsplit("-", 1)[0]: found for found in runs}
     assert set(names) == set(INSTANCES)
     assert len({found["run"].run_group for found in runs}) == 1
@@ -241,7 +289,12 @@ def test_every_computing_stage_is_an_offline_wandb_run(reproduced):
     assert "pipelines/models/bert.py" in bert["config"]["code"]
     assert bert["config"]["inputs"]
     curves = json.loads((reproduced / "data/bert/curves.json").read_text())
-    logged = {(point["step"], name): point[name] for point in bert["history"] for name in point if name != "step"}
+    logged = {
+        (point["step"], name): point[name]
+        for point in bert["history"]
+        for name in point
+        if name != "step"
+    }
     for point in curves:
         for name, value in point.items():
             if name != "step":
@@ -277,7 +330,9 @@ def test_hypotheses_are_one_per_test_sentence_and_n_best_is_ranked(reproduced):
     for folder in (reproduced / "data/decoding").iterdir():
         lines = (folder / "beam.txt").read_text().split("\n")[:-1]
         assert len(lines) == len(references) == 12
-        for line, text in zip((folder / "beam.nbest.jsonl").read_text().splitlines(), lines, strict=True):
+        for line, text in zip(
+            (folder / "beam.nbest.jsonl").read_text().splitlines(), lines, strict=True
+        ):
             hypotheses = json.loads(line)["hypotheses"]
             assert hypotheses[0]["text"] == text
             scores = [hypothesis["score"] for hypothesis in hypotheses]

@@ -16,7 +16,12 @@ from pipelines.frame.errors import DataError
 from tests.conftest import ROOT
 
 ZWNJ, ZWSP = "\u200c", "\u200b"
-GIVEN = ["\ufeffCafe\u0301 [SEP] [MASK]", f"می{ZWNJ}روم", f"so\u00ad{ZWSP}ft\u00a0hyphen", "가나 \u1100\u1161"]
+GIVEN = [
+    "\ufeffCafe\u0301 [SEP] [MASK]",
+    f"می{ZWNJ}روم",
+    f"so\u00ad{ZWSP}ft\u00a0hyphen",
+    "가나 \u1100\u1161",
+]
 EXPECTED = ["Café [SEP] [MASK]", f"می{ZWNJ}روم", "soft hyphen", "가나 가"]
 BAD = {
     "UTF-16": "One.\nTwo.\n".encode("utf-16-le"),
@@ -27,17 +32,23 @@ BAD = {
 PLACES = {"UTF-16": 1, "Latin-1": 2, "NUL": 6, "cut": 5}
 
 
-def _corpus(folder: Path, lines: list[str], monkeypatch: pytest.MonkeyPatch) -> tuple[CorpusParams, FilesReader]:
+def _corpus(
+    folder: Path, lines: list[str], monkeypatch: pytest.MonkeyPatch
+) -> tuple[CorpusParams, FilesReader]:
     monkeypatch.chdir(folder)
     raw = folder / "data/raw/mine"
     raw.mkdir(parents=True)
     (raw / "pairs").write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
-    (raw / "documents").write_text("".join(f"{line}\n" for line in [*lines, ZWSP, *lines]), encoding="utf-8")
+    (raw / "documents").write_text(
+        "".join(f"{line}\n" for line in [*lines, ZWSP, *lines]), encoding="utf-8"
+    )
     documents, pairs = dict.fromkeys(("x", "y"), "documents"), dict.fromkeys(("x", "y"), "pairs")
     splits = {"train": pairs, "valid": pairs, "test": pairs}
     documents_of = {"train": documents, "valid": documents}
     reader = FilesReader(kind="files", documents=documents_of, pairs=splits, max_words=9)
-    return CorpusParams(raw="data/raw/mine", source_language="x", target_language="y", reader=reader), reader
+    return CorpusParams(
+        raw="data/raw/mine", source_language="x", target_language="y", reader=reader
+    ), reader
 
 
 def _read(folder: Path, lines: list[str], monkeypatch: pytest.MonkeyPatch) -> Corpus:
@@ -47,16 +58,23 @@ def _read(folder: Path, lines: list[str], monkeypatch: pytest.MonkeyPatch) -> Co
 def test_documents_and_pairs(tmp_path, monkeypatch):
     corpus = _read(tmp_path, GIVEN, monkeypatch)
     assert [pair[0] for pair in corpus.pairs["test"]] == EXPECTED
-    assert corpus.documents["train", "x"] == [EXPECTED, EXPECTED]  # a line that shows nothing ends a document
+    assert corpus.documents["train", "x"] == [
+        EXPECTED,
+        EXPECTED,
+    ]  # a line that shows nothing ends a document
     changed = corpus.report()["changed"]
     assert changed["byte order marks"]["example"] == f"documents:1: {GIVEN[0]!r}"
-    assert changed["soft hyphens"]["lines"] == 2 * 2 * 2 + 3 * 2  # documents twice, splits, languages; pairs
+    assert (
+        changed["soft hyphens"]["lines"] == 2 * 2 * 2 + 3 * 2
+    )  # documents twice, splits, languages; pairs
 
 
 def test_tables(tmp_path):
     rows = [f"{number % 2}\t{line.removeprefix(chr(0xFEFF))}" for number, line in enumerate(GIVEN)]
     for split in ("train", "valid", "test"):
-        (tmp_path / f"{split}.tsv").write_text("\ufefflabel\ttext\r\n" + "\r\n".join(rows) + "\r\n", encoding="utf-8")
+        (tmp_path / f"{split}.tsv").write_text(
+            "\ufefflabel\ttext\r\n" + "\r\n".join(rows) + "\r\n", encoding="utf-8"
+        )
     changed = Tally()
     assert [example.text for example in read_tables(tmp_path, changed)["test"]] == EXPECTED
     assert changed.report()["decomposed letters composed"]["lines"] == 2 * 3
@@ -69,7 +87,9 @@ def test_lexicon(tmp_path):
     shutil.copytree(ROOT / "data/raw/embedded", tmp_path / "lexicon")
     shipped = read_lexicon(tmp_path / "lexicon")
     path = tmp_path / "lexicon/nouns.tsv"
-    path.write_text("\ufeff" + path.read_text(encoding="utf-8").replace("ü", "u\u0308"), encoding="utf-8")
+    path.write_text(
+        "\ufeff" + path.read_text(encoding="utf-8").replace("ü", "u\u0308"), encoding="utf-8"
+    )
     assert read_lexicon(tmp_path / "lexicon") == shipped
 
 
@@ -85,7 +105,9 @@ def test_bytes_that_are_no_text_are_refused_with_their_place(tmp_path, monkeypat
                 read(params, reader)
         Path(params.raw, name).write_bytes(good)
     (tmp_path / "train.tsv").write_bytes(BAD[kind])
-    with pytest.raises(DataError, match=rf"train\.tsv: cannot be read as a TSV in UTF-8: {message}"):
+    with pytest.raises(
+        DataError, match=rf"train\.tsv: cannot be read as a TSV in UTF-8: {message}"
+    ):
         read_tables(tmp_path)
     shutil.copytree(ROOT / "data/raw/embedded", tmp_path / "lexicon")
     (tmp_path / "lexicon/verbs.tsv").write_bytes(BAD[kind])

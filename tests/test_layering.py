@@ -9,7 +9,11 @@ from pipelines.frame.imports import code_of
 from tests.conftest import ROOT
 
 FILES = sorted(
-    [*(ROOT / "pipelines").rglob("*.py"), *(ROOT / "flows").rglob("*.py"), *(ROOT / "benchmarks").glob("*.py")]
+    [
+        *(ROOT / "pipelines").rglob("*.py"),
+        *(ROOT / "flows").rglob("*.py"),
+        *(ROOT / "benchmarks").glob("*.py"),
+    ]
 )
 TESTS = sorted((ROOT / "tests").rglob("*.py"))
 
@@ -29,7 +33,8 @@ def _imports(path: Path) -> set[str]:
     return names
 
 
-# The floors of the house, from the top: each room uses those below it, and what stands beside it in HERE.
+# The floors of the house, from the top: each room uses those below it, and what stands beside it in
+# HERE.
 FLOORS = (
     ("translate",),
     ("preflight",),
@@ -77,10 +82,15 @@ def test_every_arrow_between_rooms_runs_down():
 )
 def test_package_does_not_import(package, forbidden):
     modules = [
-        ".".join(path.relative_to(ROOT).with_suffix("").parts) for path in (ROOT / "pipelines" / package).rglob("*.py")
+        ".".join(path.relative_to(ROOT).with_suffix("").parts)
+        for path in (ROOT / "pipelines" / package).rglob("*.py")
     ]
-    files = [ROOT / path for path in code_of([module.removesuffix(".__init__") for module in modules])]
-    found = {(path.name, name) for path in files for name in _imports(path) if name.startswith(forbidden)}
+    files = [
+        ROOT / path for path in code_of([module.removesuffix(".__init__") for module in modules])
+    ]
+    found = {
+        (path.name, name) for path in files for name in _imports(path) if name.startswith(forbidden)
+    }
     assert found == set()
 
 
@@ -102,7 +112,9 @@ def test_file_and_functions_are_short(path):
             first = node.body[0]
             docstring = first.end_lineno - first.lineno + 1 if ast.get_docstring(node) else 0
             assert node.end_lineno - node.lineno + 1 - docstring <= 60, node.name
-            assert len(node.args.posonlyargs + node.args.args + node.args.kwonlyargs) <= 8, node.name
+            assert len(node.args.posonlyargs + node.args.args + node.args.kwonlyargs) <= 8, (
+                node.name
+            )
 
 
 def test_constraints_have_no_local_versions():

@@ -1,4 +1,6 @@
-"""Names that become paths and commands, and lengths that have to fit, are checked before anything runs."""
+"""Names that become paths and commands, and lengths that have to fit, are checked before anything
+runs.
+"""
 
 import pytest
 from pydantic import TypeAdapter, ValidationError
@@ -12,7 +14,21 @@ from pipelines.frame.stage import item_argument
 from pipelines.preflight.rules import problems_of
 from tests.conftest import ROOT
 
-BAD = ["gru small", "a/b", "gru; touch x", "gru@x", "../up", "-rf", "Gru", "größe", "", "a" * 41, "x\n", "$(x)", "a.b"]
+BAD = [
+    "gru small",
+    "a/b",
+    "gru; touch x",
+    "gru@x",
+    "../up",
+    "-rf",
+    "Gru",
+    "größe",
+    "",
+    "a" * 41,
+    "x\n",
+    "$(x)",
+    "a.b",
+]
 GOOD = ["gru", "gru_attention", "bert2bert", "en", "my-model_2", "a" * 40]
 
 
@@ -86,9 +102,18 @@ def _changed(**changes: object) -> Document:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"seq2seq__common__bleu_max_length": 400}, "(128) must be at least seq2seq.common.bleu_max_length"),
-        ({"bert__training__schedule__warmup_updates": 1100}, "(1100) must be below the updates of bert."),
-        ({"seq2seq__common__updates": 30}, "warmup_updates (30) must be below seq2seq.common.updates (30)"),
+        (
+            {"seq2seq__common__bleu_max_length": 400},
+            "(128) must be at least seq2seq.common.bleu_max_length",
+        ),
+        (
+            {"bert__training__schedule__warmup_updates": 1100},
+            "(1100) must be below the updates of bert.",
+        ),
+        (
+            {"seq2seq__common__updates": 30},
+            "warmup_updates (30) must be below seq2seq.common.updates (30)",
+        ),
         (
             {"bert__phases__0__ramp": {"from_batch_size": 1, "updates": 1101}},
             "bert.phases.0.ramp.updates (1101) must not exceed the updates of its phase (1100)",
@@ -96,10 +121,12 @@ def _changed(**changes: object) -> Document:
         (
             {
                 "bert__training__schedule": {
-                    "name": "warmup_stable_decay", "warmup_updates": 600, "decay_updates": 501, "final_factor": 0.0,
+                    "name": "warmup_stable_decay", "warmup_updates": 600, "decay_updates": 501,
+                    "final_factor": 0.0,
                 }
             },
-            "decay_updates (501) must fit between warm-up and end (500 of the updates of bert.phases)",
+            "decay_updates (501) must fit between warm-up and end (500 of the updates of "
+            "bert.phases)",
         ),
     ],
 )  # fmt: skip
@@ -110,13 +137,22 @@ def test_lengths_have_to_fit_each_other(changes, message):
 
 
 def test_without_translations_at_validation_their_length_does_not_count():
-    assert problems_of(_changed(seq2seq__common__bleu_max_length=400, seq2seq__common__bleu_pairs=0)) == []
+    assert (
+        problems_of(_changed(seq2seq__common__bleu_max_length=400, seq2seq__common__bleu_pairs=0))
+        == []
+    )
 
 
 def test_every_round_of_a_sweep_is_checked_before_the_first_runs(monkeypatch):
     """Halving starts with few updates: too few for the warm-up of the shipped schedule."""
     monkeypatch.chdir(ROOT)
-    method = {"name": "halving", "samples": 4, "budget": "seq2seq.common.updates", "smallest": 20, "factor": 2}
+    method = {
+        "name": "halving",
+        "samples": 4,
+        "budget": "seq2seq.common.updates",
+        "smallest": 20,
+        "factor": 2,
+    }
     spec = {"name": "rates", "space": {"seed": [1, 2]}, "target": "evaluation.sentences"}
     with pytest.raises(ParamsError) as refused:
         check_params(Sweep.model_validate({**spec, "method": method}))
@@ -124,7 +160,9 @@ def test_every_round_of_a_sweep_is_checked_before_the_first_runs(monkeypatch):
     assert "'seq2seq.common.updates': 20} break rules; nothing was run" in str(refused.value)
     assert "warmup_updates (30) must be below" in str(refused.value)
     check_params(Sweep.model_validate({**spec, "method": {**method, "smallest": 40}}))
-    missing = Sweep.model_validate({**spec, "method": {"name": "grid"}, "space": {"decoding.beam_sise": [1]}})
+    missing = Sweep.model_validate(
+        {**spec, "method": {"name": "grid"}, "space": {"decoding.beam_sise": [1]}}
+    )
     with pytest.raises(ParamsError, match=r"beam_sise \(1\) must be a known key"):
         check_params(missing)
 
@@ -143,6 +181,12 @@ def test_held_out_text_without_anything_to_measure_is_refused_before_training():
     assert measure_baselines([batch], counts, 300).uniform_loss > 0
     unmasked = batch._replace(labels_M=batch.labels_M[:0])
     no_rows = batch._replace(nsp_S=batch.nsp_S[:0])
-    for nothing, name in (([], "masked tokens"), ([unmasked], "masked tokens"), ([no_rows], "rows")):
-        with pytest.raises(DataError, match=rf"held-out documents: {name} \(0\) must be at least 1"):
+    for nothing, name in (
+        ([], "masked tokens"),
+        ([unmasked], "masked tokens"),
+        ([no_rows], "rows"),
+    ):
+        with pytest.raises(
+            DataError, match=rf"held-out documents: {name} \(0\) must be at least 1"
+        ):
             measure_baselines(nothing, counts, 300)

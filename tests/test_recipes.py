@@ -1,4 +1,6 @@
-"""The recipes of BERT train: two updates of each stretch with their own sizes, on a little of the embedded corpus."""
+"""The recipes of BERT train: two updates of each stretch with their own sizes, on a little of the
+embedded corpus.
+"""
 
 import json
 import shutil
@@ -31,17 +33,23 @@ LITTLE = (
     ],
 )
 def test_recipe_of_a_bert_trains_and_loads_in_transformers(tmp_path, recipes, parameters):
-    """Parameter counts are those of google-research/bert, for its vocabulary of 30,522; ours is smaller here."""
+    """Parameter counts are those of google-research/bert, for its vocabulary of 30,522; ours is
+    smaller here.
+    """
     project = copy_project(tmp_path / "project")
     shutil.copy(ROOT / "params.yaml", project)
     modern = "bert_modern" in recipes
     (project / "little.yaml").write_text(LITTLE % (", decay_updates: 1" if modern else ""))
     paths = [f"recipes/{name}.yaml" for name in recipes]
-    run_in(project, sys.executable, "-m", "pipelines.preflight.recipes", "apply", *paths, "little.yaml")
+    run_in(
+        project, sys.executable, "-m", "pipelines.preflight.recipes", "apply", *paths, "little.yaml"
+    )
     run_in(project, "dvc", "repro", "bert", WANDB_MODE="disabled")
     measured = json.loads((project / "data/bert/metrics.json").read_text())["bert"]
     config = json.loads((project / "data/bert/config.json").read_text())
-    rows = -(-config["vocab_size"] // 64) * 64 if modern else config["vocab_size"]  # padded for GPUs
+    rows = (
+        -(-config["vocab_size"] // 64) * 64 if modern else config["vocab_size"]
+    )  # padded for GPUs
     short = 30522 - rows
     assert measured["parameters"] == parameters - short * (config["hidden_size"] + 1)
     BertForPreTraining.from_pretrained(project / "data/bert")
@@ -50,11 +58,23 @@ def test_recipe_of_a_bert_trains_and_loads_in_transformers(tmp_path, recipes, pa
 def test_bert_goes_on_from_one_that_transformers_saved_with_its_vocabulary(tmp_path):
     project = copy_project(tmp_path / "project")
     run_in(project, "dvc", "repro", "tokenizer", WANDB_MODE="disabled")
-    given, vocabulary = project / "data/raw/bert", (project / "data/tokenizer/vocab.txt").read_text().splitlines()
-    sizes = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 32}
-    theirs = BertForPreTraining(BertConfig(vocab_size=len(vocabulary), max_position_embeddings=128, **sizes))
+    given, vocabulary = (
+        project / "data/raw/bert",
+        (project / "data/tokenizer/vocab.txt").read_text().splitlines(),
+    )
+    sizes = {
+        "hidden_size": 16,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 2,
+        "intermediate_size": 32,
+    }
+    theirs = BertForPreTraining(
+        BertConfig(vocab_size=len(vocabulary), max_position_embeddings=128, **sizes)
+    )
     theirs.save_pretrained(given)
-    (given / "vocab.txt").write_text("".join(f"{token}\n" for token in vocabulary[:5] + vocabulary[:4:-1]))
+    (given / "vocab.txt").write_text(
+        "".join(f"{token}\n" for token in vocabulary[:5] + vocabulary[:4:-1])
+    )
     (project / "continued.yaml").write_text(
         "tokenizer: {vocabulary_from: data/raw/bert}\nbert: {starts_from: data/raw/bert}\n"
         "seq2seq: {architectures: {bert2bert: null}}\nevaluation: {comparisons: []}\n"

@@ -1,4 +1,6 @@
-"""A colleague's clone gets every artefact from the remote, folder or S3, without computing. Marked ``reliability``."""
+"""A colleague's clone gets every artefact from the remote, folder or S3, without computing. Marked
+``reliability``.
+"""
 
 import os
 import socket
@@ -27,7 +29,11 @@ def s3() -> Iterator[str]:
     command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]
     server = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
-        keys = {"aws_access_key_id": "test", "aws_secret_access_key": "test", "region_name": "us-east-1"}
+        keys = {
+            "aws_access_key_id": "test",
+            "aws_secret_access_key": "test",
+            "region_name": "us-east-1",
+        }
         client, deadline = boto3.client("s3", endpoint_url=url, **keys), time.monotonic() + 60
         while True:
             try:
@@ -54,10 +60,14 @@ def _share(project: Path, clone: Path, **environment: str) -> None:
 
 def _missing(project: Path, clone: Path) -> list[str]:
     """Files of results that the clone has not, or has otherwise."""
-    files = [path for path in (project / "data").rglob("*") if path.is_file() and "raw" not in path.parts]
+    files = [
+        path for path in (project / "data").rglob("*") if path.is_file() and "raw" not in path.parts
+    ]
     assert len(files) > 50
     names = [path.relative_to(project) for path in files]
-    return [str(name) for name in names if (clone / name).read_bytes() != (project / name).read_bytes()]
+    return [
+        str(name) for name in names if (clone / name).read_bytes() != (project / name).read_bytes()
+    ]
 
 
 def test_a_clone_pulls_everything_from_a_shared_folder(reproduced_copy, tmp_path):
@@ -72,11 +82,17 @@ def test_a_clone_pulls_everything_from_s3(reproduced_copy, tmp_path, s3):
     clone, secret = tmp_path / "clone", "wJalr-a-planted-secret"
     run_in(reproduced_copy, "dvc", "remote", "add", "--default", "store", "s3://maskline/cache")
     run_in(reproduced_copy, "dvc", "remote", "modify", "store", "endpointurl", s3)
-    keys = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": secret, "AWS_DEFAULT_REGION": "us-east-1"}
+    keys = {
+        "AWS_ACCESS_KEY_ID": "test",
+        "AWS_SECRET_ACCESS_KEY": secret,
+        "AWS_DEFAULT_REGION": "us-east-1",
+    }
     _share(reproduced_copy, clone, **keys)
     assert _missing(reproduced_copy, clone) == []
     assert "Running stage" not in run_in(clone, "dvc", "repro").stdout
-    result = run_in(reproduced_copy, sys.executable, "-m", "pipelines.preflight", check=False, **keys)
+    result = run_in(
+        reproduced_copy, sys.executable, "-m", "pipelines.preflight", check=False, **keys
+    )
     assert result.returncode == 0, result.stderr  # the endpoint is reachable
     for folder in (reproduced_copy, clone):
         for root, _, names in os.walk(folder):

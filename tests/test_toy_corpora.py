@@ -1,4 +1,6 @@
-"""Other scripts through the whole pipeline: a few dozen lines of Chinese and Hindi, learnt by heart."""
+"""Other scripts through the whole pipeline: a few dozen lines of Chinese and Hindi, learnt by
+heart.
+"""
 
 import io
 import json
@@ -19,10 +21,17 @@ _UNCASED = {"tokenizer": {"lowercase": True}, "evaluation": {"lowercase": True}}
 
 def _project(folder: Path, corpus: str, source: str, target: str, changed: dict[str, Any]) -> Path:
     shutil.copytree(_CORPORA / corpus, folder / "data/raw/toy")
-    documents, pairs = ({side: f"{kind}.{side}" for side in (source, target)} for kind in ("documents", "pairs"))
+    documents, pairs = (
+        {side: f"{kind}.{side}" for side in (source, target)} for kind in ("documents", "pairs")
+    )
     splits = {"train": pairs, "valid": pairs, "test": pairs}
     reader = {"documents": {"train": documents, "valid": documents}, "pairs": splits}
-    section = {"raw": "data/raw/toy", "source_language": source, "target_language": target, "reader": reader}
+    section = {
+        "raw": "data/raw/toy",
+        "source_language": source,
+        "target_language": target,
+        "reader": reader,
+    }
     (folder / "own.yaml").write_text(json.dumps({"corpus": section, **changed}))
     return checkout(folder, _CORPORA / "toy.yaml", folder / "own.yaml")
 
@@ -37,14 +46,25 @@ def learnt(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path, str]:
 
 
 def _checked(folder: Path, target: str, tokenizer: str, *flags: str) -> list[str]:
-    """The translations, whose scores are right: those of sacrebleu's own command line on the raw references."""
+    """The translations, whose scores are right: those of sacrebleu's own command line on the raw
+    references.
+    """
     references = folder / f"data/raw/toy/pairs.{target}"
     evaluation = json.loads((folder / "data/evaluation/metrics.json").read_text())
     found = evaluation["evaluation"]
     scored = found["architectures"]["gru_attention"]["beam"]
-    command = [sys.executable, "-m", "sacrebleu", str(references), "-i", "data/decoding/gru_attention/beam.txt"]
+    command = [
+        sys.executable,
+        "-m",
+        "sacrebleu",
+        str(references),
+        "-i",
+        "data/decoding/gru_attention/beam.txt",
+    ]
     command += ["-m", "bleu", "-tok", tokenizer, "-w", "4", "-f", "json"]
-    assert scored["bleu"] == json.loads(run_in(folder, *command, *flags).stdout)["score"] > 90  # by heart
+    assert (
+        scored["bleu"] == json.loads(run_in(folder, *command, *flags).stdout)["score"] > 90
+    )  # by heart
     assert f"tok:{tokenizer}" in scored["bleu_signature"]
     assert found["ceiling"]["bleu"] == found["ceiling"]["chrf"] == 100
     assert found["leading"] == "bleu"
@@ -63,7 +83,9 @@ def test_chinese_is_learnt_scored_and_written_without_spaces(learnt):
     assert tokenized["round_trip_share"] == 1
 
 
-def test_special_tokens_and_odd_spaces_are_text_in_every_part_of_a_translation(learnt, monkeypatch, capsys):
+def test_special_tokens_and_odd_spaces_are_text_in_every_part_of_a_translation(
+    learnt, monkeypatch, capsys
+):
     """Standard input × constraints × what is written: no id below 5, and the letters come back."""
     monkeypatch.chdir(learnt[1])
     lines = "पर्वतारोही आया।\n[SEP] [PAD] [MASK] आया।\n"
@@ -83,6 +105,8 @@ def test_special_tokens_and_odd_spaces_are_text_in_every_part_of_a_translation(l
 def test_hindi_is_read_and_uncased_english_scored_as_such(learnt):
     lines = _checked(learnt[1], "en", "13a", "-lc")
     assert all(line == line.lower() for line in lines)
-    lost = json.loads((learnt[1] / "data/evaluation/metrics.json").read_text())["evaluation"]["ceiling"]["lost"]
+    lost = json.loads((learnt[1] / "data/evaluation/metrics.json").read_text())["evaluation"][
+        "ceiling"
+    ]["lost"]
     assert lost["case"]["bleu"] > 0 == lost["spacing"]["bleu"] == lost["unknown"]["bleu"]
     assert "(a perfect model)" not in learnt[2]

@@ -1,4 +1,6 @@
-"""Each recipe runs to the end of its pipeline: preflight to results table, with tiny sizes and a little text."""
+"""Each recipe runs to the end of its pipeline: preflight to results table, with tiny sizes and a
+little text.
+"""
 
 import gzip
 import json
@@ -52,9 +54,15 @@ def _shrink(params: dict[str, Any]) -> None:
     seq2seq["common"]["batch_size"] = 8 if seq2seq["common"]["batch_unit"] == "pairs" else 512
     tasks.update(updates=2, batch_size=4)
     for training in (bert["training"], seq2seq["common"], tasks):
-        training.update(validate_every=1, log_every=1, precision="32-true")  # bf16 takes minutes on a CPU without it
+        training.update(
+            validate_every=1, log_every=1, precision="32-true"
+        )  # bf16 takes minutes on a CPU without it
         training["schedule"].update(
-            {name: 1 for name in ("warmup_updates", "decay_updates") if name in training["schedule"]}
+            {
+                name: 1
+                for name in ("warmup_updates", "decay_updates")
+                if name in training["schedule"]
+            }
         )
     if isinstance(params["tokenizer"]["vocab_size"], int):
         params["tokenizer"]["vocab_size"] = min(400, params["tokenizer"]["vocab_size"])
@@ -71,7 +79,9 @@ def _text(folder: Path, reader: dict[str, Any]) -> None:
     folder.mkdir(parents=True)
     for kind in ("documents", "pairs"):
         for split, files in reader[kind].items():
-            documents = [write_document(lexicon, 1, f"{kind} {split}", number) for number in range(40)]
+            documents = [
+                write_document(lexicon, 1, f"{kind} {split}", number) for number in range(40)
+            ]
             for language, side in (("en", "english"), ("de", "german")):
                 lines = [[getattr(pair, side) for pair in document] for document in documents]
                 between = "\n\n" if kind == "documents" else "\n"
@@ -86,8 +96,21 @@ def _bert(folder: Path, positions: int) -> None:
     lexicon = read_lexicon(ROOT / "data/raw/embedded")
     pairs = [pair for number in range(60) for pair in write_document(lexicon, 1, "letters", number)]
     letters = sorted(set("".join(pair.english + pair.german for pair in pairs)) - {" "})
-    tokens = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *letters, *(f"##{letter}" for letter in letters)]
-    sizes = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 32}
+    tokens = [
+        "[PAD]",
+        "[UNK]",
+        "[CLS]",
+        "[SEP]",
+        "[MASK]",
+        *letters,
+        *(f"##{letter}" for letter in letters),
+    ]
+    sizes = {
+        "hidden_size": 16,
+        "num_hidden_layers": 1,
+        "num_attention_heads": 2,
+        "intermediate_size": 32,
+    }
     config = BertConfig(vocab_size=len(tokens), max_position_embeddings=positions, **sizes)
     BertForPreTraining(config).save_pretrained(folder)
     (folder / "vocab.txt").write_text("".join(f"{token}\n" for token in tokens), encoding="utf-8")
@@ -122,7 +145,9 @@ def _assert_complete(folder: Path, printed: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "chain", [CHAINS[0], *(pytest.param(chain, marks=pytest.mark.recipes) for chain in CHAINS[1:])], ids="+".join
+    "chain",
+    [CHAINS[0], *(pytest.param(chain, marks=pytest.mark.recipes) for chain in CHAINS[1:])],
+    ids="+".join,
 )
 def test_recipe_runs_to_the_end_of_its_pipeline(tmp_path, chain):
     folder = _project(tmp_path / "project", chain)
@@ -130,12 +155,16 @@ def test_recipe_runs_to_the_end_of_its_pipeline(tmp_path, chain):
 
 
 def test_every_recipe_is_tried():
-    assert {name for chain in CHAINS for name in chain} == {path.stem for path in (ROOT / "recipes").glob("*.yaml")}
+    assert {name for chain in CHAINS for name in chain} == {
+        path.stem for path in (ROOT / "recipes").glob("*.yaml")
+    }
 
 
 @pytest.mark.recipes
 def test_any_order_of_small_changes_to_a_recipe_still_runs(tmp_path):
-    """Crossings drawn at random: masks, packing, NSP, schedules, optimizers, selection × architectures."""
+    """Crossings drawn at random: masks, packing, NSP, schedules, optimizers, selection ×
+    architectures.
+    """
     rng = random.Random(1)
     chosen = {
         "bert": {
@@ -143,7 +172,9 @@ def test_any_order_of_small_changes_to_a_recipe_still_runs(tmp_path):
             "masking": {"whole_words": True},
             "training": {"select": "best", "average": 2, "patience": 1},
         },
-        "seq2seq": {"common": {"select": "best", "select_by": "bleu", "average": 2, "batch_unit": "tokens"}},
+        "seq2seq": {
+            "common": {"select": "best", "select_by": "bleu", "average": 2, "batch_unit": "tokens"}
+        },
         "decoding": {"rerank": "mbr", "no_repeat": 2, "min_length": 2},
         "hardware": {"num_workers": 2, "micro_batch_size": 1},
     }

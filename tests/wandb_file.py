@@ -1,4 +1,6 @@
-"""Reading an offline W&B file back: LevelDB log blocks of protocol-buffer records, every CRC checked."""
+"""Reading an offline W&B file back: LevelDB log blocks of protocol-buffer records, every CRC
+checked.
+"""
 
 import json
 import struct
@@ -19,13 +21,21 @@ def read(path: Path) -> dict[str, Any]:
         kind = record.WhichOneof("record_type")
         if kind == "run":
             found["run"] = record.run
-            found["config"].update({item.key: json.loads(item.value_json) for item in record.run.config.update})
+            found["config"].update(
+                {item.key: json.loads(item.value_json) for item in record.run.config.update}
+            )
         elif kind == "history":
-            point = {".".join(item.nested_key) or item.key: json.loads(item.value_json) for item in record.history.item}
+            point = {
+                ".".join(item.nested_key) or item.key: json.loads(item.value_json)
+                for item in record.history.item
+            }
             found["history"].append(point)
         elif kind == "summary":
             found["summary"].update(
-                {".".join(item.nested_key) or item.key: json.loads(item.value_json) for item in record.summary.update}
+                {
+                    ".".join(item.nested_key) or item.key: json.loads(item.value_json)
+                    for item in record.summary.update
+                }
             )
     return found
 

@@ -38,7 +38,9 @@ def checkout(folder: Path, *recipes: Path) -> Path:
 
 
 def run(*folders: Path, **environment: str) -> str:
-    """All stages in each folder, one process for all; what they printed, the results tables among it."""
+    """All stages in each folder, one process for all; what they printed, the results tables among
+    it.
+    """
     script = f"from tests.whole_pipeline import run_all; run_all({list(map(str, folders))!r})"
     told = {"WANDB_MODE": "disabled", **watched(folders[0]), **environment}
     printed = run_in(folders[0], sys.executable, "-c", script, **told).stdout
@@ -71,7 +73,10 @@ def _stage(module: str, compute: str, item: Sequence[str]) -> None:
     from pipelines.frame.stage import run_stage
 
     code = import_module(module)
-    _must(run_stage(lambda document: code.declare(document, *item), getattr(code, compute)), " ".join([module, *item]))
+    _must(
+        run_stage(lambda document: code.declare(document, *item), getattr(code, compute)),
+        " ".join([module, *item]),
+    )
 
 
 def _must(exit_code: int, what: str) -> None:

@@ -1,6 +1,7 @@
 """Pretraining batches: position → the same tokens, pairs and masks wherever it is computed.
 
-Shapes: R rows, T their length, S sequences (one per row, or several if packed), N real tokens, M masked tokens.
+Shapes: R rows, T their length, S sequences (one per row, or several if packed), N real tokens, M
+masked tokens.
 """
 
 import json
@@ -17,7 +18,7 @@ from torch import Tensor
 from pipelines.bert.epochs import Epochs
 from pipelines.bert.masking import Masked, MaskRules, mask
 from pipelines.bert.params import BertParams, Phase
-from pipelines.bert.segment_pairs import Pairs, PlanRules
+from pipelines.bert.segment_pairs import PairRules, Pairs
 from pipelines.formats.randomness import bits_block
 from pipelines.formats.shards.arrays import DocumentShard
 from pipelines.formats.vocabulary.special_tokens import CLS, PAD, SEP
@@ -59,10 +60,14 @@ class PretrainingBatch(NamedTuple):
     position: Position
 
     def without_terms(self) -> "PretrainingBatch":
-        """The same rows, and nothing to answer: what a rank computes along with the others that has no rows."""
+        """The same rows, and nothing to answer: what a rank computes along with the others that has
+        no rows.
+        """
         none = self.labels_M[:0]
         per_row = np.zeros_like(self.per_row)
-        return self._replace(first_S=none, masked_M=none, labels_M=none, nsp_S=none, per_row=per_row, attended=0)
+        return self._replace(
+            first_S=none, masked_M=none, labels_M=none, nsp_S=none, per_row=per_row, attended=0
+        )
 
     def split(self, rows: int) -> Iterator["PretrainingBatch"]:
         """Micro-batches of at most ``rows`` rows."""
@@ -75,7 +80,9 @@ class PretrainingBatch(NamedTuple):
             yield _part(self, in_rows, in_s, in_m, first * T)
 
 
-def _part(batch: PretrainingBatch, rows: slice, in_s: slice, in_m: slice, offset: int) -> PretrainingBatch:
+def _part(
+    batch: PretrainingBatch, rows: slice, in_s: slice, in_m: slice, offset: int
+) -> PretrainingBatch:
     """The part of a batch that begins ``offset`` flat places into it."""
     return batch._replace(
         tokens_RT=batch.tokens_RT[rows],
@@ -123,7 +130,8 @@ class PretrainingBatches:
     """Batches of one split.
 
     Raises:
-        DataError: there is no other document for a random pair; when read, fewer rows than a batch takes.
+        DataError: there is no other document for a random pair; when read, fewer rows than a batch
+            takes.
     """
 
     def __init__(self, split: Split, params: BertParams) -> None:
@@ -157,7 +165,9 @@ class PretrainingBatches:
         return len(self._epochs(position.epoch, self._rules(self.phase(position.update))))
 
     def after(self, position: Position) -> Position:
-        """The next update: further on in the epoch, or in the next one if a whole batch no longer fits."""
+        """The next update: further on in the epoch, or in the next one if a whole batch no longer
+        fits.
+        """
         update = position.update + 1
         phase, following = self.phase(position.update), self.phase(update)
         taken = position.samples + self.num_rows(position)
@@ -185,9 +195,16 @@ class PretrainingBatches:
         epoch = self._epochs(position.epoch, rules)
         bounds = np.asarray(epoch.rows[position.samples : position.samples + num_rows + 1])
         if len(bounds) <= num_rows:
-            rule, remedy = f"be at least one batch ({num_rows})", "lower batch_size in bert.phases or add documents"
-            raise DataError(broken_rule(f"bert, {split.purpose} documents", "rows", len(epoch), rule, remedy))
-        masking = MaskRules(split.mask_rate, phase.max_predictions, split.vocab_size, split.continues)
+            rule, remedy = (
+                f"be at least one batch ({num_rows})",
+                "lower batch_size in bert.phases or add documents",
+            )
+            raise DataError(
+                broken_rule(f"bert, {split.purpose} documents", "rows", len(epoch), rule, remedy)
+            )
+        masking = MaskRules(
+            split.mask_rate, phase.max_predictions, split.vocab_size, split.continues
+        )
         bits = bits_block(
             split.seed,
             f"{split.purpose} masks",
@@ -198,7 +215,9 @@ class PretrainingBatches:
         )
         row_S = np.repeat(np.arange(num_rows), np.diff(bounds))
         pairs = epoch.pairs[bounds[0] : bounds[-1]]
-        idle = num_rows <= split.rank  # then this rank computes the first row along with the others, and counts nothing
+        idle = (
+            num_rows <= split.rank
+        )  # then this rank computes the first row along with the others, and counts nothing
         if split.world_size > 1:
             mine = row_S == 0 if idle else row_S % split.world_size == split.rank
             pairs, bits, row_S = pairs[mine], bits[mine], row_S[mine] // split.world_size
@@ -209,9 +228,9 @@ class PretrainingBatches:
         batch = _collate(sequences, masked, row_S, num_rows, width, position)
         return batch.without_terms() if idle else batch
 
-    def _rules(self, phase: Phase) -> PlanRules:
+    def _rules(self, phase: Phase) -> PairRules:
         segments = self._params.segments
-        return PlanRules(segments.nsp, phase.max_length, segments.short_rate)
+        return PairRules(segments.nsp, phase.max_length, segments.short_rate)
 
     def _batch_size(self, update: int) -> int:
         """Rows of an update, all ranks together; 0 for the whole epoch."""
@@ -234,7 +253,9 @@ class PretrainingBatches:
                     "be at least 2: a pair needs another",
                 )
                 raise DataError(
-                    broken_rule(where, "documents", end - first, rule, "add some, or set segments.nsp: sop")
+                    broken_rule(
+                        where, "documents", end - first, rule, "add some, or set segments.nsp: sop"
+                    )
                 )
 
 
@@ -257,21 +278,27 @@ class Sequences:
     labels_S: Ints
 
 
-def assemble(shard: DocumentShard, pairs: Pairs, rules: PlanRules) -> Sequences:
-    """Token ids of some pairs. Sentences of a document are neighbours in the shard, so a segment is one slice."""
+def assemble(shard: DocumentShard, pairs: Pairs, rules: PairRules) -> Sequences:
+    """Token ids of some pairs. Sentences of a document are neighbours in the shard, so a segment is
+    one slice.
+    """
     a_size, b_size = pairs["a_size"].astype(np.int64), pairs["b_size"].astype(np.int64)
     lengths = a_size + b_size + rules.num_special
     ends = np.cumsum(lengths)
     places = np.arange(ends[-1]) - np.repeat(ends - lengths, lengths)
     in_b = places > np.repeat(a_size + 1, lengths)
     source = places + np.where(
-        in_b, np.repeat(pairs["b_first"] - a_size - 2, lengths), np.repeat(pairs["a_first"] - 1, lengths)
+        in_b,
+        np.repeat(pairs["b_first"] - a_size - 2, lengths),
+        np.repeat(pairs["a_first"] - 1, lengths),
     )
     first = ends - lengths
     source[first], source[first + a_size + 1], source[ends - 1] = 0, 0, 0
     tokens = shard.sentences.tokens[source].astype(np.int64)
     tokens[first], tokens[first + a_size + 1], tokens[ends - 1] = CLS, SEP, SEP
-    return Sequences(tokens, in_b.astype(np.int64), places, lengths, pairs["label"].astype(np.int64))
+    return Sequences(
+        tokens, in_b.astype(np.int64), places, lengths, pairs["label"].astype(np.int64)
+    )
 
 
 def _collate(

@@ -1,7 +1,7 @@
 """An epoch on disk: its pairs in the order of training, and which of them share a row.
 
-Memory-mapped, so that memory stays flat and loader processes share it; named by all that decides it, so that a
-resumed run finds it again.
+Memory-mapped, so that memory stays flat and loader processes share it; named by all that decides
+it, so that a resumed run finds it again.
 """
 
 import itertools
@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pipelines.bert.packing import pack
-from pipelines.bert.segment_pairs import PAIR, Pairs, PlanRules, plan_pairs
+from pipelines.bert.segment_pairs import PAIR, PairRules, Pairs, make_pairs
 from pipelines.formats.randomness import generator
 from pipelines.formats.shards.arrays import DocumentShard
 from pipelines.frame.processes import exclusive
@@ -53,32 +53,39 @@ class Epochs:
         folder: where plans are kept; None for a place that vanishes with this object.
     """
 
-    def __init__(self, shard: DocumentShard, *, seed: int, purpose: str, packed: bool, folder: Path | None) -> None:
+    def __init__(
+        self, shard: DocumentShard, *, seed: int, purpose: str, packed: bool, folder: Path | None
+    ) -> None:
         self._shard, self._seed, self._purpose, self._packed = shard, seed, purpose, packed
         self._temporary = TemporaryDirectory(prefix="maskline-") if folder is None else None
         self._folder = folder or Path(self._temporary.name)  # type: ignore[union-attr]
         self._open: dict[str, Epoch] = {}
 
-    def __call__(self, epoch: int, rules: PlanRules) -> Epoch:
+    def __call__(self, epoch: int, rules: PairRules) -> Epoch:
         """The plan of an epoch, made where it does not lie there yet."""
         name = f"{self._purpose}-{epoch}-{rules.max_length}"
         if name not in self._open:
             folder = self._folder / name
             if not folder.is_dir():
                 self._folder.mkdir(parents=True, exist_ok=True)
-                with exclusive(self._folder / f"{name}.lock", patience_s=3600):  # the other loader processes wait
+                with exclusive(
+                    self._folder / f"{name}.lock", patience_s=3600
+                ):  # the other loader processes wait
                     if not folder.is_dir():
                         self._write(folder, epoch, rules)
-            self._open = {name: Epoch(np.load(folder / "pairs.npy", "r"), np.load(folder / "rows.npy", "r"))}
+            self._open = {
+                name: Epoch(np.load(folder / "pairs.npy", "r"), np.load(folder / "rows.npy", "r"))
+            }
         return self._open[name]
 
-    def _write(self, folder: Path, epoch: int, rules: PlanRules) -> None:
+    def _write(self, folder: Path, epoch: int, rules: PairRules) -> None:
         for old in self._folder.glob(f"{self._purpose}-*-*/"):
             if int(old.name.split("-")[1]) < epoch - 1:
                 shutil.rmtree(old)
         with _appearing(folder) as temporary:
             pairs = _collect(
-                plan_pairs(self._shard, rules, seed=self._seed, purpose=self._purpose, epoch=epoch), temporary
+                make_pairs(self._shard, rules, seed=self._seed, purpose=self._purpose, epoch=epoch),
+                temporary,
             )
             rng = generator(self._seed, f"{self._purpose} order", epoch)
             order, rows = self._rows(pairs, rules, rng)
@@ -88,12 +95,16 @@ class Epochs:
                 ordered[first : first + _PART] = pairs[order[first : first + _PART]]
             ordered.flush()
 
-    def _rows(self, pairs: Pairs, rules: PlanRules, rng: np.random.Generator) -> tuple[Ints, Ints]:
+    def _rows(self, pairs: Pairs, rules: PairRules, rng: np.random.Generator) -> tuple[Ints, Ints]:
         """Pairs in random order, or rows of them in random order."""
         shuffled = rng.permutation(len(pairs))
         if not self._packed:
             return shuffled, np.arange(len(pairs) + 1)
-        lengths = pairs["a_size"][shuffled].astype(np.int64) + pairs["b_size"][shuffled] + rules.num_special
+        lengths = (
+            pairs["a_size"][shuffled].astype(np.int64)
+            + pairs["b_size"][shuffled]
+            + rules.num_special
+        )
         packed, rows = pack(lengths, rules.max_length)
         moved = rng.permutation(len(rows) - 1)
         sizes = np.diff(rows)[moved]

@@ -1,7 +1,7 @@
 """Masked language modelling (Devlin et al. 2019, section 3.1): what is hidden, and how.
 
-Shapes: S sequences, L their greatest length, N real tokens of all of them (sequence after sequence), K most
-predictions per sequence, M masked tokens of all of them, V vocabulary.
+Shapes: S sequences, L their greatest length, N real tokens of all of them (sequence after
+sequence), K most predictions per sequence, M masked tokens of all of them, V vocabulary.
 """
 
 from dataclasses import dataclass
@@ -24,8 +24,8 @@ class MaskRules:
         rate: share of a sequence's tokens, special ones counted, as in google-research/bert.
         max_predictions: K.
         vocab_size: V; random tokens are drawn from the whole vocabulary.
-        continues: [V], True for pieces that go on with a word (``##ing``): words are then hidden whole or not at
-            all; None hides pieces one by one.
+        continues: [V], True for pieces that go on with a word (``##ing``): words are then hidden
+            whole or not at all; None hides pieces one by one.
     """
 
     rate: float
@@ -56,9 +56,11 @@ class Masked:
 
 
 def mask(tokens_N: Ints, lengths_S: Ints, bits: Bits, rules: MaskRules) -> Masked:
-    """Hide exactly ``min(max_predictions, max(1, round(length · rate)))`` tokens of each sequence, never special ones.
+    """Hide exactly ``min(max_predictions, max(1, round(length · rate)))`` tokens of each sequence,
+    never special ones.
 
-    With whole words it may be fewer: a word that no longer fits is skipped, as in google-research/bert.
+    With whole words it may be fewer: a word that no longer fits is skipped, as in
+    google-research/bert.
 
     Args:
         tokens_N: the sequences, one after the other.
@@ -79,18 +81,27 @@ def mask(tokens_N: Ints, lengths_S: Ints, bits: Bits, rules: MaskRules) -> Maske
         columns, chosen = _words(maskable, goes_on, bits[:, :L], wanted)
         K = min(K, columns.shape[1])
         order = np.argsort(~chosen, axis=1, kind="stable")[:, :K]
-        columns, chosen = np.take_along_axis(columns, order, 1), np.take_along_axis(chosen, order, 1)
+        columns, chosen = (
+            np.take_along_axis(columns, order, 1),
+            np.take_along_axis(chosen, order, 1),
+        )
     K = columns.shape[1]
     kind, drawn = (bits[:, -rules.max_predictions * part :][:, :K][chosen] for part in (2, 1))
     starts = np.cumsum(lengths_S) - lengths_S
     where = (starts[:, None] + columns)[chosen]
     labels = tokens_N[where]
     random_token = (drawn.astype(np.uint64) * np.uint64(rules.vocab_size)) >> np.uint64(32)
-    shown = np.where(kind < 0.8 * 2**32, MASK, np.where(kind < 0.9 * 2**32, random_token.astype(np.int64), labels))
+    shown = np.where(
+        kind < 0.8 * 2**32,
+        MASK,
+        np.where(kind < 0.9 * 2**32, random_token.astype(np.int64), labels),
+    )
     return Masked(where, shown, labels, chosen.sum(axis=1))
 
 
-def _pieces(maskable: npt.NDArray[np.bool_], bits: Bits, wanted: Ints, K: int) -> tuple[Ints, npt.NDArray[np.bool_]]:
+def _pieces(
+    maskable: npt.NDArray[np.bool_], bits: Bits, wanted: Ints, K: int
+) -> tuple[Ints, npt.NDArray[np.bool_]]:
     """Columns [S, ≤ K] of the smallest draws, and which of them are wanted."""
     ranked = _ranked(maskable, bits)
     ranked.sort(axis=1)  # by value: eight times as fast as an argsort
@@ -107,7 +118,9 @@ def _words(
     before = np.zeros_like(maskable)
     before[:, 1:] = maskable[:, :-1]
     begins = maskable & ~(goes_on & before)
-    first = np.maximum.accumulate(np.where(begins, np.arange(L), 0), axis=1)  # first column of the word
+    first = np.maximum.accumulate(
+        np.where(begins, np.arange(L), 0), axis=1
+    )  # first column of the word
     ranked = _ranked(maskable, np.take_along_axis(bits, first, 1))
     ranked.sort(axis=1)
     columns = (ranked & _LAST).astype(np.int64)
@@ -115,16 +128,23 @@ def _words(
     size = np.zeros((S, L), np.int64)
     np.add.at(size, (np.arange(S)[:, None], first), maskable)
     size = np.take_along_axis(size, word, 1)
-    usable, starts = np.take_along_axis(maskable, columns, 1), np.take_along_axis(begins, columns, 1)
+    usable, starts = (
+        np.take_along_axis(maskable, columns, 1),
+        np.take_along_axis(begins, columns, 1),
+    )
     chosen, taken, fits = np.zeros((S, L), bool), np.zeros(S, np.int64), np.zeros(S, bool)
     for column in range(L):
-        fits = np.where(starts[:, column], taken + size[:, column] <= wanted, fits) & usable[:, column]
+        fits = (
+            np.where(starts[:, column], taken + size[:, column] <= wanted, fits) & usable[:, column]
+        )
         chosen[:, column] = fits
         taken += fits
     return columns, chosen
 
 
 def _ranked(maskable: npt.NDArray[np.bool_], bits: Bits) -> npt.NDArray[np.uint64]:
-    """A number per place that sorts by its draw and ends in its column; places that may not be hidden come last."""
+    """A number per place that sorts by its draw and ends in its column; places that may not be
+    hidden come last.
+    """
     draws = np.where(maskable, bits >> np.uint32(1), np.uint32(2**32 - 1)).astype(np.uint64)
     return (draws << np.uint64(32)) | np.arange(bits.shape[1], dtype=np.uint64)

@@ -88,7 +88,9 @@ class BertPretraining(TrainingModule):
         packed = int(sequences.max(initial=0)) > 1
         full = int(real.sum()) == batch.tokens_RT.numel()
         mask = None if full and not packed else attention_mask(batch.sequences_RT, packed=packed)
-        hidden_RTD = network(batch.tokens_RT, batch.types_RT, mask, batch.places_RT if packed else None)
+        hidden_RTD = network(
+            batch.tokens_RT, batch.types_RT, mask, batch.places_RT if packed else None
+        )
         mlm, _, mlm_correct = linear_cross_entropy(
             network.mlm_hidden(hidden_RTD, batch.masked_M),
             network.embeddings.token.weight,
@@ -108,9 +110,16 @@ class BertPretraining(TrainingModule):
         return Losses(objective, measured)
 
     def cost(self, batch: PretrainingBatch) -> Cost:
-        """Useful operations: 6 per weight and token, attention within sequences, the output layer where masked."""
+        """Useful operations: 6 per weight and token, attention within sequences, the output layer
+        where masked.
+        """
         shape = self.shape
-        D, tokens, M, S = shape.width, int(batch.per_row[2].sum()), len(batch.labels_M), len(batch.nsp_S)
+        D, tokens, M, S = (
+            shape.width,
+            int(batch.per_row[2].sum()),
+            len(batch.labels_M),
+            len(batch.nsp_S),
+        )
         products = tokens * (4 * D * D + 2 * D * shape.feed_forward_width) + 2 * D * batch.attended
         blocks = shape.num_layers * products
         heads = M * (D * D + D * self.network.vocab_size) + S * (D * D + 2 * D) * self.with_nsp
@@ -121,13 +130,17 @@ class BertPretraining(TrainingModule):
         entropy, loss = self.baselines.unigram_entropy, measured["valid_mlm_loss"]
         if update >= self.updates // 4 and loss > 0.97 * entropy:
             yield (
-                f"update {update}: MLM loss {loss:.3f} sits on the unigram plateau ({entropy:.3f}): the model knows "
+                f"update {update}: MLM loss {loss:.3f} sits on the unigram plateau "
+                f"({entropy:.3f}): the model knows "
                 "frequencies and no context yet. Usual causes: too few updates, a learning rate or "
-                "initializer_range too small (narrow networks want more), repeated lines in the corpus"
+                "initializer_range too small (narrow networks want more), repeated lines in the "
+                "corpus"
             )
 
 
-def measure_baselines(batches: list[PretrainingBatch], counts: torch.Tensor, vocab_size: int) -> Baselines:
+def measure_baselines(
+    batches: list[PretrainingBatch], counts: torch.Tensor, vocab_size: int
+) -> Baselines:
     """Baselines of held-out batches, given how often each token occurs in training.
 
     Raises:

@@ -1,7 +1,8 @@
 """Several sequences in one row: which lengths go together, planned from the histogram of lengths.
 
-Krell et al. 2021, "Efficient sequence packing without cross-contamination": the cost depends on the number of
-different lengths, not of sequences. Here each sequence, longest first, goes where the least room is left.
+Krell et al. 2021, "Efficient sequence packing without cross-contamination": the cost depends on the
+number of different lengths, not of sequences. Here each sequence, longest first, goes where the
+least room is left.
 """
 
 from collections import Counter
@@ -35,13 +36,17 @@ def pack(lengths: Ints, room: int) -> tuple[Ints, Ints]:
             cursor[length] += number
         parts.append(columns.ravel())
         sizes.append(np.full(number, len(shape)))
-    rows = np.concatenate([[0], np.cumsum(np.concatenate(sizes))]) if sizes else np.zeros(1, np.int64)
+    rows = (
+        np.concatenate([[0], np.cumsum(np.concatenate(sizes))]) if sizes else np.zeros(1, np.int64)
+    )
     return np.concatenate(parts) if parts else np.zeros(0, np.int64), rows
 
 
 def _shapes(counts: Counter[int], room: int) -> list[tuple[tuple[int, ...], int]]:
     """Kinds of rows (the lengths in them) and how many of each."""
-    open_rows: list[list[tuple[tuple[int, ...], int]]] = [[] for _ in range(room + 1)]  # by room left
+    open_rows: list[list[tuple[tuple[int, ...], int]]] = [
+        [] for _ in range(room + 1)
+    ]  # by room left
     for length in range(room, 0, -1):
         number = counts[length]
         left = length

@@ -45,8 +45,12 @@ class Phase(Section):
     def _consistent(self) -> "Phase":
         if self.batch_size != "full" and self.batch_size < 1:
             raise ValueError(f"batch_size ({self.batch_size}) must be at least 1, or full")
-        if self.ramp != "none" and (self.batch_size == "full" or self.ramp.from_batch_size > self.batch_size):
-            raise ValueError(f"ramp.from_batch_size ({self.ramp.from_batch_size}) must not exceed batch_size")
+        if self.ramp != "none" and (
+            self.batch_size == "full" or self.ramp.from_batch_size > self.batch_size
+        ):
+            raise ValueError(
+                f"ramp.from_batch_size ({self.ramp.from_batch_size}) must not exceed batch_size"
+            )
         return self
 
 
@@ -71,7 +75,8 @@ class BertParams(Section):
         for number, phase in enumerate(self.phases):
             if phase.max_length > self.model.max_positions:
                 raise ValueError(
-                    f"phases.{number}.max_length ({phase.max_length}) must not exceed model.max_positions "
+                    f"phases.{number}.max_length ({phase.max_length}) must not exceed "
+                    "model.max_positions "
                     f"({self.model.max_positions})"
                 )
         return self

@@ -13,7 +13,9 @@ SHARDS, TOKENIZER = Path("data/shards"), Path("data/tokenizer")
 
 
 def declare(document: Document) -> Stage:
-    """Reads the document shards, and a BERT to go on from; the tokenizer's files are copied beside the model."""
+    """Reads the document shards, and a BERT to go on from; the tokenizer's files are copied beside
+    the model.
+    """
     starts_from = Path(validate(document, "bert", BertParams).starts_from)
     inputs = tuple(dict.fromkeys((SHARDS, TOKENIZER, starts_from)))
     return Stage("bert", "pipelines.bert.pretrain", {"seed": Seed, "bert": BertParams}, inputs)
@@ -49,10 +51,17 @@ def pretrain(run: StageRun) -> Metrics:
     pretrained = 0
     if Path(params.starts_from) != SHARDS:
         pretrained = load_pretrained(bert, Path(params.starts_from), TOKENIZER)
-    counts = torch.from_numpy(np.bincount(batches.shard.sentences.tokens, minlength=batches.vocab_size))
+    counts = torch.from_numpy(
+        np.bincount(batches.shard.sentences.tokens, minlength=batches.vocab_size)
+    )
     baselines = measure_baselines(valid, counts, batches.vocab_size)
     module = BertPretraining(
-        bert, params, valid, baselines, micro_batch_size=run.hardware.micro_batch_size, seed=run.seed
+        bert,
+        params,
+        valid,
+        baselines,
+        micro_batch_size=run.hardware.micro_batch_size,
+        seed=run.seed,
     )
     measured = train(module, batches, run)
     if rank > 0:
@@ -69,7 +78,9 @@ def pretrain(run: StageRun) -> Metrics:
     }
 
 
-def open_batches(run: StageRun, params: BertParams, *, rank: int, world_size: int) -> tuple[Any, Any]:
+def open_batches(
+    run: StageRun, params: BertParams, *, rank: int, world_size: int
+) -> tuple[Any, Any]:
     """Batches for training and for validation."""
     from pipelines.bert.data import PretrainingBatches, Split
     from pipelines.formats.shards.arrays import DocumentShard, read_index
@@ -90,7 +101,12 @@ def open_batches(run: StageRun, params: BertParams, *, rank: int, world_size: in
         folder=run.folder.checkpoints / "epochs",
     )
     valid = Split(
-        DocumentShard.open(SHARDS, "valid"), run.seed, "valid", masking.evaluation_rate, vocab_size, continues
+        DocumentShard.open(SHARDS, "valid"),
+        run.seed,
+        "valid",
+        masking.evaluation_rate,
+        vocab_size,
+        continues,
     )
     return PretrainingBatches(train, params), PretrainingBatches(valid, params)
 

@@ -1,4 +1,6 @@
-"""Stage ``classification``: a BERT and labelled texts → a classifier; once per task, and only where there are tasks."""
+"""Stage ``classification``: a BERT and labelled texts → a classifier; once per task, and only where
+there are tasks.
+"""
 
 import sys
 from pathlib import Path
@@ -15,7 +17,9 @@ SHARDS, TOKENIZER = Path("data/shards"), Path("data/tokenizer")
 
 
 def declare(document: Document, name: str) -> Stage:
-    """Reads its examples, the tokenizer, and the BERT it starts from, whose sizes are ``bert.model``'s."""
+    """Reads its examples, the tokenizer, and the BERT it starts from, whose sizes are
+    ``bert.model``'s.
+    """
     block = f"classification.tasks.{name}"
     task = validate(document, block, TaskParams)
     return Stage(
@@ -56,13 +60,21 @@ def classify(run: StageRun) -> Metrics:
     task = run.section(f"classification.tasks.{run.stage.item}", TaskParams)
     rates = {"dropout": common.dropout, "attention_dropout": common.dropout}
     shape = run.section("bert.model", BertModelParams).model_copy(update=rates)
-    languages = run.section("corpus.source_language", str), run.section("corpus.target_language", str)
+    languages = (
+        run.section("corpus.source_language", str),
+        run.section("corpus.target_language", str),
+    )
     data = Path(task.data)
     changed = Tally()
-    examples = read_tables(data, changed) if task.kind == "tsv" else word_order(data, languages, run.seed)
+    examples = (
+        read_tables(data, changed) if task.kind == "tsv" else word_order(data, languages, run.seed)
+    )
     labels = sorted({example.label for example in examples["train"]})
     tokenizer = WordPieceTokenizer.load(TOKENIZER)
-    encoded = {split: encode(rows, tokenizer, labels, common.max_length) for split, rows in examples.items()}
+    encoded = {
+        split: encode(rows, tokenizer, labels, common.max_length)
+        for split, rows in examples.items()
+    }
     unknown = _unknown(run, data, encoded)
     rank, world_size = rank_and_world_size(run.hardware)
 
@@ -100,7 +112,10 @@ def classify(run: StageRun) -> Metrics:
 def _save(run: StageRun, network: Any, shape: BertModelParams, labels: list[str]) -> None:
     from pipelines.formats.bert.saving import save_pretrained
 
-    names: dict[str, Any] = {"id2label": dict(enumerate(labels)), "label2id": {x: n for n, x in enumerate(labels)}}
+    names: dict[str, Any] = {
+        "id2label": dict(enumerate(labels)),
+        "label2id": {x: n for n, x in enumerate(labels)},
+    }
     architecture = "BertForSequenceClassification"
     save_pretrained(network, shape, TOKENIZER, run.work, architecture=architecture, config=names)
 
@@ -112,16 +127,23 @@ def _unknown(run: StageRun, data: Path, encoded: dict[str, Any]) -> dict[str, fl
     unknown = {split: unknown_share(rows.tokens) for split, rows in encoded.items()}
     if max(unknown.values()) > WORTH_SAYING:
         listed = ", ".join(f"{100 * share:.1f} % of {split}" for split, share in unknown.items())
-        run.warn(f"{data}: tokens unknown to the vocabulary ({listed}) say nothing; see tokenizer in params.yaml")
+        run.warn(
+            f"{data}: tokens unknown to the vocabulary ({listed}) say nothing; see tokenizer in "
+            "params.yaml"
+        )
     return unknown
 
 
-def _measured(run: StageRun, examples: dict[str, Any], labels: list[str], chances_NC: Any) -> Metrics:
+def _measured(
+    run: StageRun, examples: dict[str, Any], labels: list[str], chances_NC: Any
+) -> Metrics:
     """Scores of the test examples, whose predictions are written beside the model."""
     from pipelines.classification.metrics import majority_accuracy, scores
 
     answers = [labels[number] for number in chances_NC.argmax(dim=1).tolist()]
-    _write_predictions(run.work / "predictions.tsv", examples["test"], answers, chances_NC.amax(dim=1).tolist())
+    _write_predictions(
+        run.work / "predictions.tsv", examples["test"], answers, chances_NC.amax(dim=1).tolist()
+    )
     return {
         **scores([example.label for example in examples["test"]], answers),
         "test_majority_accuracy": majority_accuracy(examples["train"], examples["test"]),
@@ -129,16 +151,35 @@ def _measured(run: StageRun, examples: dict[str, Any], labels: list[str], chance
     }
 
 
-def _write_predictions(path: Path, examples: list[Any], answers: list[str], chances: list[float]) -> None:
+def _write_predictions(
+    path: Path, examples: list[Any], answers: list[str], chances: list[float]
+) -> None:
     rows = [
-        (example.label, answer, f"{chance:.4f}", example.text, *([example.text_pair] if example.text_pair else []))
+        (
+            example.label,
+            answer,
+            f"{chance:.4f}",
+            example.text,
+            *([example.text_pair] if example.text_pair else []),
+        )
         for example, answer, chance in zip(examples, answers, chances, strict=True)
     ]
-    header = ("label", "predicted", "probability", "text", *(["text_pair"] if examples[0].text_pair else []))
-    path.write_text("".join("\t".join(row) + "\n" for row in (header, *rows)), encoding="utf-8", newline="\n")
+    header = (
+        "label",
+        "predicted",
+        "probability",
+        "text",
+        *(["text_pair"] if examples[0].text_pair else []),
+    )
+    path.write_text(
+        "".join("\t".join(row) + "\n" for row in (header, *rows)), encoding="utf-8", newline="\n"
+    )
 
 
 if __name__ == "__main__":
     sys.exit(
-        run_stage(lambda document: declare(document, item_argument(sys.argv[1:], "classification.tasks")), classify)
+        run_stage(
+            lambda document: declare(document, item_argument(sys.argv[1:], "classification.tasks")),
+            classify,
+        )
     )

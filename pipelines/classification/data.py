@@ -55,8 +55,12 @@ class ClassifiedBatch(NamedTuple):
     position: Position
 
     def without_terms(self) -> "ClassifiedBatch":
-        """The same inputs, and nothing to answer: what a rank computes along with the others that has no rows."""
-        return self._replace(labels_R=torch.full_like(self.labels_R, NO_LABEL), num_examples=0, num_tokens=0)
+        """The same inputs, and nothing to answer: what a rank computes along with the others that
+        has no rows.
+        """
+        return self._replace(
+            labels_R=torch.full_like(self.labels_R, NO_LABEL), num_examples=0, num_tokens=0
+        )
 
     def split(self, rows: int) -> Iterator["ClassifiedBatch"]:
         """Micro-batches of at most ``rows`` rows."""
@@ -65,11 +69,16 @@ class ClassifiedBatch(NamedTuple):
             tokens_RT = self.tokens_RT[part]
             num_tokens, labels_R = int((tokens_RT != PAD).sum()), self.labels_R[part]
             num_examples = min(self.num_examples, len(labels_R))
-            yield ClassifiedBatch(tokens_RT, self.types_RT[part], labels_R, num_examples, num_tokens, self.position)
+            yield ClassifiedBatch(
+                tokens_RT, self.types_RT[part], labels_R, num_examples, num_tokens, self.position
+            )
 
 
 def encode(
-    examples: Sequence[Example], tokenizer: WordPieceTokenizer, labels: Sequence[str], max_length: int
+    examples: Sequence[Example],
+    tokenizer: WordPieceTokenizer,
+    labels: Sequence[str],
+    max_length: int,
 ) -> EncodedExamples:
     """Ids of all texts, cut to ``max_length``: the longer segment loses its end first."""
     encoded = EncodedExamples([], [], [labels.index(example.label) for example in examples])
@@ -105,7 +114,9 @@ class ClassificationBatches:
         self._examples, self._rank, self._world_size = examples, rank, world_size
         lengths = np.array([len(row) for row in examples.tokens])
         where = ("classification, training examples", "classification.common.batch_size")
-        self._order = Bucketed(lengths, batch_size, seed=seed, stream="classification order", where=where)
+        self._order = Bucketed(
+            lengths, batch_size, seed=seed, stream="classification order", where=where
+        )
         self.fingerprint = f"{digest} {seed} {batch_size}"
 
     def after(self, position: Position) -> Position:
@@ -113,7 +124,9 @@ class ClassificationBatches:
         return self._order.after(position)
 
     def __call__(self, position: Position) -> ClassifiedBatch:
-        """This rank's part of the batch of one update; where there is no row for it, one that counts nothing."""
+        """This rank's part of the batch of one update; where there is no row for it, one that
+        counts nothing.
+        """
         rows = self._order.rows(position)
         if len(mine := rows[self._rank :: self._world_size]):
             return collate(self._examples, mine, position)
@@ -124,10 +137,15 @@ def in_order(examples: EncodedExamples, batch_size: int) -> list[ClassifiedBatch
     """All examples as they come."""
     rows = np.arange(len(examples.labels))
     start = Position(0, 0, 0)
-    return [collate(examples, rows[first : first + batch_size], start) for first in range(0, len(rows), batch_size)]
+    return [
+        collate(examples, rows[first : first + batch_size], start)
+        for first in range(0, len(rows), batch_size)
+    ]
 
 
-def collate(examples: EncodedExamples, rows: npt.NDArray[np.int64], position: Position) -> ClassifiedBatch:
+def collate(
+    examples: EncodedExamples, rows: npt.NDArray[np.int64], position: Position
+) -> ClassifiedBatch:
     """Pad some examples into a batch."""
     lengths = [len(examples.tokens[row]) for row in rows]
     T = -(-max(lengths) // _LENGTH_STEP) * _LENGTH_STEP

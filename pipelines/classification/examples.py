@@ -25,36 +25,50 @@ class Example:
 def read_tables(folder: Path, changed: Tally | None = None) -> Splits:
     """``train.tsv``, ``valid.tsv`` and ``test.tsv`` of a folder.
 
-    UTF-8; a header line ``label``, ``text`` and, for pairs, ``text_pair``; an example a line, tabs between the
-    columns, no quoting. Texts are normalised as everywhere (`pipelines.formats.text.normalise`).
+    UTF-8; a header line ``label``, ``text`` and, for pairs, ``text_pair``; an example a line, tabs
+    between the columns, no quoting. Texts are normalised as everywhere
+    (`pipelines.formats.text.normalise`).
 
     Args:
         folder: of the tables.
         changed: counts the texts that normalising changed.
 
     Raises:
-        DataError: a file is missing or no such table; training examples have fewer than two labels; another split
-            has a label they lack.
+        DataError: a file is missing or no such table; training examples have fewer than two labels;
+            another split has a label they lack.
     """
-    splits = {split: _read_table(folder / f"{split}.tsv", changed or Tally()) for split in PAIR_SPLITS}
+    splits = {
+        split: _read_table(folder / f"{split}.tsv", changed or Tally()) for split in PAIR_SPLITS
+    }
     known = sorted({example.label for example in splits["train"]})
     if len(known) < 2:
         rule = "be at least 2: there is nothing to tell apart"
-        raise DataError(broken_rule(str(folder / "train.tsv"), "labels", len(known), rule, "add examples of another"))
+        raise DataError(
+            broken_rule(
+                str(folder / "train.tsv"), "labels", len(known), rule, "add examples of another"
+            )
+        )
     for split, examples in splits.items():
         for number, example in enumerate(examples, start=2):
             if example.label not in known:
-                where, rule = f"{folder / split}.tsv:{number}", f"be one of train.tsv's ({', '.join(known)})"
-                raise DataError(broken_rule(where, "label", example.label, rule, "correct it or add training examples"))
+                where, rule = (
+                    f"{folder / split}.tsv:{number}",
+                    f"be one of train.tsv's ({', '.join(known)})",
+                )
+                raise DataError(
+                    broken_rule(
+                        where, "label", example.label, rule, "correct it or add training examples"
+                    )
+                )
     return splits
 
 
 def word_order(folder: Path, languages: tuple[str, str], seed: int) -> Splits:
     """A task from any corpus: are two neighbouring words of a sentence swapped?
 
-    Every sentence of the corpus's pairs comes twice, once *intact*, once *swapped* ("bigram shift" of Conneau et al.
-    2018, "What you can cram into a single vector"). Neither the first nor the last word is moved: case and full
-    stop would tell.
+    Every sentence of the corpus's pairs comes twice, once *intact*, once *swapped* ("bigram shift"
+    of Conneau et al. 2018, "What you can cram into a single vector"). Neither the first nor the
+    last word is moved: case and full stop would tell.
 
     Raises:
         DataError: the corpus is missing, or all sentences of a split are too short.
@@ -63,7 +77,9 @@ def word_order(folder: Path, languages: tuple[str, str], seed: int) -> Splits:
     for split, examples in splits.items():
         if not examples:
             rule = "be at least 1 (only a sentence of four words has two to swap)"
-            raise DataError(broken_rule(f"{folder}, {split} pairs", "examples", 0, rule, "add longer sentences"))
+            raise DataError(
+                broken_rule(f"{folder}, {split} pairs", "examples", 0, rule, "add longer sentences")
+            )
     return splits
 
 
@@ -78,7 +94,9 @@ def _read_table(path: Path, changed: Tally) -> list[Example]:
     header = lines[0].rstrip("\r").split("\t")
     if header not in _HEADERS:
         rule = "be 'label', 'text' and, for pairs, 'text_pair', with tabs between them"
-        raise DataError(broken_rule(f"{path}:1", "header", lines[0][:60], rule, "put it on the first line"))
+        raise DataError(
+            broken_rule(f"{path}:1", "header", lines[0][:60], rule, "put it on the first line")
+        )
     if len(lines) == 1:
         raise DataError(broken_rule(str(path), "examples", 0, "be at least 1", "add some"))
     examples = []
@@ -87,7 +105,9 @@ def _read_table(path: Path, changed: Tally) -> list[Example]:
         cells = [normalise(cell, note) for cell in line.rstrip("\r").split("\t")]
         if len(cells) != len(header) or not all(cells):
             rule = f"have {len(header)} columns that are not empty, as the header"
-            raise DataError(broken_rule(f"{path}:{number}", "line", line[:60], rule, "correct or remove it"))
+            raise DataError(
+                broken_rule(f"{path}:{number}", "line", line[:60], rule, "correct or remove it")
+            )
         examples.append(Example(*cells))
     return examples
 
@@ -102,7 +122,9 @@ def _shifted(folder: Path, split: str, languages: tuple[str, str], seed: int) ->
             raise DataError(f"{path}: cannot be read ({error}); run dvc repro corpus") from None
         for sentence in sentences:
             words = sentence.split()
-            places = [place for place in range(1, len(words) - 2) if words[place] != words[place + 1]]
+            places = [
+                place for place in range(1, len(words) - 2) if words[place] != words[place + 1]
+            ]
             if places:
                 yield Example("intact", sentence)
                 place = places[int(rng.integers(len(places)))]

@@ -8,8 +8,12 @@ from pipelines.classification.examples import Example
 
 
 def scores(labels: Sequence[str], answers: Sequence[str]) -> dict[str, float]:
-    """Accuracy with half the width of its 95 % interval (normal approximation), and macro-averaged F1."""
-    accuracy = sum(label == answer for label, answer in zip(labels, answers, strict=True)) / len(labels)
+    """Accuracy with half the width of its 95 % interval (normal approximation), and macro-averaged
+    F1.
+    """
+    accuracy = sum(label == answer for label, answer in zip(labels, answers, strict=True)) / len(
+        labels
+    )
     return {
         "test_accuracy": accuracy,
         "test_accuracy_interval": 1.96 * math.sqrt(accuracy * (1 - accuracy) / len(labels)),
@@ -22,7 +26,9 @@ def _macro_f1(labels: Sequence[str], answers: Sequence[str]) -> float:
     wanted, given = Counter(labels), Counter(answers)
     right = Counter(label for label, answer in zip(labels, answers, strict=True) if label == answer)
     names = wanted.keys() | given.keys()
-    return sum(2 * right[name] / (wanted[name] + given[name]) for name in sorted(names)) / len(names)
+    return sum(2 * right[name] / (wanted[name] + given[name]) for name in sorted(names)) / len(
+        names
+    )
 
 
 def majority_accuracy(train: Sequence[Example], test: Sequence[Example]) -> float:

@@ -39,5 +39,7 @@ class BertClassification(TrainingModule):
 def probabilities(network: BertClassifier, batches: list[ClassifiedBatch]) -> Tensor:
     """Of all labels for all rows [N, C], on the CPU."""
     device = network.classifier.weight.device
-    logits = [network.logits(batch.tokens_RT.to(device), batch.types_RT.to(device)) for batch in batches]
+    logits = [
+        network.logits(batch.tokens_RT.to(device), batch.types_RT.to(device)) for batch in batches
+    ]
     return torch.cat(logits).float().softmax(dim=1).cpu()

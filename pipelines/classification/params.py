@@ -23,7 +23,8 @@ class TaskParams(Section):
     Attributes:
         kind: ``tsv``, or ``word_order``, which is made from any corpus (see `word_order`).
         data: folder of the TSV files, or ``data/corpus``.
-        starts_from: folder of a BERT of the sizes of ``bert.model``; ``data/shards`` for random weights.
+        starts_from: folder of a BERT of the sizes of ``bert.model``; ``data/shards`` for random
+            weights.
         learning_rate: peak.
     """
 

@@ -1,8 +1,9 @@
 """The embedded corpus: short English documents with their German counterparts.
 
-A document has a topic and a cast: a named person, two roles, three things and a place, each with one
-adjective of its own, and three verbs. All of it persists through the document, so that neighbouring
-sentences belong together (what NSP learns) and a masked word follows from the others (what MLM learns).
+A document has a topic and a cast: a named person, two roles, three things and a place, each with
+one adjective of its own, and three verbs. All of it persists through the document, so that
+neighbouring sentences belong together (what NSP learns) and a masked word follows from the others
+(what MLM learns).
 """
 
 from collections.abc import Callable, Sequence
@@ -66,14 +67,22 @@ class Author:
         topic = self._pick(lexicon.topics)
         return Cast(
             hero=self._name(lexicon),
-            roles=tuple(self._phrase(noun, 0.15) for noun in self._sample(lexicon.nouns_of(topic, "person"), 2)),
-            things=tuple(self._phrase(noun, 0.25) for noun in self._sample(lexicon.nouns_of(topic, "thing"), 3)),
+            roles=tuple(
+                self._phrase(noun, 0.15)
+                for noun in self._sample(lexicon.nouns_of(topic, "person"), 2)
+            ),
+            things=tuple(
+                self._phrase(noun, 0.25)
+                for noun in self._sample(lexicon.nouns_of(topic, "thing"), 3)
+            ),
             place=self._phrase(self._pick(lexicon.nouns_of(topic, "place")), 0.0),
             verbs=tuple(self._sample(lexicon.verbs_of(topic), 3)),
         )
 
     def _name(self, lexicon: Lexicon) -> Name:
-        first, middle, last = (self._pick(lexicon.syllables)[part] for part in ("first", "middle", "last"))
+        first, middle, last = (
+            self._pick(lexicon.syllables)[part] for part in ("first", "middle", "last")
+        )
         return Name(first + middle + last)
 
     def _phrase(self, noun: Noun, plural_rate: float) -> NounPhrase:
@@ -153,7 +162,8 @@ class Author:
         closing = f" {prefix}" if prefix else ""
         return (
             f"{who.english()} {english} {receiver.english()} {thing.english()}",
-            f"{who.german('nominative')} {german} {receiver.german('dative')} {thing.german('accusative')}{closing}",
+            f"{who.german('nominative')} {german} {receiver.german('dative')} "
+            f"{thing.german('accusative')}{closing}",
             ".",
         )
 
@@ -171,13 +181,16 @@ class Author:
     def _relative(self) -> tuple[str, str, str]:
         subject = replace(self._pick(self._cast.roles), adjective=None)
         clause = self._clause(subject)
-        pronoun = "die" if subject.plural else {"m": "der", "f": "die", "n": "das"}[subject.noun.gender]
+        pronoun = (
+            "die" if subject.plural else {"m": "der", "f": "die", "n": "das"}[subject.noun.gender]
+        )
         be, sein = ("are", "sind") if subject.plural else ("is", "ist")
         quality = self._pick(subject.noun.adjectives)
         deed = f"{clause.english_predicate()} {clause.object.english()}"
         return (
             f"{subject.english()} who {deed} {be} {quality.english}",
-            f"{subject.german('nominative')}, {pronoun} {replace(clause, place=None).german_verb_final()}, "
+            f"{subject.german('nominative')}, {pronoun} "
+            f"{replace(clause, place=None).german_verb_final()}, "
             f"{sein} {quality.german}",
             ".",
         )
@@ -207,11 +220,16 @@ class Author:
         others = [thing for thing in self._cast.things if not movable or thing is not movable[0]]
         if not movable or not others:
             return self._statement()
-        thing, beside, who = self._mention(movable[0]), self._mention(self._pick(others)), self._singular()
+        thing, beside, who = (
+            self._mention(movable[0]),
+            self._mention(self._pick(others)),
+            self._singular(),
+        )
         puts = _PLACING[thing.noun.placing]
         return (
             f"{who.english()} puts {thing.english()} next to {beside.english()}",
-            f"{who.german('nominative')} {puts} {thing.german('accusative')} neben {beside.german('accusative')}",
+            f"{who.german('nominative')} {puts} {thing.german('accusative')} neben "
+            f"{beside.german('accusative')}",
             ".",
         )
 
@@ -231,7 +249,11 @@ class Author:
     def _singular(self) -> Phrase:
         """Somebody, one person only: the named one or a role."""
         roles = [role for role in self._cast.roles if not role.plural]
-        return self._mention(self._pick(roles)) if roles and self._rng.random() < 0.6 else self._cast.hero
+        return (
+            self._mention(self._pick(roles))
+            if roles and self._rng.random() < 0.6
+            else self._cast.hero
+        )
 
     def _two_people(self) -> tuple[Phrase, NounPhrase]:
         """One person, and somebody else."""
@@ -249,7 +271,9 @@ class Author:
         return self._shortened(self._cast.place)
 
     def _mention(self, phrase: NounPhrase) -> NounPhrase:
-        """The phrase as it is said this time: sometimes indefinite at first, often without adjective."""
+        """The phrase as it is said this time: sometimes indefinite at first, often without
+        adjective.
+        """
         new = phrase.noun.german not in self._mentioned
         self._mentioned.add(phrase.noun.german)
         return replace(self._shortened(phrase), definite=not (new and self._rng.random() < 0.5))

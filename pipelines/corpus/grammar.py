@@ -1,7 +1,8 @@
 """Phrases and clauses that can say themselves in English and in German.
 
-One tree, two surface forms: agreement in gender, number and case, the verb in second place in German
-main clauses and last in subordinate ones, separable prefixes and participles closing the bracket.
+One tree, two surface forms: agreement in gender, number and case, the verb in second place in
+German main clauses and last in subordinate ones, separable prefixes and participles closing the
+bracket.
 """
 
 from dataclasses import dataclass
@@ -82,7 +83,9 @@ class NounPhrase:
 
     def pronoun(self) -> tuple[str, str]:
         """The object pronoun in English and in German."""
-        return ("them" if self.plural else "it"), _PRONOUN["plural" if self.plural else self.noun.gender]
+        return ("them" if self.plural else "it"), _PRONOUN[
+            "plural" if self.plural else self.noun.gender
+        ]
 
     def located(self, case: Case) -> str:
         """The place with its German preposition, contracted where German does."""
@@ -109,7 +112,11 @@ class NounPhrase:
         if self.plural:
             noun = self.noun.german_plural
             return noun + "n" if case == "dative" and noun[-1] not in "ns" else noun
-        return self.noun.german_oblique if case != "nominative" and self.noun.german_oblique else self.noun.german
+        return (
+            self.noun.german_oblique
+            if case != "nominative" and self.noun.german_oblique
+            else self.noun.german
+        )
 
 
 @dataclass(frozen=True)
@@ -123,12 +130,23 @@ class Clause:
     place: NounPhrase | None = None
 
     def english(self) -> str:
-        return _join(self.subject.english(), self.english_predicate(), self.object.english(), self._english_place())
+        return _join(
+            self.subject.english(),
+            self.english_predicate(),
+            self.object.english(),
+            self._english_place(),
+        )
 
     def english_question(self) -> str:
         """A yes-no question in the present tense."""
         do = "do" if self.subject.plural else "does"
-        return _join(do, self.subject.english(), self.verb.english, self.object.english(), self._english_place())
+        return _join(
+            do,
+            self.subject.english(),
+            self.verb.english,
+            self.object.english(),
+            self._english_place(),
+        )
 
     def _english_place(self) -> str:
         return f"in {self.place.english()}" if self.place else ""

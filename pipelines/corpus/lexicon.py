@@ -104,7 +104,8 @@ def read_lexicon(folder: Path) -> Lexicon:
         names = row.pop("adjectives").split(",")
         if unknown := [name for name in names if name not in adjectives]:
             raise DataError(
-                f"{folder / 'nouns.tsv'}:{number}: adjective ({unknown[0]!r}) must stand in adjectives.tsv; add it"
+                f"{folder / 'nouns.tsv'}:{number}: adjective ({unknown[0]!r}) must stand in "
+                "adjectives.tsv; add it"
             )
         nouns.append(Noun(**row, adjectives=tuple(adjectives[name] for name in names)))
     verbs = tuple(Verb(**row) for row in _rows(folder / "verbs.tsv"))
@@ -120,13 +121,19 @@ def _rows(path: Path) -> list[dict[str, str]]:
     if found := bad_byte(data):
         raise DataError(f"{path}: cannot be read as UTF-8 text: {found}, or {restore}")
     lines = lines_of(data)
-    header, *table = csv.reader((line.rstrip("\r") for line in lines), delimiter="\t", quoting=csv.QUOTE_NONE)
+    header, *table = csv.reader(
+        (line.rstrip("\r") for line in lines), delimiter="\t", quoting=csv.QUOTE_NONE
+    )
     if tuple(header) != COLUMNS[path.name]:
-        raise DataError(f"{path}:1: columns ({header}) must be {', '.join(COLUMNS[path.name])}; correct the header")
+        raise DataError(
+            f"{path}:1: columns ({header}) must be {', '.join(COLUMNS[path.name])}; correct the "
+            "header"
+        )
     for number, row in enumerate(table, start=2):
         if len(row) != len(header):
             raise DataError(
-                f"{path}:{number}: row ({row}) must have {len(header)} columns separated by tabs; correct it"
+                f"{path}:{number}: row ({row}) must have {len(header)} columns separated by tabs; "
+                "correct it"
             )
     cells = ([normalise("" if cell == "-" else cell) for cell in row] for row in table)
     return [dict(zip(header, row, strict=True)) for row in cells]

@@ -74,5 +74,8 @@ class CorpusParams(Section):
         if isinstance(self.reader, FilesReader):
             for files in (*self.reader.documents.values(), *self.reader.pairs.values()):
                 if set(files) != set(self.languages):
-                    raise ValueError(f"files must be named for the languages {self.languages}, not {tuple(files)}")
+                    raise ValueError(
+                        f"files must be named for the languages {self.languages}, not "
+                        f"{tuple(files)}"
+                    )
         return self

@@ -1,4 +1,6 @@
-"""Stage ``corpus``: raw text → documents, sentence pairs, splits, and a report of what was dropped."""
+"""Stage ``corpus``: raw text → documents, sentence pairs, splits, and a report of what was
+dropped.
+"""
 
 import shutil
 import sys
@@ -18,7 +20,9 @@ from pipelines.frame.stage import Metrics, Stage, StageRun, run_stage
 def declare(document: Document) -> Stage:
     """The corpus depends on the raw folder its own section names."""
     raw = validate(document, "corpus", CorpusParams).raw
-    return Stage("corpus", "pipelines.corpus.prepare", {"seed": Seed, "corpus": CorpusParams}, (Path(raw),))
+    return Stage(
+        "corpus", "pipelines.corpus.prepare", {"seed": Seed, "corpus": CorpusParams}, (Path(raw),)
+    )
 
 
 def prepare(run: StageRun) -> Metrics:
@@ -29,7 +33,9 @@ def prepare(run: StageRun) -> Metrics:
     """
     params = run.section("corpus", CorpusParams)
     if isinstance(params.reader, EmbeddedReader):
-        corpus = embedded_corpus(read_lexicon(Path(params.raw)), run.seed, params.reader, params.languages)
+        corpus = embedded_corpus(
+            read_lexicon(Path(params.raw)), run.seed, params.reader, params.languages
+        )
     else:
         cache = run.folder.path / "datasets"
         try:
@@ -43,15 +49,20 @@ def prepare(run: StageRun) -> Metrics:
     return {"corpus": report}
 
 
-def embedded_corpus(lexicon: Lexicon, seed: int, sizes: EmbeddedReader, languages: tuple[str, str]) -> Corpus:
+def embedded_corpus(
+    lexicon: Lexicon, seed: int, sizes: EmbeddedReader, languages: tuple[str, str]
+) -> Corpus:
     """Documents and pairs of the embedded grammar.
 
-    Pairs come from documents of their own. No test or validation sentence, in either language, occurs in a
-    document or in a training pair.
+    Pairs come from documents of their own. No test or validation sentence, in either language,
+    occurs in a document or in a training pair.
     """
     documents = {
         split: [write_document(lexicon, seed, f"{split} documents", index) for index in range(size)]
-        for split, size in (("train", sizes.num_documents), ("valid", sizes.num_validation_documents))
+        for split, size in (
+            ("train", sizes.num_documents),
+            ("valid", sizes.num_validation_documents),
+        )
     }
     seen = {text for group in documents.values() for document in group for text in _texts(document)}
     pairs: dict[str, list[Pair]] = {}

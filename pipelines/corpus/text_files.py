@@ -37,7 +37,8 @@ class _Counts:
 
 
 def inspect(params: CorpusParams, reader: FilesReader) -> None:
-    """Read through the raw files without keeping anything: all there, UTF-8, aligned, enough documents.
+    """Read through the raw files without keeping anything: all there, UTF-8, aligned, enough
+    documents.
 
     Raises:
         DataError: as `read_corpus` and `Corpus.check` would.
@@ -51,19 +52,24 @@ def inspect(params: CorpusParams, reader: FilesReader) -> None:
         counts = [_count(path) for path in paths]
         _require_aligned(paths, [count.lines for count in counts])
         if not min(count.texts for count in counts):
-            raise DataError(f"{paths[0]} and {paths[1]}: {split} pairs with text (0) must be at least 1; add pairs")
+            raise DataError(
+                f"{paths[0]} and {paths[1]}: {split} pairs with text (0) must be at least 1; add "
+                "pairs"
+            )
     for files in reader.documents.values():
         for language in params.languages:
             path = Path(params.raw) / files[language]
             count = _count(path)
             if count.documents < 2:
                 raise DataError(
-                    f"{path}: number of documents ({count.documents}) must be at least 2, NSP takes its negatives "
+                    f"{path}: number of documents ({count.documents}) must be at least 2, NSP "
+                    "takes its negatives "
                     "from another document; put a blank line between documents"
                 )
             if count.longest < 2:
                 raise DataError(
-                    f"{path}: longest document (1 sentence) must have at least 2 sentences, NSP needs a next one; "
+                    f"{path}: longest document (1 sentence) must have at least 2 sentences, NSP "
+                    "needs a next one; "
                     "put one sentence on a line and blank lines between documents only"
                 )
 
@@ -88,7 +94,8 @@ def _opened(path: Path) -> Iterator[BinaryIO]:
     """A raw file, unpacked if need be.
 
     Raises:
-        DataError: it cannot be read, is damaged, or what is done with it finds that it is not UTF-8.
+        DataError: it cannot be read, is damaged, or what is done with it finds that it is not
+            UTF-8.
     """
     try:
         with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
@@ -98,7 +105,9 @@ def _opened(path: Path) -> Iterator[BinaryIO]:
 
 
 def _require_text(path: Path) -> None:
-    """Refuse what is no UTF-8, or holds NULs as UTF-16 does, with the place of the first bad byte."""
+    """Refuse what is no UTF-8, or holds NULs as UTF-16 does, with the place of the first bad
+    byte.
+    """
     with _opened(path) as file:
         found = bad_byte_of(file)
     if found:
@@ -128,7 +137,9 @@ def read_corpus(params: CorpusParams, reader: FilesReader, cache: Path) -> Corpu
         _require_aligned(paths, [len(side) for side in sides])
         pairs = list(zip(sides[0], sides[1], strict=True))
         dropped = corpus.dropped[split] = Tally()
-        corpus.pairs[split] = pairs if split == "test" else _usable(pairs, reader.max_words, paths, dropped)
+        corpus.pairs[split] = (
+            pairs if split == "test" else _usable(pairs, reader.max_words, paths, dropped)
+        )
         assert len(corpus.pairs[split]) + dropped.total() == len(pairs)
     return corpus
 
@@ -152,16 +163,20 @@ class _Files:
 def _require(path: Path) -> None:
     if not path.is_file():
         raise DataError(
-            f"{path}: no such file; put it there (README, «Your own text») or correct corpus.reader in params.yaml"
+            f"{path}: no such file; put it there (README, «Your own text») or correct "
+            "corpus.reader in params.yaml"
         )
     if path.stat().st_size == 0:
-        raise DataError(f"{path}: is empty; put text into it or take it out of corpus.reader in params.yaml")
+        raise DataError(
+            f"{path}: is empty; put text into it or take it out of corpus.reader in params.yaml"
+        )
 
 
 def _require_aligned(paths: list[Path], lengths: list[int]) -> None:
     if lengths[0] != lengths[1]:
         raise DataError(
-            f"{paths[0]} and {paths[1]}: number of lines ({lengths[0]} and {lengths[1]}) must be equal, "
+            f"{paths[0]} and {paths[1]}: number of lines ({lengths[0]} and {lengths[1]}) must be "
+            "equal, "
             "line i of one translates line i of the other; align them"
         )
 
@@ -190,7 +205,9 @@ def _documents(lines: list[str]) -> DocumentList:
     return [document for document in documents if document]
 
 
-def _usable(pairs: list[tuple[str, str]], max_words: int, paths: list[Path], dropped: Tally) -> list[tuple[str, str]]:
+def _usable(
+    pairs: list[tuple[str, str]], max_words: int, paths: list[Path], dropped: Tally
+) -> list[tuple[str, str]]:
     kept = []
     for number, pair in enumerate(pairs, start=1):
         if reason := _reason_to_drop(pair, max_words):

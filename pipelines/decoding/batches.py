@@ -1,4 +1,5 @@
-"""A whole set of sentences, batch after batch: in order of length, on all devices, from where a killed run stood.
+"""A whole set of sentences, batch after batch: in order of length, on all devices, from where a
+killed run stood.
 
 Shapes: B sentences of a batch, S source length.
 """
@@ -37,14 +38,17 @@ class Batch:
 
 
 def batches(source: Ragged, budget: int) -> Iterator[Batch]:
-    """Sentences of like length, the longest first: ``budget`` source tokens, padding included, or one sentence.
+    """Sentences of like length, the longest first: ``budget`` source tokens, padding included, or
+    one sentence.
 
     Sentences without tokens are in no batch: there is nothing to translate.
     """
     order = np.argsort(-source.lengths, kind="stable")[: np.count_nonzero(source.lengths)]
     first = 0
     while first < len(order):
-        numbers = order[first : first + max(1, budget // (int(source.lengths[order[first]]) + 2))].tolist()
+        numbers = order[
+            first : first + max(1, budget // (int(source.lengths[order[first]]) + 2))
+        ].tolist()
         yield Batch(numbers, *sources([source[number] for number in numbers]))
         first += len(numbers)
 
@@ -64,7 +68,9 @@ class Found:
     searched: int
 
 
-def search_all(workers: Workers, source: Ragged, strategy: Strategy, budget: int, done: Records, name: str) -> Found:
+def search_all(
+    workers: Workers, source: Ragged, strategy: Strategy, budget: int, done: Records, name: str
+) -> Found:
     """Search every sentence; batches that ``done`` holds are taken from there."""
     hypotheses: list[list[Hypothesis]] = [[] for _ in range(len(source))]
     done.rewind(0)  # drops a half-written line
@@ -90,14 +96,21 @@ def search_all(workers: Workers, source: Ragged, strategy: Strategy, budget: int
     for batch, found in workers.map(search, missing):
         for number, group in zip(batch.numbers, found, strict=True):
             hypotheses[number] = group
-        done.append({"numbers": batch.numbers, "hypotheses": [[asdict(one) for one in group] for group in found]})
+        done.append(
+            {
+                "numbers": batch.numbers,
+                "hypotheses": [[asdict(one) for one in group] for group in found],
+            }
+        )
         progress.add(len(batch.numbers))
     progress.close()
     return Found(hypotheses, time.perf_counter() - started, progress.total)
 
 
 def _hypothesis(fields: dict[str, Any]) -> Hypothesis:
-    listed: Any = {name: tuple(value) if isinstance(value, list) else value for name, value in fields.items()}
+    listed: Any = {
+        name: tuple(value) if isinstance(value, list) else value for name, value in fields.items()
+    }
     return Hypothesis(**listed)
 
 
@@ -108,7 +121,9 @@ class _Progress:
         from tqdm import tqdm
 
         self.total = total
-        self._bar = tqdm(total=total, desc=name, unit=" sentences", leave=False, disable=not sys.stderr.isatty())
+        self._bar = tqdm(
+            total=total, desc=name, unit=" sentences", leave=False, disable=not sys.stderr.isatty()
+        )
 
     def add(self, count: int) -> None:
         with self._bar.get_lock():

@@ -1,9 +1,10 @@
 """Batched beam search over any model that can make one step.
 
-Finished hypotheses wait in a pool outside the beam, so W of them stay alive; sentences that are done leave the batch.
-A diverse search has G beams per sentence, else there is one. Sums of log-probabilities are kept in float64.
-Shapes: B sentences, b of them still searched, W rows of a beam (1 before the first step), N = b·G·W, S source length,
-D width, V vocabulary, C candidates of a beam.
+Finished hypotheses wait in a pool outside the beam, so W of them stay alive; sentences that are
+done leave the batch. A diverse search has G beams per sentence, else there is one. Sums of
+log-probabilities are kept in float64. Shapes: B sentences, b of them still searched, W rows of a
+beam (1 before the first step), N = b·G·W, S source length, D width, V vocabulary, C candidates of a
+beam.
 """
 
 from collections.abc import Sequence
@@ -13,13 +14,13 @@ import torch
 from torch import Tensor
 
 from pipelines.decoding.memory_estimate import check_memory
-from pipelines.decoding.next_tokens import Scored, next_tokens
+from pipelines.decoding.next_tokens import NextTokenScores, next_token_scores
 from pipelines.decoding.options import Hypothesis, SearchOptions
 from pipelines.decoding.rules import Rule, apply, empty_history, history_needed
 from pipelines.decoding.selection import Likeliest, Selector, survivors
-from pipelines.decoding.trace import Candidates, Pool, Record
+from pipelines.decoding.trace import Candidates, Pool, Trace
+from pipelines.models.protocol.model import DecoderState
 
-State = dict[str, Tensor]
 _DEAD = float("-inf")
 _LEAVE = 8  # sentences leave when one in so many is done
 
@@ -27,15 +28,15 @@ _LEAVE = 8  # sentences leave when one in so many is done
 class StepModel(Protocol):
     """What the search needs: see `pipelines.models.protocol.model.Seq2SeqModel`."""
 
-    def start(self, source_BS: Tensor, lengths_B: Tensor) -> State: ...
+    def start(self, source_BS: Tensor, lengths_B: Tensor) -> DecoderState: ...
 
-    def step_hidden(self, tokens_N: Tensor, state: State) -> tuple[Tensor, State]: ...
+    def step_hidden(self, tokens_N: Tensor, state: DecoderState) -> tuple[Tensor, DecoderState]: ...
 
     def logits(self, hidden: Tensor) -> Tensor: ...
 
-    def reorder(self, state: State, parents_N: Tensor) -> State: ...
+    def reorder(self, state: DecoderState, parents_N: Tensor) -> DecoderState: ...
 
-    def select(self, state: State, sentences: Tensor, beam: int) -> State: ...
+    def select(self, state: DecoderState, sentences: Tensor, beam: int) -> DecoderState: ...
 
 
 def beam_search(
@@ -69,7 +70,7 @@ class Search:
     """One search of one batch, step after step; arguments as for `beam_search`.
 
     Attributes:
-        record: what lived at each step.
+        trace: what lived at each step.
     """
 
     @torch.inference_mode()
@@ -91,9 +92,13 @@ class Search:
         self._state = model.start(source_BS, lengths_B)
         check_memory(self._state, B, options)
         if options.groups > 1:
-            self._state = model.reorder(self._state, torch.arange(B, device=device).repeat_interleave(options.groups))
+            self._state = model.reorder(
+                self._state, torch.arange(B, device=device).repeat_interleave(options.groups)
+            )
         if options.needs_attention and "attention" not in self._state:
-            raise ValueError("beam search: attention and coverage must be asked of a model that has attention")
+            raise ValueError(
+                "beam search: attention and coverage must be asked of a model that has attention"
+            )
         self._active = torch.arange(B, device=device)  # numbers of the sentences still searched
         self._done = torch.zeros(beams, dtype=torch.bool, device=device)
         self._tokens = torch.full((beams, 1), options.start, device=device)
@@ -102,7 +107,7 @@ class Search:
         self._covered = padding_BS.double().repeat_interleave(options.groups, dim=0)[:, None]
         self._length = 0
         self._pool = Pool(beams, self._width, device)
-        self.record = Record(beams)
+        self.trace = Trace(beams)
 
     @torch.inference_mode()
     def run(self) -> list[list[Hypothesis]]:
@@ -111,13 +116,17 @@ class Search:
         while self._length < options.max_length and len(self._active):
             self._length += 1
             hidden_ND, self._state = self._model.step_hidden(self._tokens.flatten(), self._state)
-            found = self._selector.choose(self._scored(hidden_ND), self._log_probability, self._beams)
+            found = self._selector.choose(
+                self._scored(hidden_ND), self._log_probability, self._beams
+            )
             covered = self._coverage() if options.needs_attention else None
             self._finish(found, covered)
             if self._length < options.max_length:
-                self._go_on(survivors(found, torch.isin(found.token, self._ends), self._width), covered)
+                self._go_on(
+                    survivors(found, torch.isin(found.token, self._ends), self._width), covered
+                )
                 self._leave()
-        return self._pool.hypotheses(self.record, options.groups, options.num_best)
+        return self._pool.hypotheses(self.trace, options.groups, options.num_best)
 
     @property
     def _beams(self) -> Tensor:
@@ -125,34 +134,43 @@ class Search:
         groups = torch.arange(self._options.groups, device=self._active.device)
         return (self._active[:, None] * self._options.groups + groups).flatten()
 
-    def _scored(self, hidden_ND: Tensor) -> Scored:
+    def _scored(self, hidden_ND: Tensor) -> NextTokenScores:
         """The continuations that the selector has to know."""
         forbid = None
         rows = self._tokens.shape[1] * self._options.groups  # of a sentence
         if self._rules:
             history = empty_history(len(self._active), rows, self._length - 1)
             if history_needed(self._rules):
-                history = self.record.history(self._beams, self._tokens.shape[1]).view(history.shape)
+                history = self.trace.history(self._beams, self._tokens.shape[1]).view(history.shape)
             numbers = self._active.tolist()
 
             def forbid(logits_nV: Tensor, part: slice) -> None:
                 some = slice(part.start // rows, part.stop // rows)
-                apply(self._rules, logits_nV.view(-1, rows, logits_nV.shape[1]), numbers[some], history[some])
+                apply(
+                    self._rules,
+                    logits_nV.view(-1, rows, logits_nV.shape[1]),
+                    numbers[some],
+                    history[some],
+                )
 
         before, count = self._log_probability, self._selector.to_know
-        return next_tokens(self._model.logits, hidden_ND, before, count, together=rows, forbid=forbid)
+        return next_token_scores(
+            self._model.logits, hidden_ND, before, count, together=rows, forbid=forbid
+        )
 
     def _coverage(self) -> Tensor:
         """Attention each source token has got from each row, this step's too, [b·G, W, S]."""
         attention = self._state["attention"].view(*self._tokens.shape, -1)
         if self._options.attention:
-            self.record.add_attention(self._beams, attention)
+            self.trace.add_attention(self._beams, attention)
         return self._covered + attention
 
     def _finish(self, found: Candidates, covered: Tensor | None) -> None:
         """What ends, or is at the limit, goes to the pool, if it is among the W best."""
         ended = torch.isin(found.token, self._ends)
-        finishing = (ended | (self._length == self._options.max_length)) & (found.log_probability > _DEAD)
+        finishing = (ended | (self._length == self._options.max_length)) & (
+            found.log_probability > _DEAD
+        )
         finishing &= ~self._done[:, None]
         finishing[:, self._width :] = False
         if not finishing.any():
@@ -166,7 +184,7 @@ class Search:
     def _go_on(self, alive: Candidates, covered: Tensor | None) -> None:
         """The survivors become the rows."""
         beams, rows = self._tokens.shape
-        self.record.add(self._beams, alive)
+        self.trace.add(self._beams, alive)
         self._log_probability, self._tokens = alive.log_probability, alive.token
         if covered is not None:
             self._covered = _of_rows(covered, alive.parent)
@@ -175,7 +193,9 @@ class Search:
         self._done |= self._is_done(alive.log_probability.amax(dim=1))
 
     def _is_done(self, best: Tensor) -> Tensor:
-        """The beams no further step can change, or whose stop rule says so; ``best`` is the likeliest alive."""
+        """The beams no further step can change, or whose stop rule says so; ``best`` is the
+        likeliest alive.
+        """
         options, score_bW = self._options, self._pool.score_BP[self._beams]
         last = min(options.num_best, self._width) - 1
         dead = best == _DEAD
@@ -186,7 +206,9 @@ class Search:
             return dead
         enough = self._pool.finished_B[self._beams] >= options.enough
         if options.rule == "likely":
-            enough &= score_bW[:, -1] >= options.score(best, self._length, torch.zeros_like(dead), None)
+            enough &= score_bW[:, -1] >= options.score(
+                best, self._length, torch.zeros_like(dead), None
+            )
         return dead | enough
 
     def _leave(self) -> None:
@@ -197,7 +219,11 @@ class Search:
             return
         rows, beams = going_on.nonzero().squeeze(1), going_on.repeat_interleave(G)
         self._state = self._model.select(self._state, rows, self._options.beam_size)
-        self._active, self._done, self._tokens = self._active[rows], self._done[beams], self._tokens[beams]
+        self._active, self._done, self._tokens = (
+            self._active[rows],
+            self._done[beams],
+            self._tokens[beams],
+        )
         self._log_probability, self._covered = self._log_probability[beams], self._covered[beams]
 
 

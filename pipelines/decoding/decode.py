@@ -1,4 +1,6 @@
-"""Stage ``decoding``: a model and the test sentences → greedy and beam hypotheses; once per architecture."""
+"""Stage ``decoding``: a model and the test sentences → greedy and beam hypotheses; once per
+architecture.
+"""
 
 import sys
 from pathlib import Path
@@ -37,10 +39,20 @@ def decode(run: StageRun) -> Metrics:
 
     model = load(MODELS / str(run.stage.item))
     measured = write_hypotheses(run, model)
-    return {"decoding": {**measured, "parameters": sum(parameter.numel() for parameter in model.parameters())}}
+    return {
+        "decoding": {
+            **measured,
+            "parameters": sum(parameter.numel() for parameter in model.parameters()),
+        }
+    }
 
 
 if __name__ == "__main__":
     sys.exit(
-        run_stage(lambda document: declare(document, item_argument(sys.argv[1:], "seq2seq.architectures")), decode)
+        run_stage(
+            lambda document: declare(
+                document, item_argument(sys.argv[1:], "seq2seq.architectures")
+            ),
+            decode,
+        )
     )

@@ -43,7 +43,9 @@ def _of_batch(
         labels_BT[row, : len(target)] = torch.tensor(target)
     inputs_BT = torch.cat([torch.full_like(labels_BT[:, :1], START), labels_BT[:, :-1]], dim=1)
     logits_BTV = model.teacher_forced(source_BS, lengths_B, inputs_BT)
-    chosen_BT = logits_BTV.gather(2, labels_BT[:, :, None]).squeeze(2) - logits_BTV.logsumexp(dim=-1)
+    chosen_BT = logits_BTV.gather(2, labels_BT[:, :, None]).squeeze(2) - logits_BTV.logsumexp(
+        dim=-1
+    )
     real_BT = torch.arange(labels_BT.shape[1], device=source_BS.device) < sizes_B[:, None]
     totals: list[float] = chosen_BT.double().masked_fill(~real_BT, 0.0).sum(dim=1).tolist()
     return totals

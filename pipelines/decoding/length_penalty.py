@@ -1,7 +1,8 @@
-"""What a hypothesis is worth: its log-probability, set in relation to its length and to what it covers of the source.
+"""What a hypothesis is worth: its log-probability, set in relation to its length and to what it
+covers of the source.
 
-Each form is defined here once. |y| is the number of tokens of a hypothesis, its end token among them where
-``end_counts``.
+Each form is defined here once. |y| is the number of tokens of a hypothesis, its end token among
+them where ``end_counts``.
 
 | name | s(y) |
 |---|---|
@@ -9,9 +10,8 @@ Each form is defined here once. |y| is the number of tokens of a hypothesis, its
 | gnmt | log P(y | x) / ((5 + |y|) / 6)^α (Wu et al. 2016, equation 14) |
 | reward | log P(y | x) + γ |y| (Murray & Chiang 2018, section 3.3) |
 
-Coverage adds β Σ_s log min(Σ_t a_ts, 1), a punishment for source tokens that attention has left unseen (Wu et al. 2016,
-equation 15).
-Shapes: any; S source length.
+Coverage adds β Σ_s log min(Σ_t a_ts, 1), a punishment for source tokens that attention has left
+unseen (Wu et al. 2016, equation 15). Shapes: any; S source length.
 """
 
 from dataclasses import dataclass
@@ -24,7 +24,7 @@ _SEEN_AT_LEAST = 1e-6  # of a source token, lest one without any attention make 
 
 
 @dataclass(frozen=True)
-class LengthScore:
+class LengthPenalty:
     """One form.
 
     Attributes:
@@ -39,14 +39,17 @@ class LengthScore:
     end_counts: bool = True
     coverage: float = 0.0
 
-    def __call__(self, log_probability: Tensor, length: int, ended: Tensor, covered_S: Tensor | None) -> Tensor:
+    def __call__(
+        self, log_probability: Tensor, length: int, ended: Tensor, covered_S: Tensor | None
+    ) -> Tensor:
         """Scores of hypotheses.
 
         Args:
             log_probability: of all tokens, the end token always among them.
             length: tokens, the end token among them where there is one.
             ended: there is one.
-            covered_S: attention each source token has got [..., S], padding 1; None without coverage.
+            covered_S: attention each source token has got [..., S], padding 1; None without
+                coverage.
         """
         counted = torch.full_like(log_probability, length)
         if not self.end_counts:
@@ -57,10 +60,11 @@ class LengthScore:
         return score + self.coverage * covered_S.clamp(_SEEN_AT_LEAST, 1.0).log().sum(dim=-1)
 
     def bound(self, log_probability: Tensor, length: int, longest: int) -> Tensor:
-        """No continuation of a hypothesis of ``length`` tokens to at most ``longest`` scores more (Huang et al. 2017).
+        """No continuation of a hypothesis of ``length`` tokens to at most ``longest`` scores more
+        (Huang et al. 2017).
 
-        Log-probability only falls. A quotient is flattered most by the longest length, a reward too, a punishment by
-        the shortest; coverage adds 0 at best.
+        Log-probability only falls. A quotient is flattered most by the longest length, a reward
+        too, a punishment by the shortest; coverage adds 0 at best.
         """
         fewest = length + 1 if self.end_counts else max(length, 1)
         counted = fewest if self.name == "reward" and self.strength < 0 else longest
@@ -69,15 +73,19 @@ class LengthScore:
     def _of(self, log_probability: Tensor, counted: Tensor) -> Tensor:
         if self.name == "reward":
             return log_probability + self.strength * counted
-        return log_probability / (counted if self.name == "average" else (5.0 + counted) / 6.0) ** self.strength
+        return (
+            log_probability
+            / (counted if self.name == "average" else (5.0 + counted) / 6.0) ** self.strength
+        )
 
 
-def of_toolkit(name: str, strength: float) -> LengthScore:
+def of_toolkit(name: str, strength: float) -> LengthPenalty:
     """The form a toolkit has, under its own name for the strength; the end counts in all of them.
 
-    ``transformers`` and ``ctranslate2`` (length_penalty), ``fairseq`` (lenpen), ``marian`` (normalize): `average`;
-    ``joeynmt`` (beam_alpha), ``opennmt`` (alpha of ``wu``): `gnmt`. The first two are held against their toolkits by
-    tests; CTranslate2 4.8.5 counts the end, whether or not it returns it.
+    ``transformers`` and ``ctranslate2`` (length_penalty), ``fairseq`` (lenpen), ``marian``
+    (normalize): `average`; ``joeynmt`` (beam_alpha), ``opennmt`` (alpha of ``wu``): `gnmt`. The
+    first two are held against their toolkits by tests; CTranslate2 4.8.5 counts the end, whether or
+    not it returns it.
 
     Raises:
         KeyError: another name.
@@ -86,4 +94,4 @@ def of_toolkit(name: str, strength: float) -> LengthScore:
         **dict.fromkeys(("transformers", "ctranslate2", "fairseq", "marian"), "average"),
         **dict.fromkeys(("joeynmt", "opennmt"), "gnmt"),
     }
-    return LengthScore(forms[name], strength)
+    return LengthPenalty(forms[name], strength)

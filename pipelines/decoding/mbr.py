@@ -1,4 +1,6 @@
-"""Minimum Bayes risk: of many hypotheses the one that is most like all of them (Eikema & Aziz 2020)."""
+"""Minimum Bayes risk: of many hypotheses the one that is most like all of them (Eikema & Aziz
+2020).
+"""
 
 import math
 from collections.abc import Sequence
@@ -10,10 +12,16 @@ from sacrebleu.metrics.chrf import CHRF
 from pipelines.decoding.options import Hypothesis
 
 
-def most_like_the_others(group: Sequence[Hypothesis], texts: Sequence[str], *, uniform: bool) -> list[Hypothesis]:
-    """Hypotheses of a sentence, the least risk first; ``uniform`` for samples, else they weigh as their probability."""
+def most_like_the_others(
+    group: Sequence[Hypothesis], texts: Sequence[str], *, uniform: bool
+) -> list[Hypothesis]:
+    """Hypotheses of a sentence, the least risk first; ``uniform`` for samples, else they weigh as
+    their probability.
+    """
     most = max(hypothesis.log_probability for hypothesis in group)
-    weights = [1.0 if uniform else math.exp(hypothesis.log_probability - most) for hypothesis in group]
+    weights = [
+        1.0 if uniform else math.exp(hypothesis.log_probability - most) for hypothesis in group
+    ]
     utilities = expected_utilities(texts, weights)
     order = sorted(range(len(group)), key=lambda place: (-utilities[place], place))
     return [replace(group[place], utility=utilities[place]) for place in order]

@@ -23,15 +23,24 @@ def check_memory(state: Mapping[str, Tensor], num_sentences: int, options: Searc
     Raises:
         DataError: it could; with the estimate, for hypotheses that share nothing.
     """
-    tables = [table for name, table in state.items() if name.split(".")[-2:-1] in (["key"], ["value"])]
+    tables = [
+        table for name, table in state.items() if name.split(".")[-2:-1] in (["key"], ["value"])
+    ]
     slot = sum(table.shape[1] * table.shape[3] * table.itemsize for table in tables)
-    row = sum(part[0].nbytes for part in state.values() if part.dim() in (2, 3) and len(part) == num_sentences)
+    row = sum(
+        part[0].nbytes
+        for part in state.values()
+        if part.dim() in (2, 3) and len(part) == num_sentences
+    )
     per_hypothesis = options.max_length * (slot + _RECORD) + row
     needed = num_sentences * options.beam_size * per_hypothesis
     device = next(iter(state.values())).device
     free = available(device) // options.at_once
     if needed > free:
-        rule = f"need no more memory than there is: up to {needed / 2**30:.1f} GiB of {free / 2**30:.1f} GiB"
+        rule = (
+            f"need no more memory than there is: up to {needed / 2**30:.1f} GiB of "
+            f"{free / 2**30:.1f} GiB"
+        )
         where = f"search of {num_sentences} sentences at once, up to {options.max_length} tokens"
         remedy = "lower it, decoding.max_length or decoding.batch_tokens"
         raise DataError(broken_rule(where, "beam size", options.beam_size, rule, remedy))

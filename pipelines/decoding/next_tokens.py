@@ -1,7 +1,7 @@
 """The next tokens of many hypotheses, without a table of batch × vocabulary log-probabilities.
 
-Shapes: N rows, D width, V vocabulary, W rows of a beam (1 before the first step), b = N / W beams, X continuations of a
-beam.
+Shapes: N rows, D width, V vocabulary, W rows of a beam (1 before the first step), b = N / W beams,
+X continuations of a beam.
 """
 
 from collections.abc import Callable
@@ -14,7 +14,7 @@ _AT_ONCE = 128  # rows whose log-probabilities stay in a CPU's cache
 _BLOCK = 128
 
 
-class Scored(NamedTuple):
+class NextTokenScores(NamedTuple):
     """Some continuations of each beam, [b, X] each.
 
     Attributes:
@@ -28,7 +28,7 @@ class Scored(NamedTuple):
     token: Tensor
 
 
-def next_tokens(
+def next_token_scores(
     logits: Callable[[Tensor], Tensor],
     hidden_ND: Tensor,
     before_bW: Tensor,
@@ -36,8 +36,9 @@ def next_tokens(
     *,
     together: int,
     forbid: Callable[[Tensor, slice], None] | None = None,
-) -> Scored:
-    """The ``count`` likeliest continuations of each beam, in no order; or all of them, by row and by token.
+) -> NextTokenScores:
+    """The ``count`` likeliest continuations of each beam, in no order; or all of them, by row and
+    by token.
 
     Computed for so few rows at a time that their log-probabilities stay in a CPU's cache.
 
@@ -58,31 +59,41 @@ def next_tokens(
         rows = slice(first, min(first + size, len(hidden_ND)))
         log_probability_nV = logits(hidden_ND[rows]).log_softmax(dim=-1)
         if log_probability_nV[:, 0].isnan().any():
-            message = "beam search: the model's logits must be numbers, some are NaN or infinite; look at its training"
+            message = (
+                "beam search: the model's logits must be numbers, some are NaN or infinite; look "
+                "at its training"
+            )
             raise FloatingPointError(message)
         if forbid is not None:
             forbid(log_probability_nV, rows)
-        parts.append(likeliest_tokens(log_probability_nV, before_bW[rows.start // W : rows.stop // W], count))
-    return Scored(*(torch.cat(part) for part in zip(*parts, strict=True)))
+        parts.append(
+            likeliest_tokens(log_probability_nV, before_bW[rows.start // W : rows.stop // W], count)
+        )
+    return NextTokenScores(*(torch.cat(part) for part in zip(*parts, strict=True)))
 
 
-def likeliest_tokens(value_NV: Tensor, before_bW: Tensor, count: int | None) -> Scored:
-    """The continuations whose values, with what was before, are largest; arguments as for `next_tokens`.
+def likeliest_tokens(value_NV: Tensor, before_bW: Tensor, count: int | None) -> NextTokenScores:
+    """The continuations whose values, with what was before, are largest; arguments as for
+    `next_token_scores`.
 
-    The k largest are in the k blocks with the largest maxima; looking for these first is three times as fast as
-    `torch.topk` over everything.
+    The k largest are in the k blocks with the largest maxima; looking for these first is three
+    times as fast as `torch.topk` over everything.
     """
     (b, W), V = before_bW.shape, value_NV.shape[1]
     if count is None or count >= W * V:
         number_X = torch.arange(W * V, device=value_NV.device)
-        return Scored(value_NV.double().view(b, W * V), (number_X // V).expand(b, -1), (number_X % V).expand(b, -1))
+        return NextTokenScores(
+            value_NV.double().view(b, W * V),
+            (number_X // V).expand(b, -1),
+            (number_X % V).expand(b, -1),
+        )
     if 2 * count < W * (V // _BLOCK):
         row_bX, token_bX = _by_blocks(value_NV, before_bW, count)
     else:
         total_bX = (value_NV.view(b, W, V) + before_bW[:, :, None]).flatten(1)
         place_bX = total_bX.topk(count, sorted=False).indices
         row_bX, token_bX = place_bX // V, place_bX % V
-    return Scored(value_NV[_among_all(row_bX, W), token_bX].double(), row_bX, token_bX)
+    return NextTokenScores(value_NV[_among_all(row_bX, W), token_bX].double(), row_bX, token_bX)
 
 
 def _by_blocks(value_NV: Tensor, before_bW: Tensor, count: int) -> tuple[Tensor, Tensor]:
@@ -93,9 +104,15 @@ def _by_blocks(value_NV: Tensor, before_bW: Tensor, count: int) -> tuple[Tensor,
     best_bWY = value_NYZ.amax(dim=2).view(b, W, blocks) + before_bW[:, :, None]
     place_bX = best_bWY.flatten(1).topk(count, sorted=False).indices
     row_bX, block_bX = place_bX // blocks, place_bX % blocks
-    inside_bXZ = value_NYZ[_among_all(row_bX, W), block_bX] + before_bW.gather(1, row_bX)[:, :, None]
+    inside_bXZ = (
+        value_NYZ[_among_all(row_bX, W), block_bX] + before_bW.gather(1, row_bX)[:, :, None]
+    )
     after_bWZ = value_NV[:, V - rest :].view(b, W, rest) + before_bW[:, :, None]
-    place_bX = torch.cat([inside_bXZ.flatten(1), after_bWZ.flatten(1)], dim=1).topk(count, sorted=False).indices
+    place_bX = (
+        torch.cat([inside_bXZ.flatten(1), after_bWZ.flatten(1)], dim=1)
+        .topk(count, sorted=False)
+        .indices
+    )
     of_block_bX = (place_bX // _BLOCK).clamp(max=count - 1)
     token_bX = block_bX.gather(1, of_block_bX) * _BLOCK + place_bX % _BLOCK
     row_bX = row_bX.gather(1, of_block_bX)

@@ -5,7 +5,7 @@ from typing import Literal
 
 from torch import Tensor
 
-from pipelines.decoding.length_penalty import LengthScore
+from pipelines.decoding.length_penalty import LengthPenalty
 
 
 @dataclass(frozen=True)
@@ -13,10 +13,10 @@ class Stop:
     """When a sentence is done: the rule, checked for each sentence alone.
 
     Attributes:
-        rule: ``exact``: nothing alive can beat the worst of the hypotheses asked for; ``finished``: ``patience`` · beam
-            size hypotheses have finished (Kasai et al. 2022; 1 is "first k"); ``likely``: so many have finished, and
-            the best alive would not be among the best W if it ended as it stands, coverage apart; ``never``: nothing
-            is alive.
+        rule: ``exact``: nothing alive can beat the worst of the hypotheses asked for; ``finished``:
+            ``patience`` · beam size hypotheses have finished (Kasai et al. 2022; 1 is "first k");
+            ``likely``: so many have finished, and the best alive would not be among the best W if
+            it ended as it stands, coverage apart; ``never``: nothing is alive.
         patience: factor of the beam size.
     """
 
@@ -34,7 +34,8 @@ class SearchOptions:
     """What to search for.
 
     Attributes:
-        beam_size: W hypotheses alive per sentence; 1 is greedy search, which ends at the first end token it takes.
+        beam_size: W hypotheses alive per sentence; 1 is greedy search, which ends at the first end
+            token it takes.
         num_best: hypotheses returned per sentence, at most ``beam_size``.
         max_length: most tokens of a hypothesis, the end token included.
         start: token id.
@@ -51,7 +52,7 @@ class SearchOptions:
     max_length: int
     start: int
     ends: tuple[int, ...]
-    score: LengthScore = field(default_factory=lambda: LengthScore("average", 1.0))
+    score: LengthPenalty = field(default_factory=lambda: LengthPenalty("average", 1.0))
     stop: Stop = field(default_factory=Stop)
     groups: int = 1
     attention: bool = False
@@ -81,9 +82,11 @@ class Hypothesis:
         tokens: ids without start, with end unless it ran into ``max_length``.
         log_probability: log P(tokens | source), in nats.
         score: the same after length normalisation.
-        token_log_probabilities: of each token, given those before it; their sum is ``log_probability``.
+        token_log_probabilities: of each token, given those before it; their sum is
+            ``log_probability``.
         parents: row in the beam of the hypothesis each token continued.
-        attention: weights [tokens, S] over the source when each token was chosen; None unless asked for.
+        attention: weights [tokens, S] over the source when each token was chosen; None unless asked
+            for.
         utility: expected chrF, where hypotheses are ranked by it.
     """
 

@@ -31,7 +31,7 @@ class Sampling(Section):
 
 
 class Score(Section):
-    """What ranks finished hypotheses; see `pipelines.decoding.length_penalty.LengthScore`."""
+    """What ranks finished hypotheses; see `pipelines.decoding.length_penalty.LengthPenalty`."""
 
     name: Literal["average", "gnmt", "reward"]
     strength: float
@@ -41,7 +41,9 @@ class Score(Section):
     @model_validator(mode="after")
     def _exponent_is_positive(self) -> "Score":
         if self.name != "reward" and self.strength < 0:
-            raise ValueError(f"strength ({self.strength}) must be at least 0 for {self.name}; it is an exponent")
+            raise ValueError(
+                f"strength ({self.strength}) must be at least 0 for {self.name}; it is an exponent"
+            )
         return self
 
 
@@ -54,7 +56,10 @@ class StopRule(Section):
     @model_validator(mode="after")
     def _likely_waits_for_a_beam(self) -> "StopRule":
         if self.rule == "likely" and self.patience < 1:
-            raise ValueError(f"patience ({self.patience}) must be at least 1 for likely; it compares with a whole beam")
+            raise ValueError(
+                f"patience ({self.patience}) must be at least 1 for likely; it compares with a "
+                "whole beam"
+            )
         return self
 
 
@@ -65,7 +70,8 @@ class DecodingParams(Section):
         curve: beam sizes that are searched besides, for the curve.
         num_best: hypotheses kept per sentence.
         no_repeat: no so many tokens in a row occur twice; 0: they may.
-        rerank: ``mbr``: of a sentence's hypotheses the one most like the others comes first (`pipelines.decoding.mbr`).
+        rerank: ``mbr``: of a sentence's hypotheses the one most like the others comes first
+            (`pipelines.decoding.mbr`).
         batch_tokens: source tokens of a batch, padding included.
         precision: of the products; int8 on a CPU alone, bfloat16 of everything but scores.
     """
@@ -86,11 +92,17 @@ class DecodingParams(Section):
     @model_validator(mode="after")
     def _sizes_fit(self) -> "DecodingParams":
         if self.num_best > self.beam_size:
-            raise ValueError(f"num_best ({self.num_best}) must not exceed beam_size ({self.beam_size})")
+            raise ValueError(
+                f"num_best ({self.num_best}) must not exceed beam_size ({self.beam_size})"
+            )
         if self.min_length > self.max_length:
-            raise ValueError(f"min_length ({self.min_length}) must not exceed max_length ({self.max_length})")
+            raise ValueError(
+                f"min_length ({self.min_length}) must not exceed max_length ({self.max_length})"
+            )
         if isinstance(self.strategy, DiverseBeam) and self.beam_size % self.strategy.groups:
-            raise ValueError(f"groups ({self.strategy.groups}) must divide beam_size ({self.beam_size})")
+            raise ValueError(
+                f"groups ({self.strategy.groups}) must divide beam_size ({self.beam_size})"
+            )
         if sorted(set(self.curve)) != self.curve:
             raise ValueError(f"curve ({self.curve}) must rise; name each beam size once")
         return self

@@ -1,4 +1,5 @@
-"""What a hypothesis may not say, whatever the model thinks of it: such tokens get log-probability -∞.
+"""What a hypothesis may not say, whatever the model thinks of it: such tokens get log-probability
+-∞.
 
 The others keep what the model gave them, so that a score stays log P(y | x).
 Shapes: b sentences still searched, W beam, t tokens so far, V vocabulary.
@@ -61,7 +62,9 @@ class NoRepeat:
             return
         grams_bWGn = history_bWt.unfold(2, self._size, 1)
         last_bWn = history_bWt[:, :, history_bWt.shape[2] - self._size + 1 :]
-        b, w, gram = (grams_bWGn[..., :-1] == last_bWn[:, :, None]).all(dim=-1).nonzero(as_tuple=True)
+        b, w, gram = (
+            (grams_bWGn[..., :-1] == last_bWn[:, :, None]).all(dim=-1).nonzero(as_tuple=True)
+        )
         logits_bWV[b, w, grams_bWGn[b, w, gram, -1]] = _NEVER
 
 
@@ -84,7 +87,9 @@ class Prefix:
                 logits_bWV[row, :, token] = kept_W
 
 
-def apply(rules: Sequence[Rule], logits_bWV: Tensor, sentences: Sequence[int], history_bWt: Tensor) -> None:
+def apply(
+    rules: Sequence[Rule], logits_bWV: Tensor, sentences: Sequence[int], history_bWt: Tensor
+) -> None:
     """All of them."""
     for rule in rules:
         rule.forbid(logits_bWV, sentences, history_bWt)

@@ -1,7 +1,7 @@
 """Which continuations a beam considers: the likeliest, likely and diverse ones, or random ones.
 
-Shapes: b beams still searched, W rows of a beam (1 before the first step), X continuations scored of a beam,
-C candidates, V vocabulary, G groups.
+Shapes: b beams still searched, W rows of a beam (1 before the first step), X continuations scored
+of a beam, C candidates, V vocabulary, G groups.
 """
 
 from collections.abc import Sequence
@@ -10,7 +10,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from pipelines.decoding.next_tokens import Scored
+from pipelines.decoding.next_tokens import NextTokenScores
 from pipelines.decoding.trace import Candidates
 
 
@@ -19,10 +19,12 @@ class Selector(Protocol):
 
     @property
     def to_know(self) -> int | None:
-        """How many of a beam's likeliest continuations it has to know; None for all, by row and by token."""
+        """How many of a beam's likeliest continuations it has to know; None for all, by row and by
+        token.
+        """
         ...
 
-    def choose(self, scored: Scored, before_bW: Tensor, active_b: Tensor) -> Candidates:
+    def choose(self, scored: NextTokenScores, before_bW: Tensor, active_b: Tensor) -> Candidates:
         """Candidates [b, C], preferred ones first.
 
         Args:
@@ -34,17 +36,21 @@ class Selector(Protocol):
 
 
 class Likeliest:
-    """Beam search: the C likeliest continuations of all rows; of equals that `topk` keeps, by row, then by token."""
+    """Beam search: the C likeliest continuations of all rows; of equals that `topk` keeps, by row,
+    then by token.
+    """
 
     def __init__(self, beam_size: int, num_ends: int) -> None:
         self.to_know = self._count = (1 + num_ends) * beam_size
 
-    def choose(self, scored: Scored, before_bW: Tensor, active_b: Tensor) -> Candidates:
+    def choose(self, scored: NextTokenScores, before_bW: Tensor, active_b: Tensor) -> Candidates:
         """See `Selector.choose`."""
         return likeliest(scored, before_bW, self._count)
 
 
-def likeliest(scored: Scored, before_bW: Tensor, count: int, malus_bX: Tensor | None = None) -> Candidates:
+def likeliest(
+    scored: NextTokenScores, before_bW: Tensor, count: int, malus_bX: Tensor | None = None
+) -> Candidates:
     """The ``count`` best by log-probability, less a malus that counts for the choice alone."""
     gain_bX, row_bX, token_bX = scored
     total_bX = before_bW.gather(1, row_bX) + gain_bX
@@ -52,40 +58,56 @@ def likeliest(scored: Scored, before_bW: Tensor, count: int, malus_bX: Tensor | 
     value_bC, place_bC = judged_bX.topk(min(count, judged_bX.shape[1]), dim=1)
     found = Candidates(total_bX, gain_bX, row_bX, token_bX).at(place_bC)
     parent_bC, token_bC = found.parent, found.token
-    by_name_bC = (parent_bC * (int(token_bC.max()) + 1) + token_bC).argsort(dim=1)  # topk's order of equals is nobody's
+    by_name_bC = (parent_bC * (int(token_bC.max()) + 1) + token_bC).argsort(
+        dim=1
+    )  # topk's order of equals is nobody's
     by_value_bC = value_bC.gather(1, by_name_bC).argsort(dim=1, descending=True, stable=True)
     return found.at(by_name_bC.gather(1, by_value_bC))
 
 
 def survivors(found: Candidates, is_end_bC: Tensor, beam_size: int) -> Candidates:
     """The first W candidates that do not end; rows that find none are dead."""
-    alive = found._replace(log_probability=found.log_probability.masked_fill(is_end_bC, float("-inf")))
+    alive = found._replace(
+        log_probability=found.log_probability.masked_fill(is_end_bC, float("-inf"))
+    )
     dead_bC = alive.log_probability == float("-inf")
     alive = alive.at(dead_bC.byte().argsort(dim=1, stable=True)[:, :beam_size])
     if (missing := beam_size - alive.token.shape[1]) > 0:
         fill = (float("-inf"), 0.0, 0, 0)
         alive = Candidates(
-            *(torch.nn.functional.pad(part, (0, missing), value=value) for part, value in zip(alive, fill, strict=True))
+            *(
+                torch.nn.functional.pad(part, (0, missing), value=value)
+                for part, value in zip(alive, fill, strict=True)
+            )
         )
     return alive
 
 
 class Diverse:
-    """Groups choose one after the other, and pay for tokens the earlier ones took (Vijayakumar et al. 2018, section 4).
+    """Groups choose one after the other, and pay for tokens the earlier ones took (Vijayakumar et
+    al. 2018, section 4).
 
     Args:
         beam_size: of a group.
         groups: of a sentence; its beams stand one after the other.
-        penalty: λ, for each time another group took the token at this step; it counts for the choice, not in scores.
+        penalty: λ, for each time another group took the token at this step; it counts for the
+            choice, not in scores.
         ends: ids of end tokens.
     """
 
     def __init__(self, beam_size: int, groups: int, penalty: float, ends: Sequence[int]) -> None:
-        self._beam_size, self._groups, self._penalty, self._ends = beam_size, groups, penalty, torch.tensor(list(ends))
+        self._beam_size, self._groups, self._penalty, self._ends = (
+            beam_size,
+            groups,
+            penalty,
+            torch.tensor(list(ends)),
+        )
         self._count = (1 + len(ends)) * beam_size
-        self.to_know = self._count + groups * beam_size * beam_size  # all that pay could be likelier
+        self.to_know = (
+            self._count + groups * beam_size * beam_size
+        )  # all that pay could be likelier
 
-    def choose(self, scored: Scored, before_bW: Tensor, active_b: Tensor) -> Candidates:
+    def choose(self, scored: NextTokenScores, before_bW: Tensor, active_b: Tensor) -> Candidates:
         """See `Selector.choose`."""
         G = self._groups
         gain, row, token = (part.view(-1, G, part.shape[1]) for part in scored)
@@ -93,33 +115,47 @@ class Diverse:
         taken_bY = token[:, 0, :0]
         chosen = []
         for group in range(G):
-            own = Scored(gain[:, group], row[:, group], token[:, group])
+            own = NextTokenScores(gain[:, group], row[:, group], token[:, group])
             times_bX = (own.token[..., None] == taken_bY[:, None]).sum(dim=-1)
             found = likeliest(own, before[:, group], self._count, self._penalty * times_bX)
-            alive = survivors(found, torch.isin(found.token, self._ends.to(found.token.device)), self._beam_size)
+            alive = survivors(
+                found, torch.isin(found.token, self._ends.to(found.token.device)), self._beam_size
+            )
             real_bW = alive.log_probability > float("-inf")
             taken_bY = torch.cat([taken_bY, alive.token.masked_fill(~real_bW, -1)], dim=1)
             chosen.append(found)
-        return Candidates(*(torch.stack(parts, dim=1).flatten(0, 1) for parts in zip(*chosen, strict=True)))
+        return Candidates(
+            *(torch.stack(parts, dim=1).flatten(0, 1) for parts in zip(*chosen, strict=True))
+        )
 
 
 class Sampled:
-    """Each row goes on with a random token: of the softmax at a temperature, of the k likeliest, of a nucleus.
+    """Each row goes on with a random token: of the softmax at a temperature, of the k likeliest, of
+    a nucleus.
 
     Args:
-        uniform_BWT: numbers in [0, 1) for each row and step; they alone decide, so neighbours do not.
+        uniform_BWT: numbers in [0, 1) for each row and step; they alone decide, so neighbours do
+            not.
         temperature: > 0; log-probabilities are divided by it, then normalised.
         top_k: as many likeliest tokens are drawn from (Fan et al. 2018); 0 for all.
-        top_p: the smallest set of likeliest tokens that has this probability (Holtzman et al. 2020, equation 2).
+        top_p: the smallest set of likeliest tokens that has this probability (Holtzman et al. 2020,
+            equation 2).
     """
 
     to_know = None
 
-    def __init__(self, uniform_BWT: Tensor, *, temperature: float, top_k: int, top_p: float) -> None:
-        self._uniform_BWT, self._temperature, self._top_k, self._top_p = uniform_BWT, temperature, top_k, top_p
+    def __init__(
+        self, uniform_BWT: Tensor, *, temperature: float, top_k: int, top_p: float
+    ) -> None:
+        self._uniform_BWT, self._temperature, self._top_k, self._top_p = (
+            uniform_BWT,
+            temperature,
+            top_k,
+            top_p,
+        )
         self._step = 0
 
-    def choose(self, scored: Scored, before_bW: Tensor, active_b: Tensor) -> Candidates:
+    def choose(self, scored: NextTokenScores, before_bW: Tensor, active_b: Tensor) -> Candidates:
         """See `Selector.choose`."""
         uniform_bW = self._uniform_BWT[active_b.cpu(), :, self._step].to(before_bW.device)
         self._step += 1
@@ -133,7 +169,9 @@ class Sampled:
         before_it_bWV = probability_bWV.cumsum(dim=-1) - probability_bWV
         probability_bWV = probability_bWV.masked_fill(before_it_bWV >= self._top_p, 0)
         cumulative_bWV = probability_bWV.cumsum(dim=-1)
-        drawn_bW1 = (cumulative_bWV <= uniform_bW[..., None] * cumulative_bWV[..., -1:]).sum(dim=-1, keepdim=True)
+        drawn_bW1 = (cumulative_bWV <= uniform_bW[..., None] * cumulative_bWV[..., -1:]).sum(
+            dim=-1, keepdim=True
+        )
         token_bW = order_bWV.gather(2, drawn_bW1.clamp(max=likely_bWV.shape[-1] - 1)).squeeze(2)
         gain_bW = log_probability_bWV.gather(2, token_bW[..., None]).squeeze(2)
         parent_bW = torch.arange(W, device=before_bW.device).clamp(max=rows - 1).expand(b, W)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from pipelines.decoding.length_penalty import LengthScore
+from pipelines.decoding.length_penalty import LengthPenalty
 from pipelines.decoding.options import SearchOptions, Stop
 from pipelines.decoding.params import DecodingParams, DiverseBeam, Sampling
 from pipelines.decoding.rules import MinimumLength, NoRepeat, Rule
@@ -44,7 +44,12 @@ class Strategy:
             params.max_length,
             START,
             (END,),
-            LengthScore(params.score.name, params.score.strength, params.score.end_counts, params.score.coverage),
+            LengthPenalty(
+                params.score.name,
+                params.score.strength,
+                params.score.end_counts,
+                params.score.coverage,
+            ),
             Stop("never") if sampling else Stop(params.stop.rule, params.stop.patience),
             groups,
         )
@@ -58,7 +63,9 @@ class Strategy:
             width = self.beam_size // strategy.groups
             return Diverse(width, strategy.groups, strategy.penalty, (END,))
         shape = (self.beam_size, self.params.max_length)
-        uniform = np.stack([generator(self.seed, "samples", number).random(shape) for number in sentences])
+        uniform = np.stack(
+            [generator(self.seed, "samples", number).random(shape) for number in sentences]
+        )
         return Sampled(
             torch.from_numpy(uniform),
             temperature=strategy.temperature,
@@ -83,10 +90,17 @@ def greedy(params: DecodingParams, seed: int) -> Strategy:
 
 
 def searches(params: DecodingParams, seed: int) -> dict[str, Strategy]:
-    """Name → search of the stage: greedy, the section's own, and the other beam sizes of the curve."""
-    found = {"greedy": greedy(params, seed), "beam": Strategy(params, seed, params.beam_size, params.num_best)}
+    """Name → search of the stage: greedy, the section's own, and the other beam sizes of the
+    curve.
+    """
+    found = {
+        "greedy": greedy(params, seed),
+        "beam": Strategy(params, seed, params.beam_size, params.num_best),
+    }
     for size in params.curve:
-        own = size == params.beam_size and params.strategy.name == "beam" and params.rerank == "none"
+        own = (
+            size == params.beam_size and params.strategy.name == "beam" and params.rerank == "none"
+        )
         if size > 1 and not own:
             found[f"beam_{size}"] = Strategy(params, seed, beam_size=size, num_best=1, plain=True)
     return found

@@ -1,8 +1,8 @@
-"""What a search has done: back-pointers instead of copied histories, and the pool of finished hypotheses.
+"""What a search has done: back-pointers instead of copied histories, and the pool of finished
+hypotheses.
 
-A beam is one of the groups of a sentence; rows are numbered within it.
-Shapes: B beams, of which b are still searched, W rows of a beam, C candidates, P places in the pool, S source length,
-T steps.
+A beam is one of the groups of a sentence; rows are numbered within it. Shapes: B beams, of which b
+are still searched, W rows of a beam, C candidates, P places in the pool, S source length, T steps.
 """
 
 from typing import NamedTuple
@@ -33,11 +33,12 @@ class Candidates(NamedTuple):
         return Candidates(*(part.gather(1, place_bX) for part in self))
 
 
-class Record:
+class Trace:
     """Which row each row continued, with which token, at each step.
 
     Attributes:
-        steps: what lives on after each step, [B, W] each; of beams that are not searched any more, nothing of use.
+        steps: what lives on after each step, [B, W] each; of beams that are not searched any more,
+            nothing of use.
         attention: of the rows that were continued, [B, W, S] each step; empty if it is not kept.
     """
 
@@ -73,30 +74,41 @@ class Pool:
     """The best finished hypotheses of each beam, best first; of equals, the earlier first."""
 
     def __init__(self, num_beams: int, places: int, device: torch.device) -> None:
-        self.score_BP = torch.full((num_beams, places), float("-inf"), dtype=torch.double, device=device)
+        self.score_BP = torch.full(
+            (num_beams, places), float("-inf"), dtype=torch.double, device=device
+        )
         self.finished_B = torch.zeros(num_beams, dtype=torch.long, device=device)
-        numbers, places_BP = torch.zeros_like(self.score_BP), torch.zeros_like(self.score_BP, dtype=torch.long)
+        numbers, places_BP = (
+            torch.zeros_like(self.score_BP),
+            torch.zeros_like(self.score_BP, dtype=torch.long),
+        )
         self.length_BP, self.found = places_BP, Candidates(numbers, numbers, places_BP, places_BP)
 
     def add(self, active_b: Tensor, score_bC: Tensor, length: int, found: Candidates) -> None:
         """Candidates of ``length`` tokens and what they are worth; a score of -∞ is none."""
         P = self.score_BP.shape[1]
-        score, order = torch.cat([self.score_BP[active_b], score_bC], dim=1).sort(dim=1, descending=True, stable=True)
+        score, order = torch.cat([self.score_BP[active_b], score_bC], dim=1).sort(
+            dim=1, descending=True, stable=True
+        )
         order, length_bC = order[:, :P], torch.full_like(found.token, length)
 
         def merged(old_BP: Tensor, new_bC: Tensor) -> Tensor:
-            return old_BP.index_copy(0, active_b, torch.cat([old_BP[active_b], new_bC], dim=1).gather(1, order))
+            return old_BP.index_copy(
+                0, active_b, torch.cat([old_BP[active_b], new_bC], dim=1).gather(1, order)
+            )
 
         self.score_BP = self.score_BP.index_copy(0, active_b, score[:, :P])
         self.length_BP = merged(self.length_BP, length_bC)
-        self.found = Candidates(*(merged(old, new) for old, new in zip(self.found, found, strict=True)))
+        self.found = Candidates(
+            *(merged(old, new) for old, new in zip(self.found, found, strict=True))
+        )
         self.finished_B[active_b] += (score_bC > float("-inf")).sum(dim=1)
 
-    def hypotheses(self, record: Record, groups: int, num_best: int) -> list[list[Hypothesis]]:
+    def hypotheses(self, trace: Trace, groups: int, num_best: int) -> list[list[Hypothesis]]:
         """The best of each sentence, its groups together."""
         score_BX = self.score_BP.view(len(self.score_BP) // groups, -1)
         best_BX = score_BX.argsort(dim=1, descending=True, stable=True)[:, :num_best]
-        walked = _Walked(self, record)
+        walked = _Walked(self, trace)
         places = self.score_BP.shape[1]
         return [
             [
@@ -111,27 +123,32 @@ class Pool:
 class _Walked:
     """All hypotheses of a pool, from their last tokens back to their first ones."""
 
-    def __init__(self, pool: Pool, record: Record) -> None:
+    def __init__(self, pool: Pool, trace: Trace) -> None:
         self._scores, self._lengths = pool.score_BP.tolist(), pool.length_BP.tolist()
-        self._totals, self._attention = pool.found.log_probability.tolist(), record.attention
+        self._totals, self._attention = pool.found.log_probability.tolist(), trace.attention
         tokens, gains, parents = [], [], []
         last = pool.found
         row_BP = torch.zeros_like(last.parent)
         for t in range(int(pool.length_BP.max()) - 1, -1, -1):
             ends_BP = pool.length_BP == t + 1
-            step = record.steps[t].at(row_BP) if t < len(record.steps) else last
+            step = trace.steps[t].at(row_BP) if t < len(trace.steps) else last
             tokens.append(torch.where(ends_BP, last.token, step.token))
             gains.append(torch.where(ends_BP, last.gain, step.gain))
             row_BP = torch.where(ends_BP, last.parent, step.parent)
             parents.append(row_BP)
         self._tokens, self._gains, self._parents = (
-            torch.stack(part[::-1], dim=2).tolist() if part else [] for part in (tokens, gains, parents)
+            torch.stack(part[::-1], dim=2).tolist() if part else []
+            for part in (tokens, gains, parents)
         )
 
     def hypothesis(self, beam: int, place: int) -> Hypothesis:
         length = self._lengths[beam][place]
         parents = self._parents[beam][place][:length]
-        seen = [self._attention[t][beam, row].cpu() for t, row in enumerate(parents)] if self._attention else None
+        seen = (
+            [self._attention[t][beam, row].cpu() for t, row in enumerate(parents)]
+            if self._attention
+            else None
+        )
         return Hypothesis(
             tokens=tuple(self._tokens[beam][place][:length]),
             log_probability=self._totals[beam][place],

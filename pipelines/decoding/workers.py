@@ -1,6 +1,7 @@
 """A model on each device, or on each core of a CPU, and work shared out among them.
 
-Cores work in processes of their own: threads of one would wait for each other's Python a tenth of their time.
+Cores work in processes of their own: threads of one would wait for each other's Python a tenth of
+their time.
 """
 
 import copy
@@ -42,11 +43,15 @@ class Workers:
     """
 
     def __init__(self, model: Any, hardware: Hardware, precision: Precision = "float32") -> None:
-        torch.backends.cudnn.allow_tf32 = False  # a GRU's scores would differ from their teacher-forced ones
+        torch.backends.cudnn.allow_tf32 = (
+            False  # a GRU's scores would differ from their teacher-forced ones
+        )
         self._on_cpu = hardware.accelerator == "cpu" or not torch.cuda.is_available()
         if precision == "int8" and not self._on_cpu:
             rule, remedy = "be float32 or bfloat16 on a GPU", "change it"
-            raise DataError(broken_rule("params.yaml", "decoding.precision", precision, rule, remedy))
+            raise DataError(
+                broken_rule("params.yaml", "decoding.precision", precision, rule, remedy)
+            )
         if self._on_cpu:
             torch.set_num_threads(1)
             keep_freed_memory()
@@ -63,8 +68,11 @@ class Workers:
         """Models that share a device's memory: all of a CPU, one of a GPU."""
         return len(self._devices) if self._on_cpu else 1
 
-    def map(self, function: Callable[[Any, torch.device, T], R], items: Sequence[T]) -> Iterator[tuple[T, R]]:
-        """Each item with what ``function(model, device, item)`` returns, as they are done; in any order.
+    def map(
+        self, function: Callable[[Any, torch.device, T], R], items: Sequence[T]
+    ) -> Iterator[tuple[T, R]]:
+        """Each item with what ``function(model, device, item)`` returns, as they are done; in any
+        order.
 
         An error ends it, and is raised here.
 
@@ -77,9 +85,13 @@ class Workers:
             for item in items:
                 yield item, function(self._copies[0], self._devices[0], item)
         else:
-            yield from self._by_processes(lambda item: function(self._copies[0], self._devices[0], item), items)
+            yield from self._by_processes(
+                lambda item: function(self._copies[0], self._devices[0], item), items
+            )
 
-    def _by_threads(self, function: Callable[[Any, torch.device, T], R], items: Sequence[T]) -> Iterator[tuple[T, R]]:
+    def _by_threads(
+        self, function: Callable[[Any, torch.device, T], R], items: Sequence[T]
+    ) -> Iterator[tuple[T, R]]:
         free: SimpleQueue[tuple[Any, torch.device]] = SimpleQueue()
         for pair in zip(self._copies, self._devices, strict=True):
             free.put(pair)
@@ -99,17 +111,25 @@ class Workers:
                 pool.shutdown(wait=True, cancel_futures=True)
 
     def _by_processes(self, call: Callable[[T], R], items: Sequence[T]) -> Iterator[tuple[T, R]]:
-        """Forked, as a DataLoader's are: they share the model's memory and nothing has to be sent but results."""
+        """Forked, as a DataLoader's are: they share the model's memory and nothing has to be sent
+        but results.
+        """
         context = multiprocessing.get_context("fork")
         taken = context.Value("q", 0)
         running: dict[Any, Any] = {}  # connection → process
-        gc.freeze()  # a collection would write to all objects there are, and so copy the pages shared with a process
+        # a collection would write to all objects there are, and so copy the pages shared with a
+        # process
+        gc.freeze()
         try:
             for _ in range(min(len(self._devices), len(items))):
                 receiver, sender = context.Pipe(duplex=False)
-                process = context.Process(target=_work, args=(call, items, taken, sender), daemon=True)
+                process = context.Process(
+                    target=_work, args=(call, items, taken, sender), daemon=True
+                )
                 with warnings.catch_warnings():
-                    warnings.simplefilter("ignore", DeprecationWarning)  # Python 3.12: there are threads; of W&B
+                    warnings.simplefilter(
+                        "ignore", DeprecationWarning
+                    )  # Python 3.12: there are threads; of W&B
                     process.start()
                 sender.close()
                 running[receiver] = process
@@ -121,8 +141,13 @@ class Workers:
                     process = running.pop(ready)
                     process.join()
                     if process.exitcode:
-                        how = f"exit code {process.exitcode}; killed for its memory? lower decoding.batch_tokens"
-                        raise MasklineError(f"search: a worker process must not end before its work is done ({how})")
+                        how = (
+                            f"exit code {process.exitcode}; killed for its memory? lower "
+                            "decoding.batch_tokens"
+                        )
+                        raise MasklineError(
+                            f"search: a worker process must not end before its work is done ({how})"
+                        )
         finally:
             for process in running.values():
                 process.kill()

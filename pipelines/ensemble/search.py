@@ -1,4 +1,6 @@
-"""Stage ``ensemble``: several models and the test sentences → their common hypotheses; once per ensemble."""
+"""Stage ``ensemble``: several models and the test sentences → their common hypotheses; once per
+ensemble.
+"""
 
 import sys
 from pathlib import Path
@@ -12,7 +14,9 @@ SHARDS, TOKENIZER, MODELS = Path("data/shards"), Path("data/tokenizer"), Path("d
 
 
 def declare(document: Document, ensemble: str) -> Stage:
-    """Reads its members' models, the tokenizer and the test pairs; writes where single models' hypotheses stand."""
+    """Reads its members' models, the tokenizer and the test pairs; writes where single models'
+    hypotheses stand.
+    """
     from pipelines.models.protocol.registry import family_module
 
     block = f"ensembles.{ensemble}"
@@ -43,8 +47,18 @@ def search_together(run: StageRun) -> Metrics:
     members = run.section(f"ensembles.{run.stage.item}", EnsembleParams).members
     ensemble = Ensemble([load(MODELS / name) for name in members])
     measured = write_hypotheses(run, ensemble)
-    return {"decoding": {**measured, "parameters": sum(parameter.numel() for parameter in ensemble.parameters())}}
+    return {
+        "decoding": {
+            **measured,
+            "parameters": sum(parameter.numel() for parameter in ensemble.parameters()),
+        }
+    }
 
 
 if __name__ == "__main__":
-    sys.exit(run_stage(lambda document: declare(document, item_argument(sys.argv[1:], "ensembles")), search_together))
+    sys.exit(
+        run_stage(
+            lambda document: declare(document, item_argument(sys.argv[1:], "ensembles")),
+            search_together,
+        )
+    )

@@ -1,4 +1,6 @@
-"""Stage ``evaluation``: hypotheses and references → BLEU, chrF, significance. Reads files, imports no model."""
+"""Stage ``evaluation``: hypotheses and references → BLEU, chrF, significance. Reads files, imports
+no model.
+"""
 
 import itertools
 import json
@@ -21,7 +23,9 @@ _HIGH = 99.5  # a ceiling above this is not worth a word
 
 
 def declare(document: Document) -> Stage:
-    """Reads what params.yaml's architectures and ensembles wrote, the references, and the tokenizer for the ceiling."""
+    """Reads what params.yaml's architectures and ensembles wrote, the references, and the tokenizer
+    for the ceiling.
+    """
     sections = {
         "corpus.source_language": str,
         "corpus.target_language": str,
@@ -31,15 +35,19 @@ def declare(document: Document) -> Stage:
     }
     names = [*document.get("seq2seq.architectures"), *document.get("ensembles")]
     folders = tuple(HYPOTHESES / name for name in names)
-    return Stage("evaluation", "pipelines.evaluation.evaluate", sections, (CORPUS, TOKENIZER, *folders))
+    return Stage(
+        "evaluation", "pipelines.evaluation.evaluate", sections, (CORPUS, TOKENIZER, *folders)
+    )
 
 
 def score(run: StageRun) -> Metrics:
-    """Score every architecture, ensemble and search, compare each with each, and say what could be reached at all.
+    """Score every architecture, ensemble and search, compare each with each, and say what could be
+    reached at all.
 
     Raises:
         DataError: an architecture or ensemble has not one hypothesis per reference.
-        ParamsError: a comparison names neither an architecture nor an ensemble; BLEU's tokenizer is not installed.
+        ParamsError: a comparison names neither an architecture nor an ensemble; BLEU's tokenizer is
+            not installed.
     """
     from pipelines.evaluation.ceiling import ceiling
     from pipelines.evaluation.metrics import Folding, compare, scores, share_with_ngrams
@@ -57,7 +65,10 @@ def score(run: StageRun) -> Metrics:
     names = [*run.section("seq2seq.architectures", dict), *run.section("ensembles", dict)]
     _check(params, names)
     hypotheses = {
-        name: {search: _read(HYPOTHESES / name / f"{search}.txt", len(references)) for search in SEARCHES}
+        name: {
+            search: _read(HYPOTHESES / name / f"{search}.txt", len(references))
+            for search in SEARCHES
+        }
         for name in names
     }
     table: dict[str, Any] = {
@@ -73,16 +84,26 @@ def score(run: StageRun) -> Metrics:
         table[name]["by_length"] = by_length(hypotheses[name]["beam"], references, groups, folding)
     pairs = [
         {"system": one, "baseline": other}
-        | compare(hypotheses[one]["beam"], hypotheses[other]["beam"], references, params.num_resamples, folding)
+        | compare(
+            hypotheses[one]["beam"],
+            hypotheses[other]["beam"],
+            references,
+            params.num_resamples,
+            folding,
+        )
         for one, other in itertools.combinations(names, 2)
     ]
     words = WordPieceTokenizer.load(TOKENIZER)
-    highest = ceiling(words, references, folding, Folding(words.folds["lowercase"], words.folds["strip_accents"]))
+    highest = ceiling(
+        words, references, folding, Folding(words.folds["lowercase"], words.folds["strip_accents"])
+    )
     long_enough = share_with_ngrams(references, folding)
     leading = _leading(long_enough)
     for warning in _warnings(highest, long_enough, references, folding):
         run.warn(warning)
-    named = [_named(pairs, comparison.system, comparison.baseline) for comparison in params.comparisons]
+    named = [
+        _named(pairs, comparison.system, comparison.baseline) for comparison in params.comparisons
+    ]
     return {
         "evaluation": {
             "sentences": len(references),
@@ -100,7 +121,9 @@ def _leading(long_enough: float) -> str:
     return "bleu" if long_enough >= _ENOUGH else "chrf"
 
 
-def _warnings(highest: dict[str, Any], long_enough: float, references: Sequence[str], folding: Any) -> Iterator[str]:
+def _warnings(
+    highest: dict[str, Any], long_enough: float, references: Sequence[str], folding: Any
+) -> Iterator[str]:
     """What makes the scores mean less than they seem to."""
     from pipelines.evaluation.words import share_without_spaces, splits_at_spaces
 
@@ -109,14 +132,20 @@ def _warnings(highest: dict[str, Any], long_enough: float, references: Sequence[
     if highest[name] < _HIGH:
         lost = {kind: points[name] for kind, points in highest["lost"].items()}
         kinds = ", ".join(f"{kind} {points:.1f}" for kind, points in lost.items() if points)
-        yield f"even a perfect model would reach {highest[name]:.1f} {title}: its tokenizer loses text ({kinds} points)"
+        yield (
+            f"even a perfect model would reach {highest[name]:.1f} {title}: its tokenizer loses "
+            f"text ({kinds} points)"
+        )
     if long_enough < _ENOUGH:
         share = f"only {100 * long_enough:.0f} % of the references have four words"
         yield f"BLEU counts 4-grams, and {share}: look at chrF and exact matches"
     without = share_without_spaces(references)
     if without > _ENOUGH and splits_at_spaces(folding.tokenizer):
         rule = "evaluation.bleu_tokenizer must suit a target that is written without spaces"
-        yield f"{rule}: {folding.tokenizer} takes a sentence for a word; set zh, ja-mecab, char or flores200"
+        yield (
+            f"{rule}: {folding.tokenizer} takes a sentence for a word; set zh, ja-mecab, char or "
+            "flores200"
+        )
 
 
 def _check(params: EvaluationParams, names: Sequence[str]) -> None:
@@ -124,11 +153,13 @@ def _check(params: EvaluationParams, names: Sequence[str]) -> None:
         for name in (pair.system, pair.baseline):
             if name not in names:
                 raise ParamsError(
-                    f"params.yaml: evaluation.comparisons ({name!r}) must be one of {', '.join(names)}; correct it"
+                    f"params.yaml: evaluation.comparisons ({name!r}) must be one of "
+                    f"{', '.join(names)}; correct it"
                 )
         if pair.system == pair.baseline:
             raise ParamsError(
-                f"params.yaml: evaluation.comparisons ({pair.system!r}) must name two; a system equals itself"
+                f"params.yaml: evaluation.comparisons ({pair.system!r}) must name two; a system "
+                "equals itself"
             )
 
 
@@ -137,7 +168,10 @@ def _named(pairs: Sequence[dict[str, Any]], system: str, baseline: str) -> dict[
     found = next(pair for pair in pairs if {pair["system"], pair["baseline"]} == {system, baseline})
     sign = 1 if found["system"] == system else -1
     turned = {
-        metric: {"difference": sign * found[metric]["difference"], "p_value": found[metric]["p_value"]}
+        metric: {
+            "difference": sign * found[metric]["difference"],
+            "p_value": found[metric]["p_value"],
+        }
         for metric in ("bleu", "chrf")
     }
     return {"system": system, "baseline": baseline, **turned}
@@ -153,10 +187,18 @@ def _curve(folder: Path, references: Sequence[str], folding: Any) -> list[dict[s
         raise DataError(f"{folder}/metrics.json: cannot be read ({error}); run dvc repro") from None
     points = []
     plain = [name for name in measured if re.fullmatch(r"greedy|beam_\d+", name)]
-    own = measured["beam"]["beam_size"]  # of the stage's search, which is a point of the curve unless a plain one is
+    own = measured["beam"][
+        "beam_size"
+    ]  # of the stage's search, which is a point of the curve unless a plain one is
     for name in plain if own == 1 or f"beam_{own}" in measured else ("beam", *plain):
         quality = plain_scores(_read(folder / f"{name}.txt", len(references)), references, folding)
-        points.append({"beam_size": measured[name]["beam_size"], "score": measured[name]["mean_score"], **quality})
+        points.append(
+            {
+                "beam_size": measured[name]["beam_size"],
+                "score": measured[name]["mean_score"],
+                **quality,
+            }
+        )
     return sorted(points, key=lambda point: point["beam_size"])
 
 
@@ -166,7 +208,10 @@ def _read(path: Path, expected: int) -> list[str]:
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error}); run dvc repro") from None
     if len(lines) != expected:
-        raise DataError(f"{path}: number of lines ({len(lines)}) must be {expected}, one per reference; run dvc repro")
+        raise DataError(
+            f"{path}: number of lines ({len(lines)}) must be {expected}, one per reference; run "
+            "dvc repro"
+        )
     return lines
 
 

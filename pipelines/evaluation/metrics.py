@@ -1,4 +1,6 @@
-"""BLEU, chrF and TER by sacrebleu, ROUGE by rouge-score, with signatures, intervals and the paired bootstrap."""
+"""BLEU, chrF and TER by sacrebleu, ROUGE by rouge-score, with signatures, intervals and the paired
+bootstrap.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -49,7 +51,9 @@ class Folding:
 
     def bleu(self) -> BLEU:
         """The metric."""
-        return BLEU(lowercase=self.lowercase, tokenize=self.tokenizer)  # the lines are lower-cased already
+        return BLEU(
+            lowercase=self.lowercase, tokenize=self.tokenizer
+        )  # the lines are lower-cased already
 
 
 AS_IT_IS = Folding()
@@ -62,14 +66,16 @@ def scores(
     folding: Folding = AS_IT_IS,
     also: Sequence[str] = (),
 ) -> dict[str, Any]:
-    """BLEU, chrF (0 … 100, with half the width of their 95 % intervals and signatures) and exact matches (0 … 1).
+    """BLEU, chrF (0 … 100, with half the width of their 95 % intervals and signatures) and exact
+    matches (0 … 1).
 
     Args:
         hypotheses: one for each reference.
         references: one for each sentence.
         num_resamples: of the bootstrap.
         folding: done to both.
-        also: ``ter`` (0 is best), ``rouge``: F1 of ROUGE-1, 2 and L (Lin 2004), means over sentences.
+        also: ``ter`` (0 is best), ``rouge``: F1 of ROUGE-1, 2 and L (Lin 2004), means over
+            sentences.
 
     Raises:
         ValueError: there is not one hypothesis for each reference.
@@ -95,13 +101,23 @@ def scores(
 
 def _of_folding(metric: str, folding: Folding) -> str:
     """What sacrebleu's signature does not say."""
-    words = f"|words:{folding.tokenizer}" if metric == "ter" and not splits_at_spaces(folding.tokenizer) else ""
+    words = (
+        f"|words:{folding.tokenizer}"
+        if metric == "ter" and not splits_at_spaces(folding.tokenizer)
+        else ""
+    )
     return words + "|accents:no" * folding.strip_accents
 
 
 def _for_ter(lines: Sequence[str], folding: Folding) -> Sequence[str]:
-    """Lines with spaces between words, where their script writes none: to TER a sentence would be one word."""
-    return lines if splits_at_spaces(folding.tokenizer) else [" ".join(words) for words in folding.words(lines)]
+    """Lines with spaces between words, where their script writes none: to TER a sentence would be
+    one word.
+    """
+    return (
+        lines
+        if splits_at_spaces(folding.tokenizer)
+        else [" ".join(words) for words in folding.words(lines)]
+    )
 
 
 def share_with_ngrams(references: Sequence[str], folding: Folding = AS_IT_IS) -> float:
@@ -109,13 +125,19 @@ def share_with_ngrams(references: Sequence[str], folding: Folding = AS_IT_IS) ->
     return fmean(len(words) >= _NGRAM for words in folding.words(references))
 
 
-def plain_scores(hypotheses: Sequence[str], references: Sequence[str], folding: Folding = AS_IT_IS) -> dict[str, float]:
+def plain_scores(
+    hypotheses: Sequence[str], references: Sequence[str], folding: Folding = AS_IT_IS
+) -> dict[str, float]:
     """BLEU and chrF without intervals, and the ratio of lengths in BLEU's tokens."""
     ours, theirs = folding(hypotheses), [folding(references)]
     bleu = folding.bleu().corpus_score(ours, theirs)
     chrf = CHRF(lowercase=folding.lowercase).corpus_score(ours, theirs)
     ratio = float(bleu.sys_len) / max(1, bleu.ref_len)
-    return {"bleu": round(bleu.score, 4), "chrf": round(chrf.score, 4), "length_ratio": round(ratio, 4)}
+    return {
+        "bleu": round(bleu.score, 4),
+        "chrf": round(chrf.score, 4),
+        "length_ratio": round(ratio, 4),
+    }
 
 
 def compare(
@@ -125,10 +147,12 @@ def compare(
     num_resamples: int,
     folding: Folding = AS_IT_IS,
 ) -> dict[str, dict[str, float]]:
-    """Metric → difference (system − baseline, in points) and p-value of the paired bootstrap (Koehn 2004).
+    """Metric → difference (system − baseline, in points) and p-value of the paired bootstrap (Koehn
+    2004).
 
-    No difference has p = 1, and so has one sentence. sacrebleu counts resamples strictly beyond the difference, and
-    would call two systems significantly different that answer alike or whose score is 0 for want of n-grams.
+    No difference has p = 1, and so has one sentence. sacrebleu counts resamples strictly beyond the
+    difference, and would call two systems significantly different that answer alike or whose score
+    is 0 for want of n-grams.
     """
     ours, theirs = folding(system), folding(baseline)
     comparison = {}
@@ -143,21 +167,34 @@ def compare(
 
 
 def _resampled(
-    systems: Sequence[Sequence[str]], references: Sequence[str], num_resamples: int, folding: Folding, of: Sequence[str]
+    systems: Sequence[Sequence[str]],
+    references: Sequence[str],
+    num_resamples: int,
+    folding: Folding,
+    of: Sequence[str],
 ) -> dict[str, tuple[str, list[Result]]]:
     """Metric → signature and one result per system, the first being the baseline of the others.
 
-    By sacrebleu's paired test even for one system: its other way to an interval fails on translations so poor
-    that some resamples score exactly 0 (sacrebleu 2.6 under numpy 2).
+    By sacrebleu's paired test even for one system: its other way to an interval fails on
+    translations so poor that some resamples score exactly 0 (sacrebleu 2.6 under numpy 2).
     """
-    named: list[tuple[str, Sequence[str]]] = [(str(number), list(lines)) for number, lines in enumerate(systems)]
-    known: dict[str, Metric] = {"bleu": folding.bleu(), "chrf": CHRF(lowercase=folding.lowercase), "ter": TER()}
+    named: list[tuple[str, Sequence[str]]] = [
+        (str(number), list(lines)) for number, lines in enumerate(systems)
+    ]
+    known: dict[str, Metric] = {
+        "bleu": folding.bleu(),
+        "chrf": CHRF(lowercase=folding.lowercase),
+        "ter": TER(),
+    }
     metrics = {name: known[name] for name in of}
     # References go in as [reference set][sentence].
     test = PairedTest(named, metrics, [list(references)], test_type="bs", n_samples=num_resamples)
     signatures, columns = test()
     return {
-        ours: (str(signatures[theirs]), [result for result in columns[theirs] if isinstance(result, Result)])
+        ours: (
+            str(signatures[theirs]),
+            [result for result in columns[theirs] if isinstance(result, Result)],
+        )
         for ours, theirs in _THEIR_NAMES.items()
         if ours in of
     }

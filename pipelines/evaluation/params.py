@@ -20,9 +20,11 @@ class EvaluationParams(Section):
     """How translations are scored and compared.
 
     Attributes:
-        bleu_tokenizer: how BLEU (and TER) split words, sacrebleu's names; ``auto``: by the target language's code.
+        bleu_tokenizer: how BLEU (and TER) split words, sacrebleu's names; ``auto``: by the target
+            language's code.
         also: metrics beside BLEU, chrF and exact match.
-        lowercase, strip_accents: done to hypotheses and references first, as a tokenizer that does so needs it.
+        lowercase, strip_accents: done to hypotheses and references first, as a tokenizer that does
+            so needs it.
         length_groups: parts of the test set, by length of the source, that are scored apart.
     """
 

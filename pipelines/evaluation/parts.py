@@ -27,7 +27,9 @@ def length_groups(sources: Sequence[str], count: int) -> list[LengthGroup]:
         if full and lengths[row] != lengths[groups[-1][-1]]:
             groups.append([])
         groups[-1].append(row)
-    return [LengthGroup(lengths[rows[0]], lengths[rows[-1]], sorted(rows)) for rows in groups if rows]
+    return [
+        LengthGroup(lengths[rows[0]], lengths[rows[-1]], sorted(rows)) for rows in groups if rows
+    ]
 
 
 def by_length(
@@ -42,7 +44,11 @@ def by_length(
             "shortest": group.shortest,
             "longest": group.longest,
             "sentences": len(group.rows),
-            **plain_scores([hypotheses[row] for row in group.rows], [references[row] for row in group.rows], folding),
+            **plain_scores(
+                [hypotheses[row] for row in group.rows],
+                [references[row] for row in group.rows],
+                folding,
+            ),
         }
         for group in groups
     ]

@@ -1,8 +1,8 @@
 """Random streams that are functions of names and numbers, not of what ran before.
 
 Every random choice outside a network (documents, segment pairs, masks, order) comes from a Philox
-counter (Salmon et al. 2011, "Parallel random numbers: as easy as 1, 2, 3"): the same seed, purpose and
-position give the same draw in any process, on any rank, after any resume.
+counter (Salmon et al. 2011, "Parallel random numbers: as easy as 1, 2, 3"): the same seed, purpose
+and position give the same draw in any process, on any rank, after any resume.
 """
 
 import hashlib
@@ -18,8 +18,11 @@ def generator(seed: int, purpose: str, *position: int) -> np.random.Generator:
     return np.random.Generator(np.random.Philox(key=_key(seed, purpose, *position)))
 
 
-def bits_block(seed: int, purpose: str, *, epoch: int, first: int, count: int, width: int) -> npt.NDArray[np.uint32]:
-    """Rows ``first`` … ``first + count`` of an endless table of 32 random bits each, [count, width].
+def bits_block(
+    seed: int, purpose: str, *, epoch: int, first: int, count: int, width: int
+) -> npt.NDArray[np.uint32]:
+    """Rows ``first`` … ``first + count`` of an endless table of 32 random bits each, [count,
+    width].
 
     Row i is the same whichever rows are drawn with it, and costs nothing to reach.
     """
@@ -30,7 +33,9 @@ def bits_block(seed: int, purpose: str, *, epoch: int, first: int, count: int, w
 
 
 def stream_seed(seed: int, purpose: str, *position: int) -> int:
-    """A seed for a library's own generator, below 2⁶³: at each position another, and no state to be saved."""
+    """A seed for a library's own generator, below 2⁶³: at each position another, and no state to be
+    saved.
+    """
     return int(_key(seed, purpose, *position)[0] >> np.uint64(1))
 
 

@@ -1,8 +1,9 @@
 """What happens to a line of text on its way in: one form for one text, the same for every reader.
 
-Documents, sentence pairs, tables, standard input, phrases given on a command line: all pass `normalise` once.
-``tokenizer.json`` holds the same replacements, written as ranges of code points so that Python's and Oniguruma's
-expressions agree: whoever loads it elsewhere gets the same ids. docs/text.md has a table of them for people.
+Documents, sentence pairs, tables, standard input, phrases given on a command line: all pass
+`normalise` once. ``tokenizer.json`` holds the same replacements, written as ranges of code points
+so that Python's and Oniguruma's expressions agree: whoever loads it elsewhere gets the same ids.
+docs/text.md has a table of them for people.
 """
 
 import codecs
@@ -13,14 +14,19 @@ from dataclasses import dataclass, field
 from typing import BinaryIO
 
 JOINERS = "\u180e\u200c\u200d"  # Mongolian vowel separator, zero-width non-joiner and joiner
-# Before these a joiner has a meaning: scripts whose spelling needs them, emoji, and all combining marks; that is,
-# everything but Latin, Greek and Cyrillic letters, digits, punctuation and spaces.
-_JOINED = "\u0300-\u036f\u0483-\u0489\u0590-\u109f\u1100-\u180d\u180f-\u1cff\u1dc0-\u1dff\u20d0-\u20ff\u2190-\u2bff"
-_JOINED += "\u2cef-\u2cf1\u2d7f\u2de0-\u2dff\u2e80-\ud7ff\uf900-\ufaff\ufb1d-\ufdff\ufe00-\ufe0f\ufe20-\ufefc"
+# Before these a joiner has a meaning: scripts whose spelling needs them, emoji, and all combining
+# marks; that is, everything but Latin, Greek and Cyrillic letters, digits, punctuation and spaces.
+_JOINED = "\u0300-\u036f\u0483-\u0489\u0590-\u109f\u1100-\u180d"
+_JOINED += "\u180f-\u1cff\u1dc0-\u1dff\u20d0-\u20ff\u2190-\u2bff"
+_JOINED += "\u2cef-\u2cf1\u2d7f\u2de0-\u2dff\u2e80-\ud7ff"
+_JOINED += "\uf900-\ufaff\ufb1d-\ufdff\ufe00-\ufe0f\ufe20-\ufefc"
 _JOINED += "\U00010000-\U000e01ef"
-# Unicode's Default_Ignorable_Code_Point and the blank Braille pattern: a line of nothing else shows nothing.
-_UNSEEN = "\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u202a-\u202e\u2060-\u206f\u2800\u3164"
-_UNSEEN += "\ufe00-\ufe0f\ufeff\uffa0\ufff0-\ufffb\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0000-\U000e0fff"
+# Unicode's Default_Ignorable_Code_Point and the blank Braille pattern: a line of nothing else shows
+# nothing.
+_UNSEEN = "\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f"
+_UNSEEN += "\u200b-\u200f\u202a-\u202e\u2060-\u206f\u2800\u3164"
+_UNSEEN += "\ufe00-\ufe0f\ufeff\uffa0\ufff0-\ufffb"
+_UNSEEN += "\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0000-\U000e0fff"
 
 
 @dataclass(frozen=True)
@@ -65,10 +71,12 @@ AFTER_COMPOSING = (
 )
 _COMPILED = {each: re.compile(each.pattern) for each in (*BEFORE_COMPOSING, *AFTER_COMPOSING)}
 _ODD = re.compile("|".join(each.pattern for each in BEFORE_COMPOSING) + f"|[{_UNSEEN}{JOINERS}]")
-_SEEN = re.compile(f"[^\x00-\x20\x7f-\xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000{_UNSEEN}{JOINERS}]")
+_SEEN = re.compile(
+    f"[^\x00-\x20\x7f-\xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000{_UNSEEN}{JOINERS}]"
+)
 
-# Letters that are written without spaces between words, with the marks on them: Thai, Lao, Tibetan, Myanmar, Khmer,
-# kana, bopomofo, Han.
+# Letters that are written without spaces between words, with the marks on them: Thai, Lao, Tibetan,
+# Myanmar, Khmer, kana, bopomofo, Han.
 _SPACELESS = "".join(
     (
         "\u0e01-\u0e30\u0e32\u0e33\u0e40-\u0e46\u0e50-\u0e59",  # Thai
@@ -77,7 +85,8 @@ _SPACELESS = "".join(
         "\u1000-\u102a\u103f-\u1049\u1050-\u1055",  # Myanmar
         "\u1780-\u17b3\u17e0-\u17e9",  # Khmer
         "\u3041-\u3096\u309d-\u309f\u30a1-\u30fa\u30fc-\u30ff\u31f0-\u31ff\uff66-\uff9d",  # kana
-        "\u3005-\u3007\u3105-\u312f\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U000323af",  # Han, bopomofo
+        # Han, bopomofo
+        "\u3005-\u3007\u3105-\u312f\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U000323af",
     )
 )
 _MARKS = "".join(
@@ -92,7 +101,8 @@ _SPACELESS_LETTER = re.compile(f"[{_SPACELESS}][{_MARKS}]*")
 
 
 def normalise(line: str, note: Callable[[str], None] | None = None) -> str:
-    """A line in Unicode's composed form (NFC), with single plain spaces and without what nobody sees.
+    """A line in Unicode's composed form (NFC), with single plain spaces and without what nobody
+    sees.
 
     Joiners stay where a script or an emoji needs them. Normalising twice changes nothing more.
 
@@ -107,7 +117,9 @@ def normalise(line: str, note: Callable[[str], None] | None = None) -> str:
         line = _composed(line, note)
         for each in AFTER_COMPOSING if odd else ():
             line = _replaced(line, each, note)
-        line = unicodedata.normalize("NFC", line) if odd else line  # letters may have met where a joiner was
+        line = (
+            unicodedata.normalize("NFC", line) if odd else line
+        )  # letters may have met where a joiner was
     squeezed = re.sub(" +", " ", line).strip(" ") if "  " in line else line.strip(" ")
     if note and squeezed != line:
         note("outer and repeated spaces")
@@ -134,7 +146,9 @@ def is_blank(line: str) -> bool:
 
 
 def spaced(text: str) -> str:
-    """A text with spaces around each letter of scripts that are written without; marks stay with their letters."""
+    """A text with spaces around each letter of scripts that are written without; marks stay with
+    their letters.
+    """
     return text if text.isascii() else _SPACELESS_LETTER.sub(r" \g<0> ", text)
 
 
@@ -162,7 +176,8 @@ class BadByte:
     def __str__(self) -> str:
         what = "UTF-16 or binary data?" if self.value == 0 else "another encoding?"
         return (
-            f"byte at offset {self.offset} ({self.value:#04x}) must be UTF-8 text ({what}); convert it (iconv -t UTF-8)"
+            f"byte at offset {self.offset} ({self.value:#04x}) must be UTF-8 text ({what}); "
+            "convert it (iconv -t UTF-8)"
         )
 
 
@@ -198,7 +213,9 @@ def _whole(data: bytes) -> int:
 
 
 def lines_of(data: bytes) -> list[str]:
-    """The lines of a file in UTF-8, split at newlines alone, without a byte order mark before them."""
+    """The lines of a file in UTF-8, split at newlines alone, without a byte order mark before
+    them.
+    """
     return data.decode("utf-8").removeprefix("\ufeff").removesuffix("\n").split("\n")
 
 
@@ -229,4 +246,7 @@ class Tally:
 
     def report(self) -> dict[str, dict[str, int | str]]:
         """Kind → lines, example; by kind's name."""
-        return {kind: {"lines": count, "example": example} for kind, (count, example) in sorted(self._found.items())}
+        return {
+            kind: {"lines": count, "example": example}
+            for kind, (count, example) in sorted(self._found.items())
+        }

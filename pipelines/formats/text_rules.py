@@ -1,4 +1,6 @@
-"""How text is folded and split into words before WordPiece: the same objects for training, use and evaluation."""
+"""How text is folded and split into words before WordPiece: the same objects for training, use and
+evaluation.
+"""
 
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
@@ -10,11 +12,16 @@ if TYPE_CHECKING:
 
 
 def folding(*, lowercase: bool, strip_accents: bool) -> "normalizers.Normalizer":
-    """BERT's lower-casing and stripping of accents (decomposed, combining marks dropped), composed again after it."""
+    """BERT's lower-casing and stripping of accents (decomposed, combining marks dropped), composed
+    again after it.
+    """
     from tokenizers import normalizers
 
     bert = normalizers.BertNormalizer(
-        clean_text=False, handle_chinese_chars=False, strip_accents=strip_accents, lowercase=lowercase
+        clean_text=False,
+        handle_chinese_chars=False,
+        strip_accents=strip_accents,
+        lowercase=lowercase,
     )
     return normalizers.Sequence([bert, normalizers.NFC()] if strip_accents else [bert])
 
@@ -29,7 +36,9 @@ def folded(lines: Iterable[str], *, lowercase: bool, strip_accents: bool) -> lis
 
 
 def normalizer(*, lowercase: bool, strip_accents: bool) -> "normalizers.Normalizer":
-    """What ``tokenizer.json`` does to a text: `normalise`, the folding, spaces around Han characters."""
+    """What ``tokenizer.json`` does to a text: `normalise`, the folding, spaces around Han
+    characters.
+    """
     from tokenizers import Regex, normalizers
 
     cleaning = [
@@ -38,8 +47,12 @@ def normalizer(*, lowercase: bool, strip_accents: bool) -> "normalizers.Normaliz
         *(normalizers.Replace(Regex(each.pattern), each.by) for each in AFTER_COMPOSING),
         normalizers.NFC(),
     ]
-    han = normalizers.BertNormalizer(clean_text=False, handle_chinese_chars=True, strip_accents=False, lowercase=False)
-    return normalizers.Sequence([*cleaning, folding(lowercase=lowercase, strip_accents=strip_accents), han])
+    han = normalizers.BertNormalizer(
+        clean_text=False, handle_chinese_chars=True, strip_accents=False, lowercase=False
+    )
+    return normalizers.Sequence(
+        [*cleaning, folding(lowercase=lowercase, strip_accents=strip_accents), han]
+    )
 
 
 def pre_tokenizer() -> "pre_tokenizers.PreTokenizer":

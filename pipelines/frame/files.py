@@ -26,7 +26,10 @@ def finite(value: Any) -> Any:
 
 def write_json(path: Path, value: Any) -> None:
     """Readable JSON, keys in the order given, the same bytes for the same value."""
-    path.write_text(json.dumps(finite(value), indent=2, ensure_ascii=False, allow_nan=False) + "\n", encoding="utf-8")
+    path.write_text(
+        json.dumps(finite(value), indent=2, ensure_ascii=False, allow_nan=False) + "\n",
+        encoding="utf-8",
+    )
 
 
 def write_whole(path: Path, value: Any) -> None:
@@ -60,7 +63,10 @@ def describe_input(path: Path) -> dict[str, str]:
         return {f"{path}/{MANIFEST}": sha256_of(path / MANIFEST)}
     files = [path] if path.is_file() else sorted(item for item in path.rglob("*") if item.is_file())
     if not files:
-        raise DataError(f"{path}: no such file or folder, or it is empty; run the stage that writes it (dvc repro)")
+        raise DataError(
+            f"{path}: no such file or folder, or it is empty; run the stage that writes it (dvc "
+            "repro)"
+        )
     try:
         return {file.as_posix(): sha256_of(file) for file in files}
     except OSError as error:
@@ -70,7 +76,9 @@ def describe_input(path: Path) -> dict[str, str]:
 def write_manifest(folder: Path) -> None:
     """``manifest.json``: sha256 of every other file of the folder."""
     files = sorted(item for item in folder.rglob("*") if item.is_file() and item.name != MANIFEST)
-    write_json(folder / MANIFEST, {file.relative_to(folder).as_posix(): sha256_of(file) for file in files})
+    write_json(
+        folder / MANIFEST, {file.relative_to(folder).as_posix(): sha256_of(file) for file in files}
+    )
 
 
 def sync(path: Path) -> None:

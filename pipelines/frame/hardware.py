@@ -37,7 +37,12 @@ def limit_threads(num_threads: int) -> None:
 
     To be called before the libraries are imported; they read these variables once.
     """
-    for variable in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "RAYON_NUM_THREADS"):
+    for variable in (
+        "OMP_NUM_THREADS",
+        "MKL_NUM_THREADS",
+        "OPENBLAS_NUM_THREADS",
+        "RAYON_NUM_THREADS",
+    ):
         os.environ[variable] = str(num_threads)
 
 
@@ -53,8 +58,8 @@ def cpu_name() -> str:
 def visible_gpus() -> list[str]:
     """The NVIDIA devices this process may use, as CUDA names them.
 
-    Those of an inherited CUDA_VISIBLE_DEVICES, numbers, UUIDs or MIG names, up to the first that is none, as CUDA reads
-    it; else all that the system has.
+    Those of an inherited CUDA_VISIBLE_DEVICES, numbers, UUIDs or MIG names, up to the first that is
+    none, as CUDA reads it; else all that the system has.
     """
     given = os.environ.get("CUDA_VISIBLE_DEVICES")
     if given is None:

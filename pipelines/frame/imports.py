@@ -10,12 +10,14 @@ from pathlib import Path
 
 PROJECT_PACKAGES = ("pipelines",)
 
-# Of these an edit re-runs nothing: the frame moves bytes and processes, what is watched decides no bit.
+# Of these an edit re-runs nothing: the frame moves bytes and processes, what is watched decides no
+# bit.
 NO_CODE = ("pipelines/frame/", "pipelines/watch/")
 
 
 def code_of(modules: Iterable[str]) -> list[Path]:
-    """All project files that ``modules`` import, directly or not, but for `NO_CODE` and ``__init__`` files.
+    """All project files that ``modules`` import, directly or not, but for `NO_CODE` and
+    ``__init__`` files.
 
     The latter hold a docstring and, the uppermost one, what a terminal needs.
     """

@@ -79,11 +79,15 @@ def read_document(path: Path = PARAMS_FILE) -> Document:
     except FileNotFoundError:
         raise ParamsError(f"{path}: no such file; run from the root of the checkout") from None
     except (OSError, UnicodeDecodeError) as error:
-        raise ParamsError(f"{path}: cannot be read ({error}); make it a readable UTF-8 file") from None
+        raise ParamsError(
+            f"{path}: cannot be read ({error}); make it a readable UTF-8 file"
+        ) from None
     except YAMLError as error:
         raise ParamsError(f"{path}: is not valid YAML; {error}") from None
     if not isinstance(root, CommentedMap):
-        raise ParamsError(f"{path}: must hold a mapping of sections at its top; see the comments in params.yaml")
+        raise ParamsError(
+            f"{path}: must hold a mapping of sections at its top; see the comments in params.yaml"
+        )
     return Document(path, root)
 
 
@@ -107,7 +111,9 @@ def validate(document: Document, section: str, schema: type[T]) -> T:
 
 
 def _explain(document: Document, section: str, raw: Any, schema: Any, item: Any) -> str:
-    loc = [part for part in item["loc"] if not (isinstance(part, str) and part.startswith("function-"))]
+    loc = [
+        part for part in item["loc"] if not (isinstance(part, str) and part.startswith("function-"))
+    ]
     path = [*section.split("."), *loc]
     where = f"{document.path}:{document.line(path)}"
     name = ".".join(str(part) for part in path)
@@ -115,8 +121,12 @@ def _explain(document: Document, section: str, raw: Any, schema: Any, item: Any)
         parent = raw
         for part in loc[:-1]:
             parent = parent[part]
-        near = _nearest(str(loc[-1]), [key for key in _known_keys(schema, loc[:-1]) if key not in parent])
-        return f"{where}: {name} ({item['input']!r}) must be a known key{near}; correct or remove it"
+        near = _nearest(
+            str(loc[-1]), [key for key in _known_keys(schema, loc[:-1]) if key not in parent]
+        )
+        return (
+            f"{where}: {name} ({item['input']!r}) must be a known key{near}; correct or remove it"
+        )
     if item["type"] == "missing":
         return f"{where}: {name} must be set; params.yaml is complete, no key has a default in code"
     near = _nearest(str(item["input"]), _choices(item))
@@ -135,7 +145,9 @@ def _known_keys(schema: Any, path: Sequence[str | int]) -> list[str]:
 
 def _choices(item: Any) -> list[str]:
     expected = str(item.get("ctx", {}).get("expected", ""))
-    return [choice.strip(" '") for choice in expected.replace(" or ", ",").split(",") if choice.strip()]
+    return [
+        choice.strip(" '") for choice in expected.replace(" or ", ",").split(",") if choice.strip()
+    ]
 
 
 def _nearest(word: str, choices: Sequence[str]) -> str:

@@ -1,8 +1,9 @@
 """One process tree: die with the parent, stop politely, run once.
 
 DVC starts a stage through a shell and has no SIGTERM handler: killed, it would leave the stage
-running and a second one could start beside it. So every stage arms itself (PR_SET_PDEATHSIG, prctl(2)),
-holds a kernel lock while it works, and turns SIGTERM, SIGINT and SIGHUP into one polite stop with exit code 75.
+running and a second one could start beside it. So every stage arms itself (PR_SET_PDEATHSIG,
+prctl(2)), holds a kernel lock while it works, and turns SIGTERM, SIGINT and SIGHUP into one polite
+stop with exit code 75.
 """
 
 import contextlib
@@ -25,7 +26,10 @@ _PR_SET_PDEATHSIG = 1
 def die_with_parent(signal_number: int = signal.SIGTERM) -> None:
     """Ask the kernel to signal this process when the thread that started it ends."""
     if not sys.platform.startswith("linux"):
-        print("warning: no parent-death signal on this system; a killed dvc leaves its stage running", file=sys.stderr)
+        print(
+            "warning: no parent-death signal on this system; a killed dvc leaves its stage running",
+            file=sys.stderr,
+        )
         return
     parent = os.getppid()
     ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal_number, 0, 0, 0)
@@ -62,7 +66,9 @@ class _Lasting:
 
 
 def outlive_readers() -> None:
-    """A flow that is killed takes the pipe with it: no print may then keep a stage from saving its checkpoint."""
+    """A flow that is killed takes the pipe with it: no print may then keep a stage from saving its
+    checkpoint.
+    """
     sys.stdout, sys.stderr = _Lasting(sys.stdout), _Lasting(sys.stderr)
 
 
@@ -135,6 +141,8 @@ def _acquire(handle: int, path: Path, patience_s: float) -> None:
         time.sleep(0.2)
 
 
-if __name__ == "__main__":  # python -m pipelines.frame.processes COMMAND …: a command that dies with who started it
+if (
+    __name__ == "__main__"
+):  # python -m pipelines.frame.processes COMMAND …: a command that dies with who started it
     die_with_parent()
     os.execvp(sys.argv[1], sys.argv[1:])

@@ -1,7 +1,9 @@
-"""Which of a training's processes this one is, before torch is imported: by the rules of Lightning's environments.
+"""Which of a training's processes this one is, before torch is imported: by the rules of
+Lightning's environments.
 
-Three things start ranks: torchrun, SLURM's srun, and Lightning itself. `launch` decides as Lightning's Trainer does (a
-test compares them), and the Trainer is handed the environment of that choice, so there is one answer in a process.
+Three things start ranks: torchrun, SLURM's srun, and Lightning itself. `launch` decides as
+Lightning's Trainer does (a test compares them), and the Trainer is handed the environment of that
+choice, so there is one answer in a process.
 """
 
 import os
@@ -21,7 +23,8 @@ class Launch:
 
     Attributes:
         by: what starts the ranks.
-        rank: number of this process among them; under Lightning on several devices of several machines, more than 0.
+        rank: number of this process among them; under Lightning on several devices of several
+            machines, more than 0.
         world_size: how many there are, where what started them knows it.
     """
 
@@ -31,7 +34,8 @@ class Launch:
 
 
 def launch(environ: Mapping[str, str] = os.environ) -> Launch:
-    """What started this process, by its environment; an interactive SLURM allocation starts nothing.
+    """What started this process, by its environment; an interactive SLURM allocation starts
+    nothing.
 
     Raises:
         ParamsError: a variable that decides it is no number.
@@ -39,7 +43,9 @@ def launch(environ: Mapping[str, str] = os.environ) -> Launch:
     if "TORCHELASTIC_RUN_ID" in environ:
         return Launch("torchrun", _number(environ, "RANK"), _number(environ, "WORLD_SIZE"))
     if "SLURM_NTASKS" in environ and environ.get("SLURM_JOB_NAME") not in _INTERACTIVE:
-        return Launch("slurm", _number(environ, "SLURM_PROCID", "0"), _number(environ, "SLURM_NTASKS"))
+        return Launch(
+            "slurm", _number(environ, "SLURM_PROCID", "0"), _number(environ, "SLURM_NTASKS")
+        )
     node, local = _place(environ)
     return Launch("lightning", max(node, local), None)
 
@@ -59,27 +65,40 @@ def _number(environ: Mapping[str, str], name: str, otherwise: str = "") -> int:
 
 
 def process_rank() -> int:
-    """0 in the process that launches, locks and commits; more in those it or a launcher started beside it."""
+    """0 in the process that launches, locks and commits; more in those it or a launcher started
+    beside it.
+    """
     return launch().rank
 
 
-def rank_and_world_size(hardware: Hardware, environ: Mapping[str, str] = os.environ) -> tuple[int, int]:
+def rank_and_world_size(
+    hardware: Hardware, environ: Mapping[str, str] = os.environ
+) -> tuple[int, int]:
     """This process's number among the ranks that ``hardware`` asks for, and how many there are.
 
     Raises:
         ParamsError: what started the processes made another number of them.
     """
     found, wanted = launch(environ), hardware.devices * hardware.num_nodes
-    alone = wanted == 1 and found.rank == 0  # the batch step of a job of several tasks, which starts nothing by srun
+    alone = (
+        wanted == 1 and found.rank == 0
+    )  # the batch step of a job of several tasks, which starts nothing by srun
     if found.world_size not in (None, wanted) and not alone:
         variable = {"torchrun": "WORLD_SIZE", "slurm": "SLURM_NTASKS"}[found.by]
-        rule = f"be hardware.devices x hardware.num_nodes ({hardware.devices} x {hardware.num_nodes})"
+        rule = (
+            f"be hardware.devices x hardware.num_nodes ({hardware.devices} x {hardware.num_nodes})"
+        )
         remedy = {
             "torchrun": "start torchrun with --nproc-per-node and --nnodes of that size",
-            "slurm": "give srun --ntasks-per-node and --nodes of that size, or start the job as --job-name=interactive "
+            "slurm": "give srun --ntasks-per-node and --nodes of that size, or start the job as "
+            "--job-name=interactive "
             "to let Lightning start the ranks",
         }[found.by]
-        raise ParamsError(broken_rule("environment", variable, found.world_size, rule, f"{remedy}, or change hardware"))
+        raise ParamsError(
+            broken_rule(
+                "environment", variable, found.world_size, rule, f"{remedy}, or change hardware"
+            )
+        )
     if wanted == 1:
         return 0, 1
     if found.world_size is not None:

@@ -1,7 +1,8 @@
 """Append-only JSON lines: what a stage measured, as it goes.
 
-``metrics.jsonl`` and ``samples.jsonl`` of a run folder hold only what params, data and code determine;
-``timings.jsonl`` holds seconds, speeds and bytes. The first two end up in an out, the last never.
+``metrics.jsonl`` and ``samples.jsonl`` of a run folder hold only what params, data and code
+determine; ``timings.jsonl`` holds seconds, speeds and bytes. The first two end up in an out, the
+last never.
 """
 
 import json
@@ -51,5 +52,7 @@ class Records:
         """Drop records of later steps than ``step``: the resumed run writes them again."""
         kept = [record for record in self.read() if record.get("step", 0) <= step]
         temporary = self.path.with_suffix(".tmp")
-        temporary.write_text("".join(json.dumps(record) + "\n" for record in kept), encoding="utf-8")
+        temporary.write_text(
+            "".join(json.dumps(record) + "\n" for record in kept), encoding="utf-8"
+        )
         temporary.replace(self.path)

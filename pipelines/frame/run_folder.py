@@ -14,7 +14,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pipelines.frame.files import MANIFEST, digest, sha256_of, sync, sync_tree, write_manifest, write_whole
+from pipelines.frame.files import (
+    MANIFEST,
+    digest,
+    sha256_of,
+    sync,
+    sync_tree,
+    write_manifest,
+    write_whole,
+)
 from pipelines.frame.ranks import process_rank
 
 RUNS = Path(".runs")
@@ -28,7 +36,9 @@ class RunFolder:
 
     @classmethod
     def open(cls, instance: str, key: str, *, clean: bool = True) -> "RunFolder":
-        """Create or find the folder; an unfinished out of an earlier try is dropped if ``clean``."""
+        """Create or find the folder; an unfinished out of an earlier try is dropped if
+        ``clean``.
+        """
         folder = cls(RUNS / instance / key[:16])
         if clean:
             shutil.rmtree(folder.work, ignore_errors=True)
@@ -63,13 +73,17 @@ class RunFolder:
             shutil.rmtree(out)
         _move(self.work, out)
         sync(out.parent)
-        write_whole(self.path / "committed.json", {"out": out.as_posix(), "manifest": sha256_of(out / MANIFEST)})
+        write_whole(
+            self.path / "committed.json",
+            {"out": out.as_posix(), "manifest": sha256_of(out / MANIFEST)},
+        )
 
 
 def release(out: Path) -> None:
     """Drop the checkpoints behind an out: that a later stage reads it shows that DVC has it.
 
-    Until then DVC may still be killed, or find no room for its copy, and delete the out before the next start.
+    Until then DVC may still be killed, or find no room for its copy, and delete the out before the
+    next start.
     """
     for folder, record in _commits("*"):
         if record["out"] == out.as_posix():
@@ -95,12 +109,16 @@ def folder_of_out(instance: str, out: Path) -> Path | None:
     if not (out / MANIFEST).is_file():
         return None
     manifest = sha256_of(out / MANIFEST)
-    return next((folder for folder, record in _commits(instance) if record["manifest"] == manifest), None)
+    return next(
+        (folder for folder, record in _commits(instance) if record["manifest"] == manifest), None
+    )
 
 
 def last_seconds(instance: str) -> float | None:
     """What the last run of a stage instance that committed in this checkout took."""
-    records = sorted((RUNS / instance).glob("*/committed.json"), key=lambda path: path.stat().st_mtime)
+    records = sorted(
+        (RUNS / instance).glob("*/committed.json"), key=lambda path: path.stat().st_mtime
+    )
     for record in reversed(records):
         timings = record.with_name("timings.jsonl")
         lines = timings.read_text(encoding="utf-8").splitlines() if timings.is_file() else []
@@ -109,7 +127,9 @@ def last_seconds(instance: str) -> float | None:
     return None
 
 
-def key_of(instance: str, params: Mapping[str, Any], inputs: Mapping[str, str], code: Mapping[str, str]) -> str:
+def key_of(
+    instance: str, params: Mapping[str, Any], inputs: Mapping[str, str], code: Mapping[str, str]
+) -> str:
     """What determines a result: stage, params, input data, code, and the numeric libraries."""
     from importlib.metadata import version
 

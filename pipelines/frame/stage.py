@@ -3,8 +3,8 @@
 A stage's verb module declares what it reads (`Stage`) and offers a function that computes into
 ``run.work`` and returns its metrics. This module does the rest, the same way for all of them: it
 validates the sections, arms the process, finds the run folder, and moves the finished files to the
-stage's out as its last act. Verb modules import torch and Lightning inside that function, so signals
-are handled before the seconds those imports take.
+stage's out as its last act. Verb modules import torch and Lightning inside that function, so
+signals are handled before the seconds those imports take.
 """
 
 import contextlib
@@ -119,7 +119,9 @@ class StageRun:
         """Seconds, speeds and bytes; never part of an out."""
         return Records(self.folder.path / "timings.jsonl")
 
-    def log(self, step: int, values: Mapping[str, float], timings: Mapping[str, float] | None = None) -> None:
+    def log(
+        self, step: int, values: Mapping[str, float], timings: Mapping[str, float] | None = None
+    ) -> None:
         """One point of the curves, and what it cost."""
         self.metrics.append({"step": step, **values})
         if timings:
@@ -127,7 +129,8 @@ class StageRun:
         self.tracker.log({"step": step, **values, **(timings or {})})
 
     def warn(self, message: str) -> None:
-        """Say what may make a result mean less than it seems; the stage's metrics and the results table keep it.
+        """Say what may make a result mean less than it seems; the stage's metrics and the results
+        table keep it.
 
         Args:
             message: holds only what params, data and code determine.
@@ -138,7 +141,9 @@ class StageRun:
 
     @property
     def samples(self) -> Records:
-        """What a model answers, validation after validation: ``{step, samples: [{column: text}]}``."""
+        """What a model answers, validation after validation: ``{step, samples: [{column:
+        text}]}``.
+        """
         return Records(self.folder.path / "samples.jsonl")
 
     def log_samples(self, step: int, samples: Sequence[Mapping[str, str]]) -> None:
@@ -185,7 +190,8 @@ def item_argument(arguments: list[str], mapping: str) -> str:
     """The one argument of stages that exist once per item of a mapping.
 
     Raises:
-        ParamsError: there is not exactly one, or it is no name: a folder of that name is going to be replaced.
+        ParamsError: there is not exactly one, or it is no name: a folder of that name is going to
+            be replaced.
     """
     if len(arguments) != 1:
         raise ParamsError(f"arguments ({arguments}) must be one key of {mapping}; name it")
@@ -218,10 +224,14 @@ def _run(
     code = {path.as_posix(): sha256_of(path) for path in stage.code()}
     key = key_of(stage.instance, values, inputs, code)
     folder = RunFolder.open(stage.instance, key, clean=process_rank() == 0)
-    origin = {"seed": values.get("seed"), "params": digest(values)[:16], "data": digest(inputs)[:16]}
+    origin = {
+        "seed": values.get("seed"),
+        "params": digest(values)[:16],
+        "data": digest(inputs)[:16],
+    }
     environment = _environment(hardware)
     if process_rank() == 0:
-        write_json(folder.path / "origin.json", {**origin, **environment, "key": key})
+        write_json(folder.path / "origin.json", {**origin, **environment, "key": key, "code": code})
         for path in stage.inputs:
             release(path)
         release_others(stage.instance, key)
@@ -229,7 +239,8 @@ def _run(
         tracking,
         RUNS,
         group=os.environ.get(
-            "MASKLINE_GROUP", f"{environment['commit'][:8]}-{digest(plain(read_document().root))[:8]}"
+            "MASKLINE_GROUP",
+            f"{environment['commit'][:8]}-{digest(plain(read_document().root))[:8]}",
         ),
         job_type=stage.name,
         name=f"{stage.instance}-{key[:8]}",
@@ -248,7 +259,9 @@ def _run(
         try:
             folder.write_status(state, error=str(error), exit_code=code_of_exit)
         except OSError:  # the disk is full
-            (folder.path / "status.json").unlink(missing_ok=True)  # not "running", for which a flow would try again
+            (folder.path / "status.json").unlink(
+                missing_ok=True
+            )  # not "running", for which a flow would try again
         tracker.finish({"state": state}, exit_code=code_of_exit)
         return code_of_exit
     folder.write_status("finished", exit_code=0)
@@ -291,14 +304,19 @@ def _environment(hardware: Hardware) -> dict[str, Any]:
         "commit": _git_commit(),
         "cpu": cpu_name(),
         "python": platform.python_version(),
-        "versions": {name: version(name) for name in ("torch", "numpy", "tokenizers", "lightning", "transformers")},
+        "versions": {
+            name: version(name)
+            for name in ("torch", "numpy", "tokenizers", "lightning", "transformers")
+        },
         "hardware": hardware.model_dump(),
     }
 
 
 def _git_commit() -> str:
     try:
-        result = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=False)
+        result = subprocess.run(
+            ["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=False
+        )
     except FileNotFoundError:  # no git on this machine
         return "no-commit"
     return result.stdout.strip() or "no-commit"
@@ -310,4 +328,8 @@ def _peak_mib() -> float:
 
 
 def _plain(value: Any) -> Any:
-    return json.loads(value.model_dump_json()) if isinstance(value, BaseModel) else TypeAdapter(Any).dump_python(value)
+    return (
+        json.loads(value.model_dump_json())
+        if isinstance(value, BaseModel)
+        else TypeAdapter(Any).dump_python(value)
+    )

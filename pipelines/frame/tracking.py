@@ -41,7 +41,9 @@ class Tracker:
         if mode != "disabled" and process_rank() == 0:
             self._safely(lambda: self._start(params, folder, mode, identity))
 
-    def _start(self, params: TrackingParams, folder: Path, mode: str, identity: Mapping[str, Any]) -> None:
+    def _start(
+        self, params: TrackingParams, folder: Path, mode: str, identity: Mapping[str, Any]
+    ) -> None:
         os.environ.setdefault("WANDB_SILENT", "true")
         import wandb
 

@@ -24,22 +24,32 @@ class BertEncoder(nn.Module):
         super().__init__()
         shape = BlockShape.of(params)
         self.vocab_size = vocab_size
-        self.padded_vocab_size = -(-vocab_size // params.vocab_pad_multiple) * params.vocab_pad_multiple
+        self.padded_vocab_size = (
+            -(-vocab_size // params.vocab_pad_multiple) * params.vocab_pad_multiple
+        )
         self.embeddings = Embeddings.like_bert(
-            self.padded_vocab_size, params.width, max_positions=params.max_positions, dropout=params.dropout
+            self.padded_vocab_size,
+            params.width,
+            max_positions=params.max_positions,
+            dropout=params.dropout,
         )
         self.blocks = nn.ModuleList(EncoderBlock(shape) for _ in range(params.num_layers))
         self.pooler = nn.Linear(params.width, params.width)
 
     def forward(
-        self, tokens_RT: Tensor, types_RT: Tensor, mask_R1QT: Tensor | None, places_RT: Tensor | None = None
+        self,
+        tokens_RT: Tensor,
+        types_RT: Tensor,
+        mask_R1QT: Tensor | None,
+        places_RT: Tensor | None = None,
     ) -> Tensor:
         """The last layer [R, T, D].
 
         Args:
             tokens_RT: token ids.
             types_RT: 0 in the first segment, 1 in the second.
-            mask_R1QT: True where a token may look; None where all rows are full. See `attention_mask`.
+            mask_R1QT: True where a token may look; None where all rows are full. See
+                `attention_mask`.
             places_RT: position of each token in its sequence; None where every row is one sequence.
         """
         x_RTD = self.embeddings(tokens_RT, types_BT=types_RT, places_BT=places_RT)
@@ -48,7 +58,9 @@ class BertEncoder(nn.Module):
         return x_RTD
 
     def pooled(self, hidden_RTD: Tensor, first_S: Tensor) -> Tensor:
-        """Tanh of a linear map [S, D] of the tokens at flat places (row · T + column), the sequences' [CLS]."""
+        """Tanh of a linear map [S, D] of the tokens at flat places (row · T + column), the
+        sequences' [CLS].
+        """
         return torch.tanh(self.pooler(hidden_RTD.flatten(0, 1)[first_S]))
 
 
@@ -80,7 +92,8 @@ class Bert(BertEncoder):
 
 
 def attention_mask(sequences_RT: Tensor, *, packed: bool) -> Tensor:
-    """True where a token may look: within its own sequence [R, 1, T, T], or at real tokens [R, 1, 1, T].
+    """True where a token may look: within its own sequence [R, 1, T, T], or at real tokens [R, 1,
+    1, T].
 
     Args:
         sequences_RT: number of each token's sequence within its row, from 1; 0 is padding.

@@ -1,8 +1,8 @@
 """Family ``bert2bert``: two BERTs joined by cross-attention (Rothe et al. 2020).
 
-The decoder is a BERT that looks left only; its cross-attention is new. Either side can start from random weights
-(bert2rnd, rnd2bert, rnd2rnd), the two can be one (bertshare).
-Shapes: B sentences, N hypotheses, S source length, T target length, D width, V vocabulary.
+The decoder is a BERT that looks left only; its cross-attention is new. Either side can start from
+random weights (bert2rnd, rnd2bert, rnd2rnd), the two can be one (bertshare). Shapes: B sentences, N
+hypotheses, S source length, T target length, D width, V vocabulary.
 """
 
 from collections.abc import Mapping
@@ -12,7 +12,7 @@ import torch
 from pydantic import Field, model_validator
 from torch import Tensor, nn
 
-from pipelines.models.protocol.model import Belongs, Seq2SeqModel, State, belongs
+from pipelines.models.protocol.model import Belongs, DecoderState, Seq2SeqModel, belongs
 from pipelines.models.protocol.params import ArchitectureParams
 from pipelines.nn.cpu.linear import Linear
 from pipelines.nn.transformer.blocks import BlockShape, initialize_like_bert
@@ -26,11 +26,12 @@ class Params(ArchitectureParams, TransformerShape):
 
     Attributes:
         encoder, decoder: where their weights come from.
-        pretrained_parts: of a pretrained side, what is taken over; the rest starts from random weights.
+        pretrained_parts: of a pretrained side, what is taken over; the rest starts from random
+            weights.
         shared: the decoder's weights are the encoder's, cross-attention apart (bertshare).
         pretrained_rate: learning rate of pretrained weights, as a factor of the others'.
-        frozen_updates: as many updates first, pretrained weights stand still (Imamura & Sumita 2019); all of them
-            make BERT a fixed contextual embedding.
+        frozen_updates: as many updates first, pretrained weights stand still (Imamura & Sumita
+            2019); all of them make BERT a fixed contextual embedding.
     """
 
     family: Literal["bert2bert"]
@@ -49,11 +50,15 @@ class Params(ArchitectureParams, TransformerShape):
         pretrained = "pretrained" in (self.encoder, self.decoder)
         if pretrained == (self.starts_from == "data/shards"):
             raise ValueError(
-                f"starts_from ({self.starts_from}) must name a BERT where encoder ({self.encoder}) or decoder "
+                f"starts_from ({self.starts_from}) must name a BERT where encoder ({self.encoder}) "
+                "or decoder "
                 f"({self.decoder}) is pretrained, and be data/shards where neither is"
             )
         if self.shared and self.encoder != self.decoder:
-            raise ValueError(f"encoder ({self.encoder}) and decoder ({self.decoder}) must agree where shared is true")
+            raise ValueError(
+                f"encoder ({self.encoder}) and decoder ({self.decoder}) must agree where shared "
+                "is true"
+            )
         return self
 
 
@@ -64,7 +69,9 @@ class Model(Seq2SeqModel):
         super().__init__()
         shape = BlockShape.of(params)
         encoder, decoder = (
-            Embeddings.like_bert(vocab_size, params.width, max_positions=params.max_positions, dropout=params.dropout)
+            Embeddings.like_bert(
+                vocab_size, params.width, max_positions=params.max_positions, dropout=params.dropout
+            )
             for _ in range(2)
         )
         self.encoder = Encoder(encoder, shape, params.num_layers)
@@ -93,11 +100,11 @@ class Model(Seq2SeqModel):
         """See `Seq2SeqModel.hidden`."""
         return self.mlm_transform(self.decoder(inputs_BT, *self.encoder(source_BS, lengths_B)))
 
-    def start(self, source_BS: Tensor, lengths_B: Tensor) -> State:
+    def start(self, source_BS: Tensor, lengths_B: Tensor) -> DecoderState:
         """See `Seq2SeqModel.start`."""
         return self.decoder.start(*self.encoder(source_BS, lengths_B))
 
-    def step_hidden(self, tokens_N: Tensor, state: State) -> tuple[Tensor, State]:
+    def step_hidden(self, tokens_N: Tensor, state: DecoderState) -> tuple[Tensor, DecoderState]:
         """See `Seq2SeqModel.step_hidden`."""
         hidden_ND, state = self.decoder.step(tokens_N, state)
         return self.mlm_transform(hidden_ND), state

@@ -1,4 +1,5 @@
-"""Family ``transformer``: Vaswani et al. 2017, with post-norm blocks or pre-norm ones (Xiong et al. 2020).
+"""Family ``transformer``: Vaswani et al. 2017, with post-norm blocks or pre-norm ones (Xiong et al.
+2020).
 
 Shapes: B sentences, N hypotheses, S source length, T target length, D width, V vocabulary.
 """
@@ -10,7 +11,7 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from pipelines.models.protocol.model import Belongs, Seq2SeqModel, State, belongs
+from pipelines.models.protocol.model import Belongs, DecoderState, Seq2SeqModel, belongs
 from pipelines.models.protocol.params import ArchitectureParams
 from pipelines.nn.transformer.blocks import BlockShape
 from pipelines.nn.transformer.embeddings import Embeddings
@@ -24,8 +25,8 @@ class Params(ArchitectureParams, TransformerShape):
     Attributes:
         norm: see `BlockShape`.
         positions: sines and cosines (Vaswani et al. 2017, section 3.5) or learned ones.
-        tied: one table of embeddings for source, target and output (``all``), for target and output (``output``;
-            Press & Wolf 2017), or three.
+        tied: one table of embeddings for source, target and output (``all``), for target and output
+            (``output``; Press & Wolf 2017), or three.
     """
 
     family: Literal["transformer"]
@@ -49,7 +50,9 @@ class Model(Seq2SeqModel):
         of_target = of_source if params.tied == "all" else _embeddings(params, vocab_size)
         self.encoder = Encoder(of_source, shape, params.num_encoder_layers)
         self.decoder = Decoder(of_target, shape, params.num_decoder_layers)
-        self.output = nn.Embedding(vocab_size, params.width) if params.tied == "none" else of_target.token
+        self.output = (
+            nn.Embedding(vocab_size, params.width) if params.tied == "none" else of_target.token
+        )
         self.output_bias = nn.Parameter(torch.zeros(vocab_size))
         for part in self.modules():
             if isinstance(part, nn.Linear):
@@ -72,11 +75,11 @@ class Model(Seq2SeqModel):
         """See `Seq2SeqModel.hidden`."""
         return self.decoder(inputs_BT, *self.encoder(source_BS, lengths_B))
 
-    def start(self, source_BS: Tensor, lengths_B: Tensor) -> State:
+    def start(self, source_BS: Tensor, lengths_B: Tensor) -> DecoderState:
         """See `Seq2SeqModel.start`."""
         return self.decoder.start(*self.encoder(source_BS, lengths_B))
 
-    def step_hidden(self, tokens_N: Tensor, state: State) -> tuple[Tensor, State]:
+    def step_hidden(self, tokens_N: Tensor, state: DecoderState) -> tuple[Tensor, DecoderState]:
         """See `Seq2SeqModel.step_hidden`."""
         return self.decoder.step(tokens_N, state)
 

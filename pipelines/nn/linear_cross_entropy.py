@@ -10,21 +10,29 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 _BLOCK = 1 << 25  # logits held at a time, in the precision of the matrix product
-_CHUNK = 128  # tokens whose logits are float32 at a time; 16 … 608 differ by a tenth on two CPU cores
+_CHUNK = (
+    128  # tokens whose logits are float32 at a time; 16 … 608 differ by a tenth on two CPU cores
+)
 
 
 def linear_cross_entropy(
-    hidden_ND: Tensor, weight_VD: Tensor, bias_V: Tensor, targets_N: Tensor, *, label_smoothing: float = 0.0
+    hidden_ND: Tensor,
+    weight_VD: Tensor,
+    bias_V: Tensor,
+    targets_N: Tensor,
+    *,
+    label_smoothing: float = 0.0,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Sum over tokens of −log softmax(W h + b)[target], smoothed if asked.
 
-    The same value and gradients as ``F.cross_entropy(F.linear(h, W, b), y, reduction="sum", label_smoothing=…)``,
-    computed a block of tokens at a time. The softmax is in float32; a block's gradient by its logits is kept in the
-    precision of the matrix product, so that the two products with it are large ones.
+    The same value and gradients as ``F.cross_entropy(F.linear(h, W, b), y, reduction="sum",
+    label_smoothing=…)``, computed a block of tokens at a time. The softmax is in float32; a block's
+    gradient by its logits is kept in the precision of the matrix product, so that the two products
+    with it are large ones.
 
     Returns:
-        The smoothed loss (differentiable), the plain negative log-likelihood, and how many tokens the
-        largest logit gets right; three scalars, all sums over the N tokens.
+        The smoothed loss (differentiable), the plain negative log-likelihood, and how many tokens
+        the largest logit gets right; three scalars, all sums over the N tokens.
     """
     result: tuple[Tensor, Tensor, Tensor] = _LinearCrossEntropy.apply(  # type: ignore[no-untyped-call]
         hidden_ND, weight_VD, bias_V, targets_N, label_smoothing, torch.is_grad_enabled()
@@ -53,7 +61,9 @@ class _LinearCrossEntropy(torch.autograd.Function):
         step = _CHUNK if hidden.device.type == "cpu" else rows
         d_hidden, d_weight, d_bias = torch.empty_like(hidden), weight, torch.zeros_like(bias_V)
         products = hidden.new_empty(min(rows, len(hidden)), len(weight))
-        exact = torch.empty(min(step, len(hidden)), len(weight), device=hidden.device, dtype=bias_V.dtype)
+        exact = torch.empty(
+            min(step, len(hidden)), len(weight), device=hidden.device, dtype=bias_V.dtype
+        )
         for first in range(0, max(1, len(targets_N)), rows):  # once even without tokens
             block = hidden[first : first + rows]
             kept = torch.mm(block, weight.T, out=products[: len(block)])
@@ -89,14 +99,24 @@ def _matmul_dtype(x: Tensor) -> torch.dtype:
 
 
 def _softmax_(
-    logits: Tensor, target: Tensor, smoothing: float, sums: Tensor, d_bias: Tensor, wants_gradient: bool
+    logits: Tensor,
+    target: Tensor,
+    smoothing: float,
+    sums: Tensor,
+    d_bias: Tensor,
+    wants_gradient: bool,
 ) -> Tensor:
-    """Turn logits into the loss's gradient by them, in place; add up both losses and ``d_bias``; count the right ones.
+    """Turn logits into the loss's gradient by them, in place; add up both losses and ``d_bias``;
+    count the right ones.
 
-    log Σ exp is read off the softmax at its largest entry, log p = logit − log Σ exp, which is at least 1/V.
+    log Σ exp is read off the softmax at its largest entry, log p = logit − log Σ exp, which is at
+    least 1/V.
     """
     largest, answer = _max(logits)
-    at_target, mean = logits.gather(1, target), logits.mean(dim=1, keepdim=True) if smoothing else 0.0
+    at_target, mean = (
+        logits.gather(1, target),
+        logits.mean(dim=1, keepdim=True) if smoothing else 0.0,
+    )
     torch.softmax(logits, dim=1, out=logits)
     log_normaliser = largest - logits.gather(1, answer).log()
     nll = (log_normaliser - at_target).sum()
@@ -111,7 +131,9 @@ def _softmax_(
 
 
 def _max(logits: Tensor) -> tuple[Tensor, Tensor]:
-    """``logits.max(dim=1, keepdim=True)`` in two levels: PyTorch's own is not vectorised, `amax` over 256 is."""
+    """``logits.max(dim=1, keepdim=True)`` in two levels: PyTorch's own is not vectorised, `amax`
+    over 256 is.
+    """
     V = logits.shape[1]
     width = min(256, V)
     whole = V // width * width
@@ -119,5 +141,7 @@ def _max(logits: Tensor) -> tuple[Tensor, Tensor]:
     if whole < V:
         of_blocks = torch.cat([of_blocks, logits[:, whole:].amax(dim=1, keepdim=True)], dim=1)
     start = (of_blocks.argmax(dim=1, keepdim=True) * width).clamp(max=V - width)
-    largest, place = logits.gather(1, start + torch.arange(width, device=logits.device)).max(dim=1, keepdim=True)
+    largest, place = logits.gather(1, start + torch.arange(width, device=logits.device)).max(
+        dim=1, keepdim=True
+    )
     return largest, start + place

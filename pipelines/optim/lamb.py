@@ -13,8 +13,8 @@ class Lamb(Optimizer):
 
     With m, v the moving averages of g and g² (divided by 1 − βᵗ if ``bias_correction``), a step is
     w ← w − lr · r · (m / (√v + ε) + λ w), where r = ‖w‖ / ‖m / (√v + ε) + λ w‖ with ``trust_ratio``
-    (You et al. 2020, algorithm 2; φ the identity, r = 1 where a norm is 0) and 1 without. Neither correction nor
-    ratio is ``AdamWeightDecayOptimizer`` of google-research/bert.
+    (You et al. 2020, algorithm 2; φ the identity, r = 1 where a norm is 0) and 1 without. Neither
+    correction nor ratio is ``AdamWeightDecayOptimizer`` of google-research/bert.
 
     Args:
         groups: parameters, or groups with their ``weight_decay`` λ.
@@ -22,7 +22,8 @@ class Lamb(Optimizer):
         betas: of m and v.
         epsilon: ε.
         bias_correction: divide the averages by 1 − βᵗ.
-        trust_ratio: scale the step of decayed tensors to their norm; biases and norms (λ = 0) take r = 1.
+        trust_ratio: scale the step of decayed tensors to their norm; biases and norms (λ = 0) take
+            r = 1.
     """
 
     def __init__(
@@ -35,8 +36,16 @@ class Lamb(Optimizer):
         bias_correction: bool,
         trust_ratio: bool,
     ) -> None:
-        defaults = {"lr": learning_rate, "betas": betas, "eps": epsilon, "weight_decay": 0.0, "step": 0}
-        super().__init__(groups, {**defaults, "bias_correction": bias_correction, "trust_ratio": trust_ratio})
+        defaults = {
+            "lr": learning_rate,
+            "betas": betas,
+            "eps": epsilon,
+            "weight_decay": 0.0,
+            "step": 0,
+        }
+        super().__init__(
+            groups, {**defaults, "bias_correction": bias_correction, "trust_ratio": trust_ratio}
+        )
 
     @torch.no_grad()
     def step(self, closure: Any = None) -> None:  # type: ignore[override]

@@ -12,7 +12,10 @@ from pipelines.optim.lamb import Lamb
 
 
 def build_optimizer(
-    module: nn.Module, params: schemas.Optimizer, learning_rate: float, factors: Mapping[str, float] | None = None
+    module: nn.Module,
+    params: schemas.Optimizer,
+    learning_rate: float,
+    factors: Mapping[str, float] | None = None,
 ) -> Optimizer:
     """The optimizer of a section over a module's trainable parameters.
 
@@ -37,14 +40,20 @@ def build_optimizer(
             return torch.optim.SGD(groups, lr=learning_rate)
         case schemas.Momentum():
             nesterov = params.name == "nesterov"
-            return torch.optim.SGD(groups, lr=learning_rate, momentum=params.momentum, nesterov=nesterov)
+            return torch.optim.SGD(
+                groups, lr=learning_rate, momentum=params.momentum, nesterov=nesterov
+            )
         case schemas.RmsProp():
-            return torch.optim.RMSprop(groups, lr=learning_rate, alpha=params.beta, eps=params.epsilon)
+            return torch.optim.RMSprop(
+                groups, lr=learning_rate, alpha=params.beta, eps=params.epsilon
+            )
         case schemas.Adagrad():
             return torch.optim.Adagrad(groups, lr=learning_rate, eps=params.epsilon)
         case schemas.Adam():
             betas = (params.beta1, params.beta2)
-            return torch.optim.Adam(groups, lr=learning_rate, betas=betas, eps=params.epsilon, fused=True)
+            return torch.optim.Adam(
+                groups, lr=learning_rate, betas=betas, eps=params.epsilon, fused=True
+            )
         case schemas.AdamW(bias_correction=True):
             return _adamw(groups, params, learning_rate)
     return Lamb(
@@ -63,7 +72,10 @@ def _adamw(groups: Any, params: schemas.AdamW | schemas.Muon, learning_rate: flo
 
 
 def _groups(
-    parameters: Iterable[Tensor], weight_decay: float, learning_rate: float, rates: Mapping[int, float]
+    parameters: Iterable[Tensor],
+    weight_decay: float,
+    learning_rate: float,
+    rates: Mapping[int, float],
 ) -> list[dict[str, Any]]:
     """Parameters of one decay and one learning rate together; ``rates`` by id are exceptions."""
     groups: dict[tuple[float, float], list[Tensor]] = {}
@@ -72,7 +84,10 @@ def _groups(
             if (parameter.dim() > 1) == decayed:
                 key = (weight_decay if decayed else 0.0, rates.get(id(parameter), learning_rate))
                 groups.setdefault(key, []).append(parameter)
-    return [{"params": found, "weight_decay": decay, "lr": rate} for (decay, rate), found in groups.items()]
+    return [
+        {"params": found, "weight_decay": decay, "lr": rate}
+        for (decay, rate), found in groups.items()
+    ]
 
 
 def _muon(
@@ -82,7 +97,9 @@ def _muon(
     learning_rate: float,
     rates: Mapping[int, float],
 ) -> Optimizer:
-    """Embeddings look rows up, the output layer shares them, ``module.heads`` score classes: none are for Muon."""
+    """Embeddings look rows up, the output layer shares them, ``module.heads`` score classes: none
+    are for Muon.
+    """
     heads = {id(module.get_submodule(name).weight) for name in getattr(module, "heads", ())}
     looked_up = {id(part.weight) for part in module.modules() if isinstance(part, nn.Embedding)}
     hidden = {
@@ -99,10 +116,13 @@ def _muon(
         weight_decay=params.weight_decay,
         adjust_lr_fn="match_rms_adamw",
     )
-    return Both(muon, _adamw(_groups(rest, params.weight_decay, learning_rate, rates), params, learning_rate))
+    return MuonAndAdamW(
+        muon,
+        _adamw(_groups(rest, params.weight_decay, learning_rate, rates), params, learning_rate),
+    )
 
 
-class Both(Optimizer):
+class MuonAndAdamW(Optimizer):
     """Two optimizers over different parameters as one: one step, one state, one schedule."""
 
     def __init__(self, first: Optimizer, second: Optimizer) -> None:
@@ -111,7 +131,9 @@ class Both(Optimizer):
         self._share()
 
     def _share(self) -> None:
-        """A schedule writes rates into ``param_groups``: let them be the parts' own dictionaries."""
+        """A schedule writes rates into ``param_groups``: let them be the parts' own
+        dictionaries.
+        """
         self.param_groups = [group for part in self._parts for group in part.param_groups]
 
     @torch.no_grad()

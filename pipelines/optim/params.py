@@ -13,7 +13,9 @@ Updates = Annotated[int, Field(ge=0)]
 
 
 class Sgd(Section):
-    """Stochastic gradient descent; ``batch_size`` decides whether stochastic, mini-batch or full."""
+    """Stochastic gradient descent; ``batch_size`` decides whether stochastic, mini-batch or
+    full.
+    """
 
     name: Literal["sgd"]
     weight_decay: Decay
@@ -55,7 +57,9 @@ class Adam(Section):
 
 
 class AdamW(Section):
-    """Loshchilov & Hutter 2019; without bias correction it is the optimizer of google-research/bert."""
+    """Loshchilov & Hutter 2019; without bias correction it is the optimizer of
+    google-research/bert.
+    """
 
     name: Literal["adamw"]
     beta1: Beta
@@ -77,7 +81,8 @@ class Lamb(Section):
 
 
 class Muon(Section):
-    """Jordan et al. 2024 on the matrices of the blocks, AdamW on everything else, one learning rate for both.
+    """Jordan et al. 2024 on the matrices of the blocks, AdamW on everything else, one learning rate
+    for both.
 
     The matrices' steps are scaled to AdamW's size (Liu et al. 2025, section 2.2).
     """
@@ -90,18 +95,24 @@ class Muon(Section):
     weight_decay: Decay
 
 
-Optimizer = Annotated[Sgd | Momentum | RmsProp | Adagrad | Adam | AdamW | Lamb | Muon, Field(discriminator="name")]
+Optimizer = Annotated[
+    Sgd | Momentum | RmsProp | Adagrad | Adam | AdamW | Lamb | Muon, Field(discriminator="name")
+]
 
 
 class PlainSchedule(Section):
-    """No end in sight: ``constant``, or falling with √(warmup / update) (Vaswani et al. 2017, equation 3)."""
+    """No end in sight: ``constant``, or falling with √(warmup / update) (Vaswani et al. 2017,
+    equation 3).
+    """
 
     name: Literal["constant", "inverse_square_root"]
     warmup_updates: Updates
 
 
 class Descent(Section):
-    """Falls from the peak to ``final_factor`` of it at the last update, on a line or half a cosine."""
+    """Falls from the peak to ``final_factor`` of it at the last update, on a line or half a
+    cosine.
+    """
 
     name: Literal["linear", "cosine"]
     warmup_updates: Updates
@@ -109,7 +120,9 @@ class Descent(Section):
 
 
 class OneCycle(Section):
-    """Smith & Topin 2018: up and down on half cosines, as in ``torch.optim.lr_scheduler.OneCycleLR``."""
+    """Smith & Topin 2018: up and down on half cosines, as in
+    ``torch.optim.lr_scheduler.OneCycleLR``.
+    """
 
     name: Literal["one_cycle"]
     warmup_updates: Updates
@@ -118,7 +131,9 @@ class OneCycle(Section):
 
 
 class WarmupStableDecay(Section):
-    """Constant after the warm-up, then down by 1 − √share over the last updates (Hägele et al. 2024)."""
+    """Constant after the warm-up, then down by 1 − √share over the last updates (Hägele et al.
+    2024).
+    """
 
     name: Literal["warmup_stable_decay"]
     warmup_updates: Updates
@@ -126,7 +141,9 @@ class WarmupStableDecay(Section):
     final_factor: Factor
 
 
-Schedule = Annotated[PlainSchedule | Descent | OneCycle | WarmupStableDecay, Field(discriminator="name")]
+Schedule = Annotated[
+    PlainSchedule | Descent | OneCycle | WarmupStableDecay, Field(discriminator="name")
+]
 
 
 class OptimizationParams(Section):
@@ -151,5 +168,7 @@ class OptimizationParams(Section):
     @model_validator(mode="after")
     def _patience_has_a_measure(self) -> "OptimizationParams":
         if self.patience != "none" and self.select == "last":
-            raise ValueError(f"patience ({self.patience}) must be none where select is last; set select: best")
+            raise ValueError(
+                f"patience ({self.patience}) must be none where select is last; set select: best"
+            )
         return self

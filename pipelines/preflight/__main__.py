@@ -1,7 +1,8 @@
 """Every check worth making before hours of compute: ``python -m pipelines.preflight [--json]``.
 
-DVC deletes a stage's outs before it starts the stage, so what can be known beforehand is said beforehand: all of it at
-once, each problem with its remedy. Errors end with exit code 2, warnings do not.
+DVC deletes a stage's outs before it starts the stage, so what can be known beforehand is said
+beforehand: all of it at once, each problem with its remedy. Errors end with exit code 2, warnings
+do not.
 """
 
 import argparse
@@ -27,7 +28,9 @@ from pipelines.preflight.rules import problems_of
 
 
 def findings() -> Iterator[Finding]:
-    """All problems of params, raw data, machine and endpoints; no error among them if the run can start."""
+    """All problems of params, raw data, machine and endpoints; no error among them if the run can
+    start.
+    """
     yield from machine.versions()
     yield from machine.checkout()
     yield from (damaged := list(dvc_files.files()))
@@ -51,7 +54,9 @@ def findings() -> Iterator[Finding]:
     if not broken and not damaged:
         yield from machine.disk(document)
         yield from machine.devices(document)
-        yield from endpoints.check(document, sum(last_seconds(path.name) or 0.0 for path in RUNS.glob("*")))
+        yield from endpoints.check(
+            document, sum(last_seconds(path.name) or 0.0 for path in RUNS.glob("*"))
+        )
 
 
 def _check_tasks(document: Document) -> None:
@@ -76,7 +81,9 @@ def _check_raw_data(document: Document) -> None:
 
 def main() -> int:
     """Print all problems; 0 if none is an error."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--json", action="store_true", help="for programs")
     arguments = parser.parse_args()
     found = list(findings())

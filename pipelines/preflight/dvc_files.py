@@ -23,14 +23,20 @@ def config(folder: Path = Path()) -> Config:
     """
     path = folder / ".dvc"
     try:
-        for name in ("config", "config.local"):  # each by itself: DVC does not say which one is damaged
+        for name in (
+            "config",
+            "config.local",
+        ):  # each by itself: DVC does not say which one is damaged
             path = folder / ".dvc" / name
             if path.is_file():
                 Config.load_file(str(path))
         path = folder / ".dvc"
         return Config(str(path))
     except ConfigError as error:
-        rule, remedy = f"be settings that DVC knows ({error})", "correct the line, or git checkout the file"
+        rule, remedy = (
+            f"be settings that DVC knows ({error})",
+            "correct the line, or git checkout the file",
+        )
         raise ParamsError(broken_rule(str(path), "content", "damaged", rule, remedy)) from None
 
 
@@ -46,8 +52,15 @@ def files(folder: Path = Path()) -> Iterator[Finding]:
     except (ParamsError, AttributeError, TypeError, ValueError):
         whole = False
     if not whole:
-        rule, remedy = "be whole; DVC writes it", "git checkout dvc.lock, or delete it: DVC's cache knows what has run"
-        yield Finding("error", "dvc", broken_rule(str(folder / "dvc.lock"), "content", "damaged", rule, remedy))
+        rule, remedy = (
+            "be whole; DVC writes it",
+            "git checkout dvc.lock, or delete it: DVC's cache knows what has run",
+        )
+        yield Finding(
+            "error",
+            "dvc",
+            broken_rule(str(folder / "dvc.lock"), "content", "damaged", rule, remedy),
+        )
     path = folder / ".dvc/tmp/rwlock"
     for _ in range(_TRIES):
         if _is_json(path):
@@ -58,14 +71,24 @@ def files(folder: Path = Path()) -> Iterator[Finding]:
 
 
 def temporary_experiments(folder: Path = Path()) -> Iterator[Finding]:
-    """What ends ``dvc exp run --temp`` and ``--queue``: DVC writes settings anew for them, in ASCII alone."""
-    rule = "be ASCII for `dvc exp run --temp` and `--queue`, which DVC ends with an error; all else works"
+    """What ends ``dvc exp run --temp`` and ``--queue``: DVC writes settings anew for them, in ASCII
+    alone.
+    """
+    rule = (
+        "be ASCII for `dvc exp run --temp` and `--queue`, which DVC ends with an error; all else "
+        "works"
+    )
     for path, remedy in (
-        (folder / ".git/config", "keep names in your own settings (git config --global), name remotes in ASCII"),
+        (
+            folder / ".git/config",
+            "keep names in your own settings (git config --global), name remotes in ASCII",
+        ),
         (folder / ".dvc/config.local", "name folders in ASCII there"),
     ):
         if path.is_file() and not path.read_bytes().isascii():
-            yield Finding("warning", "dvc", broken_rule(str(path), "content", "other letters", rule, remedy))
+            yield Finding(
+                "warning", "dvc", broken_rule(str(path), "content", "other letters", rule, remedy)
+            )
     cache = str(config(folder)["cache"].get("dir", folder.resolve() / ".dvc/cache"))
     if not cache.isascii():
         remedy = "dvc cache dir --local FOLDER, in ASCII"
@@ -83,11 +106,15 @@ def _is_json(path: Path) -> bool:
 def _stages(folder: Path) -> dict[str, Any]:
     """What dvc.lock holds; nothing before the first run."""
     path = folder / "dvc.lock"
-    found: dict[str, Any] = plain(read_document(path).root).get("stages", {}) if path.is_file() else {}
+    found: dict[str, Any] = (
+        plain(read_document(path).root).get("stages", {}) if path.is_file() else {}
+    )
     return found
 
 
 def size_of_outs(folder: Path) -> int:
     """Bytes of all outs, by dvc.lock."""
     stages = _stages(folder)
-    return sum(int(out.get("size", 0)) for stage in stages.values() for out in stage.get("outs", []))
+    return sum(
+        int(out.get("size", 0)) for stage in stages.values() for out in stage.get("outs", [])
+    )

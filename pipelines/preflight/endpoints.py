@@ -1,4 +1,6 @@
-"""Every server a run will talk to: reachable, known, with a certificate that lasts, and a clock like ours."""
+"""Every server a run will talk to: reachable, known, with a certificate that lasts, and a clock
+like ours.
+"""
 
 import base64
 import http.client
@@ -25,7 +27,10 @@ from pipelines.preflight.finding import Finding
 
 _PATIENCE_S = 3.0
 _SOON = timedelta(days=30)
-_SKEW, _BAD_SKEW = timedelta(seconds=60), timedelta(minutes=10)  # S3 refuses requests that are 15 minutes off
+_SKEW, _BAD_SKEW = (
+    timedelta(seconds=60),
+    timedelta(minutes=10),
+)  # S3 refuses requests that are 15 minutes off
 _REASONS = {  # OpenSSL's verify codes
     9: "is not valid yet",
     10: "has expired",
@@ -74,7 +79,9 @@ def check(document: Document, seconds: float, folder: Path = Path()) -> Iterator
     """
     found = list(endpoints(document, folder))
     with ThreadPoolExecutor(max_workers=8) as pool:
-        for findings in pool.map(lambda one: list(_check_one(one, timedelta(seconds=seconds))), found):
+        for findings in pool.map(
+            lambda one: list(_check_one(one, timedelta(seconds=seconds))), found
+        ):
             yield from findings
     for one in found:
         if one.name == "Prefect":
@@ -84,7 +91,9 @@ def check(document: Document, seconds: float, folder: Path = Path()) -> Iterator
     for name, section in dvc_files.config(folder)["remote"].items():
         path = Path(section.get("url", ""))
         there = _existing(folder / ".dvc" / path)
-        if "://" not in section.get("url", "") and not (there.is_dir() and os.access(there, os.W_OK)):
+        if "://" not in section.get("url", "") and not (
+            there.is_dir() and os.access(there, os.W_OK)
+        ):
             rule, remedy = "be a folder that can be written to", "create it, or dvc remote modify"
             told = broken_rule(f"DVC remote {name}", "url", str(path), rule, remedy)
             yield Finding("error", "remotes", told)
@@ -98,10 +107,14 @@ def _existing(path: Path) -> Path:
 
 
 def _prefect_password(url: str) -> Iterator[Finding]:
-    """Whether the server takes what this machine knows; one that cannot be reached is told of elsewhere."""
+    """Whether the server takes what this machine knows; one that cannot be reached is told of
+    elsewhere.
+    """
     if os.environ.get("PREFECT_API_KEY"):
         return  # Prefect's cloud has keys instead
-    password = os.environ.get("PREFECT_API_AUTH_STRING") or os.environ.get("PREFECT_SERVER_API_AUTH_STRING", "")
+    password = os.environ.get("PREFECT_API_AUTH_STRING") or os.environ.get(
+        "PREFECT_SERVER_API_AUTH_STRING", ""
+    )
     request = urllib.request.Request(f"{url}/admin/version")
     if password:
         request.add_header("Authorization", "Basic " + base64.b64encode(password.encode()).decode())
@@ -109,7 +122,10 @@ def _prefect_password(url: str) -> Iterator[Finding]:
         _opener(url).open(request, timeout=_PATIENCE_S).close()
     except urllib.error.HTTPError as error:
         if error.code == HTTPStatus.UNAUTHORIZED:
-            told = f"PREFECT_API_AUTH_STRING ({'another' if password else 'not set'}) must be the server's; set it"
+            told = (
+                f"PREFECT_API_AUTH_STRING ({'another' if password else 'not set'}) must be the "
+                "server's; set it"
+            )
             yield Finding("error", "credentials", f"Prefect ({url}): {told}")
     except (OSError, ValueError, http.client.HTTPException):
         return  # told of by `_check_one`
@@ -129,7 +145,11 @@ def _wandb_key(url: str) -> Iterator[Finding]:
     except (OSError, netrc.NetrcParseError):
         stored = None
     if not os.environ.get("WANDB_API_KEY") and not stored:
-        yield Finding("error", "credentials", f"W&B: a key for {host} must be known; wandb login, or set WANDB_API_KEY")
+        yield Finding(
+            "error",
+            "credentials",
+            f"W&B: a key for {host} must be known; wandb login, or set WANDB_API_KEY",
+        )
 
 
 def _check_one(endpoint: Endpoint, run: timedelta) -> Iterator[Finding]:
@@ -138,7 +158,9 @@ def _check_one(endpoint: Endpoint, run: timedelta) -> Iterator[Finding]:
         port = parts.port or {"https": 443, "http": 80, "ssh": 22}.get(parts.scheme)
     except ValueError as error:
         rule, remedy = f"be an address ({error})", "correct it: http://127.0.0.1:4200/api"
-        yield Finding("error", "endpoints", broken_rule(endpoint.name, "address", endpoint.url, rule, remedy))
+        yield Finding(
+            "error", "endpoints", broken_rule(endpoint.name, "address", endpoint.url, rule, remedy)
+        )
         return
     secure = parts.scheme == "https"
     if not parts.hostname or not port:
@@ -149,7 +171,9 @@ def _check_one(endpoint: Endpoint, run: timedelta) -> Iterator[Finding]:
             if not secure:
                 yield from _clock(where, plain, parts) if parts.scheme == "http" else ()
                 return
-            with ssl.create_default_context().wrap_socket(plain, server_hostname=parts.hostname) as wrapped:
+            with ssl.create_default_context().wrap_socket(
+                plain, server_hostname=parts.hostname
+            ) as wrapped:
                 ends = datetime.fromtimestamp(
                     ssl.cert_time_to_seconds(str((wrapped.getpeercert() or {})["notAfter"])), UTC
                 )
@@ -168,11 +192,16 @@ def _check_one(endpoint: Endpoint, run: timedelta) -> Iterator[Finding]:
 def _lasts(where: str, ends: datetime, run: timedelta) -> Iterator[Finding]:
     left = ends - datetime.now(UTC)
     if left < run:
-        told = f"the certificate ends {ends:%Y-%m-%d %H:%M} UTC, before the run, which takes about {run}; renew it"
+        told = (
+            f"the certificate ends {ends:%Y-%m-%d %H:%M} UTC, before the run, which takes about "
+            f"{run}; renew it"
+        )
         yield Finding("error", "certificates", f"{where}: {told}")
     elif left < _SOON:
         yield Finding(
-            "warning", "certificates", f"{where}: the certificate ends in {left.days} days ({ends:%Y-%m-%d}); renew it"
+            "warning",
+            "certificates",
+            f"{where}: the certificate ends in {left.days} days ({ends:%Y-%m-%d}); renew it",
         )
 
 
@@ -194,15 +223,23 @@ def _described(host: str, port: int) -> str:
     return f"{names}, {found.not_valid_before_utc:%Y-%m-%d} to {found.not_valid_after_utc:%Y-%m-%d}"
 
 
-def _clock(where: str, connection: socket.socket, parts: urllib.parse.SplitResult) -> Iterator[Finding]:
+def _clock(
+    where: str, connection: socket.socket, parts: urllib.parse.SplitResult
+) -> Iterator[Finding]:
     """Whether the server's clock, as it tells it in its answer, is ours."""
     connection.settimeout(_PATIENCE_S)
     try:
-        connection.sendall(f"HEAD / HTTP/1.1\r\nHost: {parts.hostname}\r\nConnection: close\r\n\r\n".encode())
+        connection.sendall(
+            f"HEAD / HTTP/1.1\r\nHost: {parts.hostname}\r\nConnection: close\r\n\r\n".encode()
+        )
         answer = connection.recv(65536).decode("latin-1")
     except OSError:
         return
-    dates = [line.partition(":")[2].strip() for line in answer.split("\r\n") if line.lower().startswith("date:")]
+    dates = [
+        line.partition(":")[2].strip()
+        for line in answer.split("\r\n")
+        if line.lower().startswith("date:")
+    ]
     if not dates:
         return
     try:
@@ -210,5 +247,8 @@ def _clock(where: str, connection: socket.socket, parts: urllib.parse.SplitResul
     except (TypeError, ValueError):
         return
     if skew > _SKEW:
-        told = f"its clock and this machine's differ by {skew}; they must agree to a minute; set the clock (NTP)"
+        told = (
+            f"its clock and this machine's differ by {skew}; they must agree to a minute; set the "
+            "clock (NTP)"
+        )
         yield Finding("error" if skew > _BAD_SKEW else "warning", "clock", f"{where}: {told}")

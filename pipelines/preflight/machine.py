@@ -27,33 +27,58 @@ _TIGHT = 2  # free space below so many times what is needed is worth a warning
 
 # package → versions that do not work, as a pattern or as a bound, and why
 _BAD = {
-    "lightning": (r"2\.6\.[23]$", "was malicious; update it to 2.6.4 and change every secret this machine knows"),
-    "fastapi": (r"0\.15[1-9]|0\.1[6-9]\d|0\.[2-9]\d\d|[1-9]", "breaks Prefect's server; install fastapi below 0.151"),
-    "sqlalchemy": (r"2\.[1-9]|[3-9]", "makes Prefect's server schedule nothing; install sqlalchemy below 2.1"),
+    "lightning": (
+        r"2\.6\.[23]$",
+        "was malicious; update it to 2.6.4 and change every secret this machine knows",
+    ),
+    "fastapi": (
+        r"0\.15[1-9]|0\.1[6-9]\d|0\.[2-9]\d\d|[1-9]",
+        "breaks Prefect's server; install fastapi below 0.151",
+    ),
+    "sqlalchemy": (
+        r"2\.[1-9]|[3-9]",
+        "makes Prefect's server schedule nothing; install sqlalchemy below 2.1",
+    ),
 }
 
 
 def disk(document: Document, folder: Path = Path()) -> Iterator[Finding]:
-    """Room for checkpoints of all trainings, each as large as BERT's, and for outs twice, here and in DVC's cache."""
-    bert, hardware = validate(document, "bert", BertParams), validate(document, "hardware", Hardware)
+    """Room for checkpoints of all trainings, each as large as BERT's, and for outs twice, here and
+    in DVC's cache.
+    """
+    bert, hardware = (
+        validate(document, "bert", BertParams),
+        validate(document, "hardware", Hardware),
+    )
     model, vocabulary = bert.model, document.get("tokenizer.vocab_size")
     vocabulary = vocabulary if isinstance(vocabulary, int) else _CHARACTERS
     block = 4 * model.width**2 + 2 * model.width * model.feed_forward_width
     parameters = (vocabulary + model.max_positions) * model.width + model.num_layers * block
     checkpoint = parameters * _FLOAT * _STATES
-    trainings = 1 + len(plain(document.get("seq2seq.architectures")))  # one is being written, one is the best
+    trainings = 1 + len(
+        plain(document.get("seq2seq.architectures"))
+    )  # one is being written, one is the best
     needed = (hardware.keep_checkpoints * trainings + 2) * checkpoint + 2 * size_of_outs(folder)
     free, inodes, where = shutil.disk_usage(folder).free, os.statvfs(folder), str(folder.resolve())
-    told, remedy = f"{needed / 2**20:,.0f} MiB for checkpoints and outs", "make room or lower hardware.keep_checkpoints"
+    told, remedy = (
+        f"{needed / 2**20:,.0f} MiB for checkpoints and outs",
+        "make room or lower hardware.keep_checkpoints",
+    )
     if free < needed:
         rule = f"be at least {told}"
         yield Finding("error", "disk", broken_rule(where, "free MiB", free // 2**20, rule, remedy))
     elif free < _TIGHT * needed:
         rule = f"be comfortably above {told}"
-        yield Finding("warning", "disk", broken_rule(where, "free MiB", free // 2**20, rule, remedy))
+        yield Finding(
+            "warning", "disk", broken_rule(where, "free MiB", free // 2**20, rule, remedy)
+        )
     if inodes.f_files and inodes.f_favail < _LEAST_INODES:
         rule = f"be at least {_LEAST_INODES}"
-        yield Finding("error", "disk", broken_rule(where, "free inodes", inodes.f_favail, rule, "delete small files"))
+        yield Finding(
+            "error",
+            "disk",
+            broken_rule(where, "free inodes", inodes.f_favail, rule, "delete small files"),
+        )
 
 
 def devices(document: Document) -> Iterator[Finding]:
@@ -62,10 +87,18 @@ def devices(document: Document) -> Iterator[Finding]:
     gpus = len(visible_gpus())
     line = f"{document.path}:{document.line(['hardware', 'accelerator'])}"
     if hardware.accelerator == "gpu" and hardware.devices > gpus:
-        limited = f", by CUDA_VISIBLE_DEVICES ({given})" if (given := os.environ.get("CUDA_VISIBLE_DEVICES")) else ""
+        limited = (
+            f", by CUDA_VISIBLE_DEVICES ({given})"
+            if (given := os.environ.get("CUDA_VISIBLE_DEVICES"))
+            else ""
+        )
         rule = f"be at most the GPUs of this machine ({gpus}{limited})"
         remedy = "lower it, or set hardware.accelerator to auto"
-        yield Finding("error", "devices", broken_rule(line, "hardware.devices", hardware.devices, rule, remedy))
+        yield Finding(
+            "error",
+            "devices",
+            broken_rule(line, "hardware.devices", hardware.devices, rule, remedy),
+        )
     try:
         rank_and_world_size(hardware)
     except ParamsError as error:
@@ -75,30 +108,53 @@ def devices(document: Document) -> Iterator[Finding]:
         try:
             socket.getaddrinfo(address, None)
         except (OSError, UnicodeError) as error:
-            rule, remedy = f"be the address of the first machine ({error})", "start by torchrun or SLURM, or set it"
-            yield Finding("error", "devices", broken_rule("environment", "MASTER_ADDR", address, rule, remedy))
+            rule, remedy = (
+                f"be the address of the first machine ({error})",
+                "start by torchrun or SLURM, or set it",
+            )
+            yield Finding(
+                "error", "devices", broken_rule("environment", "MASTER_ADDR", address, rule, remedy)
+            )
     if hardware.devices * hardware.num_nodes > 1:
         yield from _group(on_cpu=hardware.accelerator == "cpu")
     precisions = {document.get("bert.training.precision"), document.get("seq2seq.common.precision")}
-    if "bf16-mixed" in precisions and not (gpus and hardware.accelerator != "cpu") and not _has_bf16():
-        rule, remedy = "suit the processor, which has no avx512_bf16 or amx_bf16", "32-true is faster here"
-        yield Finding("warning", "devices", broken_rule(str(document.path), "precision", "bf16-mixed", rule, remedy))
+    if (
+        "bf16-mixed" in precisions
+        and not (gpus and hardware.accelerator != "cpu")
+        and not _has_bf16()
+    ):
+        rule, remedy = (
+            "suit the processor, which has no avx512_bf16 or amx_bf16",
+            "32-true is faster here",
+        )
+        yield Finding(
+            "warning",
+            "devices",
+            broken_rule(str(document.path), "precision", "bf16-mixed", rule, remedy),
+        )
 
 
 def _group(*, on_cpu: bool) -> Iterator[Finding]:
-    """Whether ranks can talk here: a process group of one rank, on the address this host has for itself."""
+    """Whether ranks can talk here: a process group of one rank, on the address this host has for
+    itself.
+    """
     script = (
         "import sys, torch, torch.distributed as group\n"
         "gpu = sys.argv[1] == 'False' and torch.cuda.is_available()\n"
-        "group.init_process_group('nccl' if gpu else 'gloo', store=group.HashStore(), rank=0, world_size=1)\n"
+        "group.init_process_group('nccl' if gpu else 'gloo', store=group.HashStore(), rank=0, "
+        "world_size=1)\n"
         "group.all_reduce(torch.ones(1, device='cuda' if gpu else 'cpu'))\n"
         "group.destroy_process_group()\n"
     )
     where, rule = socket.gethostname(), "let ranks reach each other"
-    remedy = "give the host a name that resolves, or set GLOO_SOCKET_IFNAME (on GPUs NCCL_SOCKET_IFNAME)"
+    remedy = (
+        "give the host a name that resolves, or set GLOO_SOCKET_IFNAME (on GPUs NCCL_SOCKET_IFNAME)"
+    )
     command = [sys.executable, "-c", script, str(on_cpu)]
     try:
-        result = subprocess.run(command, capture_output=True, text=True, timeout=_GROUP_S, check=False)
+        result = subprocess.run(
+            command, capture_output=True, text=True, timeout=_GROUP_S, check=False
+        )
     except subprocess.TimeoutExpired:
         told = f"no answer within {_GROUP_S:.0f} s"
         yield Finding("warning", "devices", broken_rule(where, "network", told, rule, remedy))
@@ -110,7 +166,10 @@ def _group(*, on_cpu: bool) -> Iterator[Finding]:
 
 def _has_bf16() -> bool:
     path = Path("/proc/cpuinfo")
-    return not path.is_file() or re.search(r"\b(avx512_bf16|amx_bf16)\b", path.read_text(encoding="utf-8")) is not None
+    return (
+        not path.is_file()
+        or re.search(r"\b(avx512_bf16|amx_bf16)\b", path.read_text(encoding="utf-8")) is not None
+    )
 
 
 def versions() -> Iterator[Finding]:
@@ -127,16 +186,30 @@ def versions() -> Iterator[Finding]:
 def checkout() -> Iterator[Finding]:
     """Whether a result can be traced to a commit."""
     try:
-        result = subprocess.run(["git", "status", "--porcelain"], capture_output=True, text=True, check=False)
+        result = subprocess.run(
+            ["git", "status", "--porcelain"], capture_output=True, text=True, check=False
+        )
     except FileNotFoundError:
-        yield Finding("warning", "git", "git must be installed for results to be traced to a commit; install it")
+        yield Finding(
+            "warning",
+            "git",
+            "git must be installed for results to be traced to a commit; install it",
+        )
         return
     if result.returncode:
         yield Finding(
-            "warning", "git", "this folder must be a git checkout for results to be traced; git init, git commit"
+            "warning",
+            "git",
+            "this folder must be a git checkout for results to be traced; git init, git commit",
         )
         return
     changed = [line[3:] for line in result.stdout.splitlines() if not line.endswith("dvc.lock")]
     if changed:
-        some = ", ".join(changed[:3]) + (f" and {len(changed) - 3} more" if len(changed) > 3 else "")
-        yield Finding("warning", "git", f"uncommitted changes ({some}) must be committed for results to be traced")
+        some = ", ".join(changed[:3]) + (
+            f" and {len(changed) - 3} more" if len(changed) > 3 else ""
+        )
+        yield Finding(
+            "warning",
+            "git",
+            f"uncommitted changes ({some}) must be committed for results to be traced",
+        )

@@ -40,15 +40,22 @@ def apply_recipes(recipes: Sequence[Path], target: Path = PARAMS_FILE) -> list[s
     if problems := problems_of(
         Document(Path("+".join([str(target), *(path.name for path in recipes)])), document.root)
     ):
-        raise ParamsError("\n".join([f"{names}: applied to {target} it breaks rules; nothing was written", *problems]))
+        raise ParamsError(
+            "\n".join(
+                [f"{names}: applied to {target} it breaks rules; nothing was written", *problems]
+            )
+        )
     temporary = target.with_suffix(".tmp")
     temporary.write_text(stream.getvalue(), encoding="utf-8")
     os.replace(temporary, target)
     return list(_differences(before, plain(document.root)))
 
 
-def problems_with(recipes: Sequence[Path], overrides: Sequence[Mapping[str, Any]]) -> Iterator[list[str]]:
-    """Everything wrong with params.yaml under some recipes and one of each of the overrides; nothing is written.
+def problems_with(
+    recipes: Sequence[Path], overrides: Sequence[Mapping[str, Any]]
+) -> Iterator[list[str]]:
+    """Everything wrong with params.yaml under some recipes and one of each of the overrides;
+    nothing is written.
 
     Raises:
         ParamsError: a file cannot be read.
@@ -97,7 +104,9 @@ def _own(value: Any) -> Any:
 def _differences(before: Any, after: Any, path: str = "") -> Iterator[str]:
     if isinstance(before, dict) and isinstance(after, dict):
         for key in [*before, *(key for key in after if key not in before)]:
-            yield from _differences(before.get(key, "–"), after.get(key, "–"), f"{path}.{key}".lstrip("."))
+            yield from _differences(
+                before.get(key, "–"), after.get(key, "–"), f"{path}.{key}".lstrip(".")
+            )
     elif before != after:
         yield f"{path}: {before} → {after}"
 

@@ -55,7 +55,8 @@ SECTIONS: dict[str, Any] = {
 def problems_of(document: Document) -> list[str]:
     """Everything wrong with a params file, each problem with its line."""
     problems = [
-        f"{document.path}:{document.line([key])}: {key} must be a known section ({', '.join(SECTIONS)}); remove it"
+        f"{document.path}:{document.line([key])}: {key} must be a known section "
+        f"({', '.join(SECTIONS)}); remove it"
         for key in document.root
         if key not in SECTIONS
     ]
@@ -89,27 +90,40 @@ def _wrong_names(document: Document) -> Iterator[str]:
                 yield broken_rule(where, f"name in {path}", key, NAMED, "rename it")
 
 
-def _spanning_problems(document: Document, values: dict[str, Any], blocks: Mapping[str, Any]) -> Iterator[str]:
+def _spanning_problems(
+    document: Document, values: dict[str, Any], blocks: Mapping[str, Any]
+) -> Iterator[str]:
     """Rules between sections; only asked when every section is right by itself."""
     for name, block in blocks.items():
         key = f"seq2seq.architectures.{name}"
         if hasattr(block, "max_positions"):
             yield from _position_problems(document, f"{key}.max_positions", values)
         made = ("data/shards", "data/bert")
-        if block.starts_from not in made and not (document.path.parent / block.starts_from).is_dir():
+        if (
+            block.starts_from not in made
+            and not (document.path.parent / block.starts_from).is_dir()
+        ):
             near = get_close_matches(block.starts_from, made, n=1)
             rule = "be data/shards, data/bert or the folder of a Hugging Face BERT"
             yield _problem(
-                document, f"{key}.starts_from", rule, f"did you mean {near[0]!r}?" if near else "put it there"
+                document,
+                f"{key}.starts_from",
+                rule,
+                f"did you mean {near[0]!r}?" if near else "put it there",
             )
         if block.starts_from == "data/bert":
             for size in ("num_layers", "width", "num_heads", "feed_forward_width", "max_positions"):
                 wanted = getattr(values["bert"].model, size)
                 if getattr(block, size) != wanted:
                     rule = f"equal bert.model.{size} ({wanted})"
-                    yield _problem(document, f"{key}.{size}", rule, "the architecture starts from that BERT")
+                    yield _problem(
+                        document, f"{key}.{size}", rule, "the architecture starts from that BERT"
+                    )
     yield from _schedule_problems(document, values)
-    longest, positions = values["classification"].common.max_length, values["bert"].model.max_positions
+    longest, positions = (
+        values["classification"].common.max_length,
+        values["bert"].model.max_positions,
+    )
     if longest > positions:
         rule = f"not exceed bert.model.max_positions ({positions})"
         yield _problem(document, "classification.common.max_length", rule, "lower it")
@@ -117,19 +131,30 @@ def _spanning_problems(document: Document, values: dict[str, Any], blocks: Mappi
     yield from _coverage_problems(document, values)
 
 
-def _evaluation_problems(document: Document, values: dict[str, Any], architectures: list[str]) -> Iterator[str]:
+def _evaluation_problems(
+    document: Document, values: dict[str, Any], architectures: list[str]
+) -> Iterator[str]:
     """What is searched together and compared has to be there, and be comparable."""
     for name, ensemble in values["ensembles"].items():
         if name in architectures:
-            yield _problem(document, f"ensembles.{name}", "not be named like an architecture", "rename it")
+            yield _problem(
+                document, f"ensembles.{name}", "not be named like an architecture", "rename it"
+            )
         for number, member in enumerate(ensemble.members):
             if member not in architectures:
-                yield _unknown_name(document, ["ensembles", name, "members", number], member, architectures)
+                yield _unknown_name(
+                    document, ["ensembles", name, "members", number], member, architectures
+                )
     names = [*architectures, *values["ensembles"]]
     for key in ("lowercase", "strip_accents"):
         if getattr(values["tokenizer"], key) and not getattr(values["evaluation"], key):
             rule = f"be true where tokenizer.{key} is"
-            yield _problem(document, f"evaluation.{key}", rule, "set it; translations come that way, references do not")
+            yield _problem(
+                document,
+                f"evaluation.{key}",
+                rule,
+                "set it; translations come that way, references do not",
+            )
     for number, pair in enumerate(values["evaluation"].comparisons):
         for name in {pair.system, pair.baseline} - set(names):
             yield _unknown_name(document, ["evaluation", "comparisons", number], name, names)
@@ -142,14 +167,19 @@ def _coverage_problems(document: Document, values: dict[str, Any]) -> Iterator[s
         without = [name for name, block in blocks.items() if block.get("attention") == "none"]
         for name in (*without, *values["ensembles"]):
             rule = f"be 0 where something is searched that has no attention of its own ({name})"
-            yield _problem(document, "decoding.score.coverage", rule, "set it to 0 or take that out")
+            yield _problem(
+                document, "decoding.score.coverage", rule, "set it to 0 or take that out"
+            )
 
 
 def _unknown_name(document: Document, path: list[str | int], name: str, names: list[str]) -> str:
     near = get_close_matches(name, names, n=1)
     remedy = f"did you mean {near[0]!r}?" if near else "correct it"
     key = ".".join(map(str, path))
-    return f"{document.path}:{document.line(path)}: {key} ({name!r}) must name one of {', '.join(names)}; {remedy}"
+    return (
+        f"{document.path}:{document.line(path)}: {key} ({name!r}) must name one of "
+        f"{', '.join(names)}; {remedy}"
+    )
 
 
 def _position_problems(document: Document, key: str, values: dict[str, Any]) -> Iterator[str]:
@@ -171,16 +201,28 @@ def _schedule_problems(document: Document, values: dict[str, Any]) -> Iterator[s
     """A warm-up, a descent and a ramp have to fit into the training they belong to."""
     bert, tasks, common = values["bert"], values["classification"].common, values["seq2seq"].common
     trainings = [
-        ("bert.training.schedule", bert.training.schedule, bert.updates, "the updates of bert.phases"),
+        (
+            "bert.training.schedule",
+            bert.training.schedule,
+            bert.updates,
+            "the updates of bert.phases",
+        ),
         ("seq2seq.common.schedule", common.schedule, common.updates, "seq2seq.common.updates"),
     ]
     if values["classification"].tasks:
         trainings.append(
-            ("classification.common.schedule", tasks.schedule, tasks.updates, "classification.common.updates")
+            (
+                "classification.common.schedule",
+                tasks.schedule,
+                tasks.updates,
+                "classification.common.updates",
+            )
         )
     for key, schedule, updates, name in trainings:
         if schedule.warmup_updates >= updates:
-            yield _problem(document, f"{key}.warmup_updates", f"be below {name} ({updates})", "lower it")
+            yield _problem(
+                document, f"{key}.warmup_updates", f"be below {name} ({updates})", "lower it"
+            )
         elif (descent := getattr(schedule, "decay_updates", 0)) > updates - schedule.warmup_updates:
             rule = f"fit between warm-up and end ({updates - schedule.warmup_updates} of {name})"
             yield _problem(document, f"{key}.decay_updates", rule, f"lower it ({descent})")
@@ -188,8 +230,13 @@ def _schedule_problems(document: Document, values: dict[str, Any]) -> Iterator[s
         if phase.ramp != "none" and phase.ramp.updates > phase.updates:
             where = f"{document.path}:{document.line(['bert', 'phases', number])}"
             rule = f"not exceed the updates of its phase ({phase.updates})"
-            yield broken_rule(where, f"bert.phases.{number}.ramp.updates", phase.ramp.updates, rule, "lower it")
+            yield broken_rule(
+                where, f"bert.phases.{number}.ramp.updates", phase.ramp.updates, rule, "lower it"
+            )
 
 
 def _problem(document: Document, key: str, rule: str, remedy: str) -> str:
-    return f"{document.path}:{document.line(key.split('.'))}: {key} ({document.get(key)!r}) must {rule}; {remedy}"
+    return (
+        f"{document.path}:{document.line(key.split('.'))}: {key} ({document.get(key)!r}) must "
+        f"{rule}; {remedy}"
+    )

@@ -1,7 +1,7 @@
 """The report as text: tables, a model card, one HTML page.
 
-The page is an out, so it holds no timing. It asks ``.runs/timings.js``, which the results table writes
-beside it, and shows «–» where that file is missing.
+The page is an out, so it holds no timing. It asks ``.runs/timings.js``, which the results table
+writes beside it, and shows «–» where that file is missing.
 """
 
 from dataclasses import dataclass
@@ -24,10 +24,16 @@ class Sample:
 
 
 def bert_table(results: Results) -> list[list[str]]:
-    """MLM and NSP accuracy beside what always answering the same would reach; without NSP where it was not trained."""
+    """MLM and NSP accuracy beside what always answering the same would reach; without NSP where it
+    was not trained.
+    """
     tasks = [("masked tokens (MLM)", "mlm", "unigram"), ("next sentence (NSP)", "nsp", "majority")]
     rows = [
-        [title, _percent(bert[f"valid_{name}_accuracy"]), f"{_percent(bert[f'{name}_accuracy_{other}'])} {other}"]
+        [
+            title,
+            _percent(bert[f"valid_{name}_accuracy"]),
+            f"{_percent(bert[f'{name}_accuracy_{other}'])} {other}",
+        ]
         for bert in [results.bert]
         for title, name, other in tasks
         if f"valid_{name}_accuracy" in bert
@@ -36,13 +42,17 @@ def bert_table(results: Results) -> list[list[str]]:
 
 
 def scores_table(results: Results) -> list[list[str]]:
-    """BLEU and chrF of every architecture and ensemble, greedy and beam, and what a perfect model would reach.
+    """BLEU and chrF of every architecture and ensemble, greedy and beam, and what a perfect model
+    would reach.
 
-    Where references are too short for BLEU, chrF leads with its interval and exact matches stand beside it.
+    Where references are too short for BLEU, chrF leads with its interval and exact matches stand
+    beside it.
     """
     first, second = _TITLES if results.leading == "bleu" else reversed(_TITLES)
     header = ["architecture", "parameters"]
-    header += [f"{_TITLES[name]} {search}" for name in (first, second) for search in ("greedy", "beam")]
+    header += [
+        f"{_TITLES[name]} {search}" for name in (first, second) for search in ("greedy", "beam")
+    ]
     exact = results.leading != "bleu"
     rows = []
     for row in results.rows:
@@ -62,7 +72,13 @@ def comparison_sentences(results: Results) -> list[str]:
     for item in results.comparisons:
         found = item[results.leading]
         sure = "significant" if found["p_value"] < 0.05 else "not significant"
-        verb = "beats" if found["difference"] > 0 else "loses to" if found["difference"] < 0 else "equals"
+        verb = (
+            "beats"
+            if found["difference"] > 0
+            else "loses to"
+            if found["difference"] < 0
+            else "equals"
+        )
         sentences.append(
             f"{item['system']} {verb} {item['baseline']} by {abs(found['difference']):.2f} {title} "
             f"(beam, paired bootstrap p = {found['p_value']:.3f}, {sure})"
@@ -71,13 +87,18 @@ def comparison_sentences(results: Results) -> list[str]:
 
 
 def differences_table(results: Results) -> list[list[str]]:
-    """The leading score (beam) of each system less that of each other; * where the paired bootstrap has p < 0.05."""
+    """The leading score (beam) of each system less that of each other; * where the paired bootstrap
+    has p < 0.05.
+    """
     cells: dict[tuple[str, str], str] = {}
     for pair in results.each_with_each:
         found = pair[results.leading]
         star = "*" if found["p_value"] < 0.05 else ""
         one, other, difference = pair["system"], pair["baseline"], found["difference"]
-        cells[one, other], cells[other, one] = f"{difference:+.2f}{star}", f"{-difference:+.2f}{star}"
+        cells[one, other], cells[other, one] = (
+            f"{difference:+.2f}{star}",
+            f"{-difference:+.2f}{star}",
+        )
     names = [row.name for row in results.rows]
     rows = [[one, *(cells.get((one, other), "") for other in names)] for one in names]
     return [[f"{_TITLES[results.leading]}, row less column", *names], *rows]
@@ -101,18 +122,23 @@ def tables_markdown(results: Results) -> str:
 def model_card(results: Results, languages: tuple[str, str]) -> str:
     """``model_card.md``: what the models are, from what, and how good."""
     origins = [
-        [name, *(str(origin[key]) for key in ("seed", "params", "data"))] for name, origin in results.origins.items()
+        [name, *(str(origin[key]) for key in ("seed", "params", "data"))]
+        for name, origin in results.origins.items()
     ]
     sizes = results.corpus["documents"]
     documents = ", ".join(f"{sizes[name]['documents']} {name}" for name in sizes)
     pairs = ", ".join(f"{count} {split}" for split, count in results.corpus["pairs"].items())
     return f"""# Model card
 
-BERT (masked language modelling and next-sentence prediction) and encoder-decoders, {languages[0]} → {languages[1]}.
+BERT (masked language modelling and next-sentence prediction) and encoder-decoders, \
+{languages[0]} → {languages[1]}.
 
-- Documents: {documents}. Pairs: {pairs}. Test sentences seen in training text: {results.corpus["test_sentences_seen"]}.
-- Vocabulary: {results.tokenizer["vocab_size"]} WordPieces, {results.tokenizer["tokens_per_word"]} per word.
-- Intended use: studying and comparing architectures on this text. Text of other kinds was not tested.
+- Documents: {documents}. Pairs: {pairs}. Test sentences seen in training text: \
+{results.corpus["test_sentences_seen"]}.
+- Vocabulary: {results.tokenizer["vocab_size"]} WordPieces, \
+{results.tokenizer["tokens_per_word"]} per word.
+- Intended use: studying and comparing architectures on this text. Text of other kinds was not \
+tested.
 
 ## Quality
 
@@ -127,16 +153,26 @@ def html_page(results: Results, samples: list[Sample]) -> str:
     """``index.html``, readable without a network."""
     scores = scores_table(results)
     timed = [[*scores[0], "sentences/s greedy", "sentences/s beam"]]
-    timed += [[*map(escape, row), _timing(row[0], "greedy"), _timing(row[0], "beam")] for row in scores[1:]]
-    pictures = "\n".join(f'<img src="{name}" alt="{name.removesuffix(".png").replace("_", " ")}">' for name in PICTURES)
-    comparisons = "".join(f"<li>{escape(sentence)}</li>" for sentence in comparison_sentences(results))
+    timed += [
+        [*map(escape, row), _timing(row[0], "greedy"), _timing(row[0], "beam")]
+        for row in scores[1:]
+    ]
+    pictures = "\n".join(
+        f'<img src="{name}" alt="{name.removesuffix(".png").replace("_", " ")}">'
+        for name in PICTURES
+    )
+    comparisons = "".join(
+        f"<li>{escape(sentence)}</li>" for sentence in comparison_sentences(results)
+    )
     return f"""<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><title>Maskline report</title>
 <style>
-body {{ font: 16px/1.5 system-ui, sans-serif; max-width: 62rem; margin: 2rem auto; padding: 0 1rem; color: #222 }}
+body {{ font: 16px/1.5 system-ui, sans-serif; max-width: 62rem; margin: 2rem auto; padding: 0 \
+1rem; color: #222 }}
 table {{ border-collapse: collapse; margin: 1rem 0 }}
 th, td {{ border: 1px solid #ccc; padding: .3rem .7rem; text-align: left }}
-th {{ background: #f4f4f4 }} img {{ max-width: 100%; margin: .5rem 0 }} dd {{ margin: 0 0 .2rem 2rem }}
+th {{ background: #f4f4f4 }} img {{ max-width: 100%; margin: .5rem 0 }} dd {{ margin: 0 0 \
+.2rem 2rem }}
 </style></head><body>
 <h1>Maskline report</h1>
 {"".join(f"<p><b>Warning</b>: {escape(warning)}</p>" for warning in results.warnings)}
@@ -160,14 +196,31 @@ for (const cell of document.querySelectorAll("[data-timing]"))
 
 def _html_table(table: list[list[str]], *, raw: bool = False) -> str:
     def row(cells: list[str], tag: str) -> str:
-        return "<tr>" + "".join(f"<{tag}>{cell if raw else escape(cell)}</{tag}>" for cell in cells) + "</tr>"
+        return (
+            "<tr>"
+            + "".join(f"<{tag}>{cell if raw else escape(cell)}</{tag}>" for cell in cells)
+            + "</tr>"
+        )
 
-    return "<table>" + row(table[0], "th") + "".join(row(cells, "td") for cells in table[1:]) + "</table>"
+    return (
+        "<table>"
+        + row(table[0], "th")
+        + "".join(row(cells, "td") for cells in table[1:])
+        + "</table>"
+    )
 
 
 def _html_sample(sample: Sample) -> str:
-    lines = [("source", sample.source), ("reference", sample.reference), *sample.translations.items()]
-    return "<dl>" + "".join(f"<dt>{escape(name)}</dt><dd>{escape(text)}</dd>" for name, text in lines) + "</dl>"
+    lines = [
+        ("source", sample.source),
+        ("reference", sample.reference),
+        *sample.translations.items(),
+    ]
+    return (
+        "<dl>"
+        + "".join(f"<dt>{escape(name)}</dt><dd>{escape(text)}</dd>" for name, text in lines)
+        + "</dl>"
+    )
 
 
 def _timing(architecture: str, search: str) -> str:

@@ -11,7 +11,14 @@ from matplotlib.figure import Figure
 
 from pipelines.report.results import Results, curves
 
-PICTURES = ("bert_loss.png", "bert_accuracy.png", "seq2seq_loss.png", "bleu.png", "beam_size.png", "source_length.png")
+PICTURES = (
+    "bert_loss.png",
+    "bert_accuracy.png",
+    "seq2seq_loss.png",
+    "bleu.png",
+    "beam_size.png",
+    "source_length.png",
+)
 
 
 def draw_all(results: Results, architectures: Sequence[str], folder: Path) -> None:
@@ -27,27 +34,51 @@ def _bert_curves(results: Results, folder: Path) -> None:
     points, tasks = curves("bert"), ["mlm", "nsp"] if "valid_nsp_loss" in results.bert else ["mlm"]
     figure, axes = pyplot.subplots(figsize=(6, 3.5))
     for name in (f"{prefix}{task}_loss" for task in tasks for prefix in ("", "valid_")):
-        axes.plot(*_series(points, name), marker="o" if name.startswith("valid") else None, markersize=4, label=name)
-    baselines = [("ln V", "uniform_loss"), ("unigram entropy", "unigram_entropy"), ("ln 2", "nsp_uniform_loss")]
+        axes.plot(
+            *_series(points, name),
+            marker="o" if name.startswith("valid") else None,
+            markersize=4,
+            label=name,
+        )
+    baselines = [
+        ("ln V", "uniform_loss"),
+        ("unigram entropy", "unigram_entropy"),
+        ("ln 2", "nsp_uniform_loss"),
+    ]
     for style, (label, name) in zip(("--", ":", "-."), baselines[: 1 + len(tasks)], strict=False):
         axes.axhline(results.bert[name], color="grey", linestyle=style, linewidth=1, label=label)
     axes.set(xlabel="update", ylabel="loss (nats)", title="BERT: loss beside that of guessing")
     _save(figure, folder / "bert_loss.png")
     figure, axes = pyplot.subplots(figsize=(6, 3.5))
-    for name, baseline, colour in (("mlm", "unigram", "tab:blue"), ("nsp", "majority", "tab:orange"))[: len(tasks)]:
+    for name, baseline, colour in (
+        ("mlm", "unigram", "tab:blue"),
+        ("nsp", "majority", "tab:orange"),
+    )[: len(tasks)]:
         axes.plot(*_series(points, f"{name}_accuracy"), color=colour, label=name)
         axes.axhline(
-            results.bert[f"{name}_accuracy_{baseline}"], color=colour, linestyle=":", label=f"{name} {baseline}"
+            results.bert[f"{name}_accuracy_{baseline}"],
+            color=colour,
+            linestyle=":",
+            label=f"{name} {baseline}",
         )
-    axes.set(xlabel="update", ylabel="accuracy", title="BERT: accuracy beside trivial baselines", ylim=(0, 1))
+    axes.set(
+        xlabel="update",
+        ylabel="accuracy",
+        title="BERT: accuracy beside trivial baselines",
+        ylim=(0, 1),
+    )
     _save(figure, folder / "bert_accuracy.png")
 
 
 def _seq2seq_curves(architectures: Sequence[str], folder: Path) -> None:
     figure, axes = pyplot.subplots(figsize=(6, 3.5))
     for name in architectures:
-        axes.plot(*_series(curves(f"seq2seq/{name}"), "valid_loss"), marker="o", markersize=4, label=name)
-    axes.set(xlabel="update", ylabel="validation loss (nats per token)", title="Seq2seq: validation loss")
+        axes.plot(
+            *_series(curves(f"seq2seq/{name}"), "valid_loss"), marker="o", markersize=4, label=name
+        )
+    axes.set(
+        xlabel="update", ylabel="validation loss (nats per token)", title="Seq2seq: validation loss"
+    )
     _save(figure, folder / "seq2seq_loss.png")
 
 
@@ -65,11 +96,21 @@ def _bleu(results: Results, folder: Path) -> None:
 
 def _beam_size(results: Results, folder: Path) -> None:
     figure, panes = pyplot.subplots(1, 3, figsize=(12, 3.5))
-    names = {"bleu": "BLEU", "score": "the model's own score", "length_ratio": "length ÷ reference's"}
+    names = {
+        "bleu": "BLEU",
+        "score": "the model's own score",
+        "length_ratio": "length ÷ reference's",
+    }
     for axes, (name, label) in zip(panes, names.items(), strict=True):
         for row in results.rows:
             sizes = [point["beam_size"] for point in row.curve]
-            axes.plot(sizes, [point[name] for point in row.curve], marker="o", markersize=4, label=row.name)
+            axes.plot(
+                sizes,
+                [point[name] for point in row.curve],
+                marker="o",
+                markersize=4,
+                label=row.name,
+            )
         sizes = sorted({point["beam_size"] for row in results.rows for point in row.curve})
         axes.set_xscale("log", base=2)
         axes.set_xticks(sizes, [f"{size:g}" for size in sizes])
@@ -80,12 +121,19 @@ def _beam_size(results: Results, folder: Path) -> None:
 def _source_length(results: Results, folder: Path) -> None:
     figure, axes = pyplot.subplots(figsize=(6, 3.5))
     for row in results.rows:
-        axes.plot([part["bleu"] for part in row.by_length], marker="o", markersize=4, label=row.name)
+        axes.plot(
+            [part["bleu"] for part in row.by_length], marker="o", markersize=4, label=row.name
+        )
     parts = results.rows[0].by_length
     axes.set_xticks(
-        range(len(parts)), [f"{part['shortest']:g}–{part['longest']:g}\n({part['sentences']:g})" for part in parts]
+        range(len(parts)),
+        [f"{part['shortest']:g}–{part['longest']:g}\n({part['sentences']:g})" for part in parts],
     )
-    axes.set(xlabel="words of the source (sentences)", ylabel="BLEU, beam", title="By length of the source")
+    axes.set(
+        xlabel="words of the source (sentences)",
+        ylabel="BLEU, beam",
+        title="By length of the source",
+    )
     _save(figure, folder / "source_length.png")
 
 

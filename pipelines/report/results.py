@@ -40,7 +40,8 @@ class Results:
         each_with_each: all of them.
         corpus: sizes.
         tokenizer: vocabulary and round trip.
-        leading: the metric to look at first: ``bleu``, or ``chrf`` where references are too short for BLEU.
+        leading: the metric to look at first: ``bleu``, or ``chrf`` where references are too short
+            for BLEU.
         ceiling: what a perfect model would score, and why not more.
         warnings: what stages found that makes results mean less.
         origins: stage instance → seed, params hash, data hash.
@@ -60,7 +61,9 @@ class Results:
     @property
     def signatures(self) -> list[str]:
         """The distinct metric signatures behind the scores."""
-        return sorted({row.beam[f"{name}_signature"] for row in self.rows for name in ("bleu", "chrf")})
+        return sorted(
+            {row.beam[f"{name}_signature"] for row in self.rows for name in ("bleu", "chrf")}
+        )
 
 
 def read_results(architectures: list[str], ensembles: Sequence[str] = ()) -> Results:
@@ -74,9 +77,14 @@ def read_results(architectures: list[str], ensembles: Sequence[str] = ()) -> Res
     others = {name: _read(name) for name in ("bert", "corpus", "tokenizer", "shards")}
     searched = {name: _read(f"decoding/{name}") for name in (*architectures, *ensembles)}
     rows = [
-        Row(name, metrics["decoding"]["parameters"], **_scores(evaluation, name)) for name, metrics in searched.items()
+        Row(name, metrics["decoding"]["parameters"], **_scores(evaluation, name))
+        for name, metrics in searched.items()
     ]
-    origins = {**others, "evaluation": evaluation, **{f"seq2seq@{name}": metrics for name, metrics in trained.items()}}
+    origins = {
+        **others,
+        "evaluation": evaluation,
+        **{f"seq2seq@{name}": metrics for name, metrics in trained.items()},
+    }
     for name, metrics in searched.items():
         origins[f"{'ensemble' if name in ensembles else 'decoding'}@{name}"] = metrics
     return Results(
@@ -88,7 +96,11 @@ def read_results(architectures: list[str], ensembles: Sequence[str] = ()) -> Res
         others["tokenizer"]["tokenizer"],
         evaluation["evaluation"]["leading"],
         evaluation["evaluation"]["ceiling"],
-        list(dict.fromkeys(warning for metrics in origins.values() for warning in metrics.get("warnings", ()))),
+        list(
+            dict.fromkeys(
+                warning for metrics in origins.values() for warning in metrics.get("warnings", ())
+            )
+        ),
         {name: metrics["origin"] for name, metrics in origins.items()},
     )
 

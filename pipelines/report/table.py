@@ -1,6 +1,8 @@
-"""The results table on the terminal, and the timings the HTML page shows: ``python -m pipelines.report.table``.
+"""The results table on the terminal, and the timings the HTML page shows: ``python -m
+pipelines.report.table``.
 
-Not a stage: it reads what the stages measured and what their run folders timed, and computes nothing.
+Not a stage: it reads what the stages measured and what their run folders timed, and computes
+nothing.
 """
 
 import json
@@ -16,10 +18,12 @@ from pipelines.report.page import bert_table, comparison_sentences, scores_table
 from pipelines.report.results import read_results
 
 _NEXT = """
-models        data/bert  data/seq2seq/*      (python: transformers.BertForPreTraining.from_pretrained("data/bert"))
+models        data/bert  data/seq2seq/*      (python: \
+transformers.BertForPreTraining.from_pretrained("data/bert"))
 hypotheses    data/decoding/*/beam.txt  greedy.txt  *.nbest.jsonl
 pictures      data/report/index.html  *.png  model_card.md
-curves        .runs/*/*/metrics.jsonl         (wandb sync .runs/wandb/offline-run-* sends them to W&B)
+curves        .runs/*/*/metrics.jsonl         (wandb sync .runs/wandb/offline-run-* sends them \
+to W&B)
 
 try next      change a key in params.yaml and `make run` again: only what depends on it runs
               make flow                       the same stages as a Prefect flow
@@ -50,7 +54,8 @@ def render(table: list[list[str]]) -> str:
     lines = []
     for row in table:
         cells = [
-            _pad(cell, width, right=column > 0) for column, (cell, width) in enumerate(zip(row, widths, strict=True))
+            _pad(cell, width, right=column > 0)
+            for column, (cell, width) in enumerate(zip(row, widths, strict=True))
         ]
         lines.append("  ".join(cells).rstrip())
     return "\n".join([lines[0], "─" * (sum(widths) + 2 * len(widths) - 2), *lines[1:]])
@@ -69,18 +74,25 @@ def main() -> int:
     """Print everything; 0, or 2 if a stage has not run."""
     try:
         document = read_document()
-        architectures, ensembles = (list(document.get(section)) for section in ("seq2seq.architectures", "ensembles"))
+        architectures, ensembles = (
+            list(document.get(section)) for section in ("seq2seq.architectures", "ensembles")
+        )
         results = read_results(architectures, ensembles)
     except MasklineError as error:
         print(f"error: {error}", file=sys.stderr)
         return error.exit_code
-    decoded = [f"decoding@{name}" for name in architectures] + [f"ensemble@{name}" for name in ensembles]
+    decoded = [f"decoding@{name}" for name in architectures] + [
+        f"ensemble@{name}" for name in ensembles
+    ]
     speeds = search_speeds(decoded)
     RUNS.mkdir(exist_ok=True)
     (RUNS / "timings.js").write_text(f"window.timings = {json.dumps(speeds)};\n", encoding="utf-8")
     scores = scores_table(results)
     header = [*scores[0], "sent/s greedy", "sent/s beam"]
-    rows = [[*row, speeds.get(f"{row[0]}.greedy", "–"), speeds.get(f"{row[0]}.beam", "–")] for row in scores[1:]]
+    rows = [
+        [*row, speeds.get(f"{row[0]}.greedy", "–"), speeds.get(f"{row[0]}.beam", "–")]
+        for row in scores[1:]
+    ]
     print("\n" + render(bert_table(results)) + "\n\n" + render([header, *rows]) + "\n")
     for sentence in comparison_sentences(results):
         print(sentence)

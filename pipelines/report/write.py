@@ -26,7 +26,10 @@ def declare(document: Document) -> Stage:
         "ensembles": dict[str, Any],
     }
     architectures = list(document.get("seq2seq.architectures"))
-    folders = [CORPUS, *(Path("data", name) for name in ("tokenizer", "shards", "bert", "evaluation"))]
+    folders = [
+        CORPUS,
+        *(Path("data", name) for name in ("tokenizer", "shards", "bert", "evaluation")),
+    ]
     folders += [Path("data/seq2seq", name) for name in architectures]
     folders += [HYPOTHESES / name for name in (*architectures, *document.get("ensembles"))]
     return Stage("report", "pipelines.report.write", sections, tuple(folders))
@@ -42,19 +45,26 @@ def write(run: StageRun) -> Metrics:
     from pipelines.report.pictures import draw_all
     from pipelines.report.results import read_results
 
-    languages = run.section("corpus.source_language", str), run.section("corpus.target_language", str)
+    languages = (
+        run.section("corpus.source_language", str),
+        run.section("corpus.target_language", str),
+    )
     architectures = list(run.section("seq2seq.architectures", dict))
     ensembles = list(run.section("ensembles", dict))
     results = read_results(architectures, ensembles)
     draw_all(results, architectures, run.work)
-    samples = _samples([*architectures, *ensembles], languages, run.section("report", ReportParams).num_samples)
+    samples = _samples(
+        [*architectures, *ensembles], languages, run.section("report", ReportParams).num_samples
+    )
     for name, text in (
         ("tables.md", page.tables_markdown(results)),
         ("model_card.md", page.model_card(results, languages)),
         ("index.html", page.html_page(results, samples)),
     ):
         (run.work / name).write_text(text, encoding="utf-8")
-    return {"report": {"architectures": architectures, "ensembles": ensembles, "samples": len(samples)}}
+    return {
+        "report": {"architectures": architectures, "ensembles": ensembles, "samples": len(samples)}
+    }
 
 
 def _samples(names: list[str], languages: tuple[str, str], count: int) -> list[Sample]:
@@ -62,10 +72,16 @@ def _samples(names: list[str], languages: tuple[str, str], count: int) -> list[S
     from pipelines.formats.corpus.files import pair_file, read_lines
     from pipelines.report.page import Sample
 
-    sources, references = (read_lines(pair_file(CORPUS, "test", language)) for language in languages)
+    sources, references = (
+        read_lines(pair_file(CORPUS, "test", language)) for language in languages
+    )
     translations = {name: read_lines(HYPOTHESES / name / "beam.txt") for name in names}
     return [
-        Sample(sources[row], references[row], {name: lines[row] for name, lines in translations.items()})
+        Sample(
+            sources[row],
+            references[row],
+            {name: lines[row] for name, lines in translations.items()},
+        )
         for row in range(min(count, len(sources)))
     ]
 

@@ -1,4 +1,6 @@
-"""BLEU of greedy translations of validation pairs: what a model can do, where the loss only says how sure it is."""
+"""BLEU of greedy translations of validation pairs: what a model can do, where the loss only says
+how sure it is.
+"""
 
 from dataclasses import dataclass
 
@@ -17,7 +19,9 @@ _SHOWN = 5  # sample translations of a validation
 
 @dataclass(frozen=True)
 class Translated:
-    """What a model made of the validation pairs: BLEU, 0 to 100, and the first few with source and reference."""
+    """What a model made of the validation pairs: BLEU, 0 to 100, and the first few with source and
+    reference.
+    """
 
     bleu: float
     samples: list[dict[str, str]]
@@ -27,8 +31,9 @@ class Translated:
 class ValidationBleu:
     """The first pairs of a split and how to translate them.
 
-    References are the tokenizer's own rendering of the target side, and letters of scripts that write no spaces are
-    words, so this BLEU chooses between weights; reported figures come from the stages decoding and evaluation.
+    References are the tokenizer's own rendering of the target side, and letters of scripts that
+    write no spaces are words, so this BLEU chooses between weights; reported figures come from the
+    stages decoding and evaluation.
 
     Attributes:
         shard: pairs.
@@ -55,13 +60,22 @@ class ValidationBleu:
         found: list[list[int]] = [[] for _ in range(count)]
         for first in range(0, count, self.batch_size):
             rows = order[first : first + self.batch_size]
-            batch = [tensor.to(device) for tensor in sources([self.shard.source[row] for row in rows])]
-            for row, tokens in zip(rows, greedy(model, batch[0], batch[1], self.max_length), strict=True):
+            batch = [
+                tensor.to(device) for tensor in sources([self.shard.source[row] for row in rows])
+            ]
+            for row, tokens in zip(
+                rows, greedy(model, batch[0], batch[1], self.max_length), strict=True
+            ):
                 found[row] = tokens
         model.train(training)
         references = [self.shard.target[row].tolist() for row in range(count)]
-        hypotheses, wanted = ([self.tokenizer.decode(row) for row in rows] for rows in (found, references))
-        texts = [self.tokenizer.decode(self.shard.source[row].tolist()) for row in range(min(count, _SHOWN))]
+        hypotheses, wanted = (
+            [self.tokenizer.decode(row) for row in rows] for rows in (found, references)
+        )
+        texts = [
+            self.tokenizer.decode(self.shard.source[row].tolist())
+            for row in range(min(count, _SHOWN))
+        ]
         samples = [
             {"source": source, "reference": reference, "hypothesis": hypothesis}
             for source, reference, hypothesis in zip(texts, wanted, hypotheses, strict=False)

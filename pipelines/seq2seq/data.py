@@ -1,7 +1,7 @@
 """Fine-tuning batches: position → the same pairs wherever it is computed.
 
-Pairs of like length share a batch, batches come in random order; both are functions of (seed, epoch).
-Shapes: B batch, S source length, T target length.
+Pairs of like length share a batch, batches come in random order; both are functions of (seed,
+epoch). Shapes: B batch, S source length, T target length.
 """
 
 from collections.abc import Iterator
@@ -28,8 +28,8 @@ class PairBatch(NamedTuple):
         source_BS: [CLS] x [SEP].
         source_lengths_B: real source tokens.
         inputs_BT: [CLS] y, what the decoder is given.
-        labels_BT: y [SEP], what it should answer; padding is `PAD`, and so is the place of [SEP] after a target that
-            was cut: it does not end there.
+        labels_BT: y [SEP], what it should answer; padding is `PAD`, and so is the place of [SEP]
+            after a target that was cut: it does not end there.
         num_tokens: real target tokens.
         position: of the update.
     """
@@ -42,7 +42,9 @@ class PairBatch(NamedTuple):
     position: Position
 
     def without_terms(self) -> "PairBatch":
-        """The same inputs, and nothing to answer: what a rank computes along with the others that has no rows."""
+        """The same inputs, and nothing to answer: what a rank computes along with the others that
+        has no rows.
+        """
         return self._replace(labels_BT=torch.full_like(self.labels_BT, PAD), num_tokens=0)
 
     def split(self, rows: int) -> Iterator["PairBatch"]:
@@ -61,7 +63,8 @@ class PairBatch(NamedTuple):
 
 
 class PairBatches:
-    """Training batches of all ranks: ``batch_size`` pairs, or tokens of the longer side, padding included.
+    """Training batches of all ranks: ``batch_size`` pairs, or tokens of the longer side, padding
+    included.
 
     Raises:
         DataError: there are fewer pairs than a batch takes, or one is longer than the budget.
@@ -81,7 +84,9 @@ class PairBatches:
         self._shard, self._rank, self._world_size = shard, rank, world_size
         lengths = np.stack([shard.target.lengths + 1, shard.source.lengths + 2], axis=1)
         where = ("seq2seq, training pairs", "seq2seq.common.batch_size")
-        self._order = Bucketed(lengths, batch_size, seed=seed, stream="pair order", where=where, in_tokens=in_tokens)
+        self._order = Bucketed(
+            lengths, batch_size, seed=seed, stream="pair order", where=where, in_tokens=in_tokens
+        )
         self.fingerprint = f"{digest} {seed} {batch_size} {in_tokens}"
 
     def after(self, position: Position) -> Position:
@@ -89,7 +94,9 @@ class PairBatches:
         return self._order.after(position)
 
     def __call__(self, position: Position) -> PairBatch:
-        """This rank's part of the batch of one update; where there is no row for it, one that counts nothing."""
+        """This rank's part of the batch of one update; where there is no row for it, one that
+        counts nothing.
+        """
         rows = self._order.rows(position)
         if len(mine := rows[self._rank :: self._world_size]):
             return collate(self._shard, mine, position)
@@ -107,7 +114,9 @@ def draw_pairs(shard: PairShard, count: int | Literal["all"], seed: int) -> Pair
     if count > len(shard):
         rule = f"not exceed the training pairs there are ({len(shard)})"
         raise DataError(
-            broken_rule("params.yaml", "seq2seq.common.training_pairs", count, rule, "lower it, or set all")
+            broken_rule(
+                "params.yaml", "seq2seq.common.training_pairs", count, rule, "lower it, or set all"
+            )
         )
     rows = np.sort(generator(seed, "drawn pairs").permutation(len(shard))[:count])
     sides = []
@@ -121,7 +130,10 @@ def validation_batches(shard: PairShard, batch_size: int = 64) -> list[PairBatch
     """All pairs of a split, sorted by length."""
     order = np.argsort(shard.target.lengths, kind="stable")
     start = Position(0, 0, 0)
-    return [collate(shard, order[first : first + batch_size], start) for first in range(0, len(order), batch_size)]
+    return [
+        collate(shard, order[first : first + batch_size], start)
+        for first in range(0, len(order), batch_size)
+    ]
 
 
 def collate(shard: PairShard, rows: npt.NDArray[np.int64], position: Position) -> PairBatch:
@@ -138,5 +150,10 @@ def collate(shard: PairShard, rows: npt.NDArray[np.int64], position: Position) -
         labels_BT[row, len(target)] = PAD if cut_B[row] else END
     num_tokens = sum(map(len, targets)) + len(targets) - int(cut_B.sum())
     return PairBatch(
-        source_BS, source_lengths_B, torch.from_numpy(inputs_BT), torch.from_numpy(labels_BT), num_tokens, position
+        source_BS,
+        source_lengths_B,
+        torch.from_numpy(inputs_BT),
+        torch.from_numpy(labels_BT),
+        num_tokens,
+        position,
     )

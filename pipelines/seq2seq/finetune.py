@@ -80,7 +80,9 @@ def finetune(run: StageRun) -> Metrics:
         seed=run.seed,
         r_drop=params.r_drop,
         scheduled_sampling=params.scheduled_sampling,
-        bleu=ValidationBleu(valid, tokenizer, common.bleu_pairs, common.bleu_max_length) if common.bleu_pairs else None,
+        bleu=ValidationBleu(valid, tokenizer, common.bleu_pairs, common.bleu_max_length)
+        if common.bleu_pairs
+        else None,
         start=PretrainedStart.of(params, model) if pretrained else None,
     )
     measured = train(module, batches, run)
@@ -93,5 +95,10 @@ def finetune(run: StageRun) -> Metrics:
 
 if __name__ == "__main__":
     sys.exit(
-        run_stage(lambda document: declare(document, item_argument(sys.argv[1:], "seq2seq.architectures")), finetune)
+        run_stage(
+            lambda document: declare(
+                document, item_argument(sys.argv[1:], "seq2seq.architectures")
+            ),
+            finetune,
+        )
     )

@@ -1,7 +1,7 @@
 """How far a loss reaches back into the source: the gradient at each of its tokens.
 
-The norm of ∂L/∂x at tokens further and further from the sentence's end is what vanishes in a plain RNN (Bengio et al.
-1994; Pascanu et al. 2013, section 2). Shapes: B batch, S source length, D width.
+The norm of ∂L/∂x at tokens further and further from the sentence's end is what vanishes in a plain
+RNN (Bengio et al. 1994; Pascanu et al. 2013, section 2). Shapes: B batch, S source length, D width.
 """
 
 from collections.abc import Callable, Mapping
@@ -15,14 +15,16 @@ DISTANCES = (0, 1, 2, 4, 8, 16, 32)  # tokens from the end whose gradient is tol
 Report = Callable[[Mapping[str, tuple[Tensor, Tensor | int]]], None]
 
 
-def report_source_gradients(embedding: nn.Module, lengths_B: Tensor, report: Report, *, scale: float = 1.0) -> Any:
+def report_source_gradients(
+    embedding: nn.Module, lengths_B: Tensor, report: Report, *, scale: float = 1.0
+) -> Any:
     """Tell the gradient norms at the source once the coming backward pass is through.
 
     Args:
         embedding: its next output is the embedded source [B, S, D].
         lengths_B: real source tokens.
-        report: is given ``source_gradient/DISTANCE`` → (sum of norms, how many), over the sentences that are long
-            enough, for all of `DISTANCES`; distance 0 is the end token [SEP].
+        report: is given ``source_gradient/DISTANCE`` → (sum of norms, how many), over the sentences
+            that are long enough, for all of `DISTANCES`; distance 0 is the end token [SEP].
         scale: factor of the norms.
 
     Returns:

@@ -11,7 +11,9 @@ from pipelines.models.protocol.model import Seq2SeqModel
 
 
 @torch.no_grad()
-def greedy(model: Seq2SeqModel, source_BS: Tensor, lengths_B: Tensor, max_length: int) -> list[list[int]]:
+def greedy(
+    model: Seq2SeqModel, source_BS: Tensor, lengths_B: Tensor, max_length: int
+) -> list[list[int]]:
     """The likeliest next token, step after step: token ids of each sentence, without START and END.
 
     Args:

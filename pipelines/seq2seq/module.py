@@ -65,7 +65,12 @@ class Seq2SeqFinetuning(TrainingModule):
         **more: Any,
     ) -> None:
         super().__init__(*others, **more)
-        self.r_drop, self.scheduled_sampling, self.start, self.bleu = r_drop, scheduled_sampling, start, bleu
+        self.r_drop, self.scheduled_sampling, self.start, self.bleu = (
+            r_drop,
+            scheduled_sampling,
+            start,
+            bleu,
+        )
         self.rate_factors = dict.fromkeys(start.names, start.rate) if start else {}
         self._samples: list[dict[str, str]] = []
 
@@ -90,7 +95,9 @@ class Seq2SeqFinetuning(TrainingModule):
         return self._samples
 
     def validation_rank(self, measured: Mapping[str, float]) -> list[float]:
-        """See `TrainingModule.validation_rank`; by BLEU, of equal ones by loss, where ``select_by`` says so."""
+        """See `TrainingModule.validation_rank`; by BLEU, of equal ones by loss, where ``select_by``
+        says so.
+        """
         loss = super().validation_rank(measured)
         return [-measured["valid_bleu"], *loss] if self.params.select_by == "bleu" else loss
 
@@ -102,29 +109,44 @@ class Seq2SeqFinetuning(TrainingModule):
         real_BT = batch.labels_BT != PAD
         labels_N = batch.labels_BT[real_BT]
         twice = self.network.training and self.r_drop > 0
-        handle = self._watch_source(batch.source_lengths_B) if self.network.training and self.detailed else None
+        handle = (
+            self._watch_source(batch.source_lengths_B)
+            if self.network.training and self.detailed
+            else None
+        )
         passes = [
-            self.network.hidden(batch.source_BS, batch.source_lengths_B, inputs_BT)[real_BT] for _ in range(1 + twice)
+            self.network.hidden(batch.source_BS, batch.source_lengths_B, inputs_BT)[real_BT]
+            for _ in range(1 + twice)
         ]
         if handle:
             handle.remove()
         weight, bias = self.network.output.weight, self.network.output_bias
         smoothed, likelihood, correct = linear_cross_entropy(
-            torch.cat(passes), weight, bias, labels_N.repeat(len(passes)), label_smoothing=self.params.label_smoothing
+            torch.cat(passes),
+            weight,
+            bias,
+            labels_N.repeat(len(passes)),
+            label_smoothing=self.params.label_smoothing,
         )
         objective, num_tokens = smoothed / len(passes), len(labels_N)
         seen = num_tokens * len(passes)
         measured = {"loss": (likelihood, seen), "token_accuracy": (correct, seen)}
         if twice:
             divergence = symmetric_divergence(passes[0], passes[1], weight, bias)
-            objective = objective + 0.5 * self.r_drop * divergence  # half the paper's sum of two passes
+            objective = (
+                objective + 0.5 * self.r_drop * divergence
+            )  # half the paper's sum of two passes
             measured["divergence"] = (divergence.detach(), num_tokens)
         return Losses({"loss": objective}, measured)
 
     def _watch_source(self, lengths_B: Tensor) -> Any:
-        """See `report_source_gradients`; of the first pass. A rank's loss is scaled up, for DDP takes means."""
+        """See `report_source_gradients`; of the first pass. A rank's loss is scaled up, for DDP
+        takes means.
+        """
         scale = 1.0 / self.trainer.world_size
-        return report_source_gradients(self.network.source_embeddings, lengths_B, self.meter.add, scale=scale)
+        return report_source_gradients(
+            self.network.source_embeddings, lengths_B, self.meter.add, scale=scale
+        )
 
     @torch.no_grad()
     def _own_predictions(self, batch: PairBatch) -> Tensor:
@@ -133,7 +155,9 @@ class Seq2SeqFinetuning(TrainingModule):
         hidden_BTD = self.network.hidden(batch.source_BS, batch.source_lengths_B, batch.inputs_BT)
         said = [self.network.logits(row_TD).argmax(dim=-1) for row_TD in hidden_BTD[:, :-1]]
         own_BT = torch.cat([batch.inputs_BT[:, :1], torch.stack(said)], dim=1)
-        replaced_BT = (torch.rand(own_BT.shape, device=own_BT.device) < share) & (batch.inputs_BT != PAD)
+        replaced_BT = (torch.rand(own_BT.shape, device=own_BT.device) < share) & (
+            batch.inputs_BT != PAD
+        )
         return torch.where(replaced_BT, own_BT, batch.inputs_BT)
 
     def cost(self, batch: PairBatch) -> Cost:

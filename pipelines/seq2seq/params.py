@@ -11,8 +11,10 @@ class CommonParams(OptimizationParams):
     """Training of every architecture.
 
     Attributes:
-        training_pairs: as many of the training pairs, drawn at random; a larger number holds the smaller's. Or ``all``.
-        batch_unit: what ``batch_size`` counts: pairs, or tokens of the longer side of each pair, padding included.
+        training_pairs: as many of the training pairs, drawn at random; a larger number holds the
+            smaller's. Or ``all``.
+        batch_unit: what ``batch_size`` counts: pairs, or tokens of the longer side of each pair,
+            padding included.
         bleu_pairs: validation pairs that are decoded greedily for BLEU; 0 for none.
         select_by: what makes a validation better: the loss, or this BLEU.
     """
@@ -29,5 +31,8 @@ class CommonParams(OptimizationParams):
     @model_validator(mode="after")
     def _bleu_is_measured(self) -> "CommonParams":
         if self.select_by == "bleu" and not self.bleu_pairs:
-            raise ValueError(f"bleu_pairs ({self.bleu_pairs}) must be at least 1 where select_by is bleu; raise it")
+            raise ValueError(
+                f"bleu_pairs ({self.bleu_pairs}) must be at least 1 where select_by is bleu; "
+                "raise it"
+            )
         return self

@@ -14,7 +14,8 @@ _CHUNK = 256  # tokens whose logits are held at a time
 
 
 def symmetric_divergence(a_ND: Tensor, b_ND: Tensor, weight_VD: Tensor, bias_V: Tensor) -> Tensor:
-    """Sum over tokens of ½ [KL(P‖Q) + KL(Q‖P)], P and Q the output layer's softmax of ``a`` and ``b``.
+    """Sum over tokens of ½ [KL(P‖Q) + KL(Q‖P)], P and Q the output layer's softmax of ``a`` and
+    ``b``.
 
     The second term of R-Drop (Liang et al. 2021, equation 2).
     """
@@ -23,24 +24,41 @@ def symmetric_divergence(a_ND: Tensor, b_ND: Tensor, weight_VD: Tensor, bias_V: 
 
 
 class _SymmetricDivergence(torch.autograd.Function):
-    """Gradients are made in the forward pass: by P's logits ½ [P ⊙ (log P/Q − KL(P‖Q)) + P − Q], by Q's the mirror."""
+    """Gradients are made in the forward pass: by P's logits ½ [P ⊙ (log P/Q − KL(P‖Q)) + P − Q], by
+    Q's the mirror.
+    """
 
     @staticmethod
     def forward(ctx: Any, a_ND: Tensor, b_ND: Tensor, weight_VD: Tensor, bias_V: Tensor) -> Tensor:
         total = torch.zeros((), device=a_ND.device)
         dtype = (
-            torch.get_autocast_dtype(a_ND.device.type) if torch.is_autocast_enabled(a_ND.device.type) else a_ND.dtype
+            torch.get_autocast_dtype(a_ND.device.type)
+            if torch.is_autocast_enabled(a_ND.device.type)
+            else a_ND.dtype
         )
-        both, weight, bias = torch.stack([a_ND, b_ND]).to(dtype), weight_VD.to(dtype), bias_V.to(dtype)
-        d_both, d_weight, d_bias = torch.empty_like(both), torch.zeros_like(weight_VD), torch.zeros_like(bias_V)
+        both, weight, bias = (
+            torch.stack([a_ND, b_ND]).to(dtype),
+            weight_VD.to(dtype),
+            bias_V.to(dtype),
+        )
+        d_both, d_weight, d_bias = (
+            torch.empty_like(both),
+            torch.zeros_like(weight_VD),
+            torch.zeros_like(bias_V),
+        )
         for first in range(0, len(a_ND), _CHUNK):
             part = both[:, first : first + _CHUNK]
             log = F.linear(part, weight, bias).float().log_softmax(dim=-1)
             p = log.exp()
             ratio, apart = log[0] - log[1], p[0] - p[1]
             total += 0.5 * (apart * ratio).sum()
-            to_q, to_p = ((own * sign * ratio).sum(dim=-1, keepdim=True) for own, sign in zip(p, (1, -1), strict=True))
-            d_logits = 0.5 * torch.stack([p[0] * (ratio - to_q) + apart, p[1] * (-ratio - to_p) - apart])
+            to_q, to_p = (
+                (own * sign * ratio).sum(dim=-1, keepdim=True)
+                for own, sign in zip(p, (1, -1), strict=True)
+            )
+            d_logits = 0.5 * torch.stack(
+                [p[0] * (ratio - to_q) + apart, p[1] * (-ratio - to_p) - apart]
+            )
             d_bias += d_logits.sum(dim=(0, 1))
             d_logits = d_logits.to(dtype)
             d_both[:, first : first + _CHUNK] = d_logits @ weight

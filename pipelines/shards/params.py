@@ -11,7 +11,8 @@ class ShardsParams(Section):
     """How text becomes arrays.
 
     Attributes:
-        too_long: sentences above the limit are cut and counted, or refused with the place of the first.
+        too_long: sentences above the limit are cut and counted, or refused with the place of the
+            first.
     """
 
     max_sentence_tokens: int = Field(ge=4, le=4096)

@@ -29,7 +29,11 @@ CORPUS, TOKENIZER = Path("data/corpus"), Path("data/tokenizer")
 
 def declare(document: Document) -> Stage:
     """Reads all text and the tokenizer."""
-    sections = {"corpus.source_language": str, "corpus.target_language": str, "shards": ShardsParams}
+    sections = {
+        "corpus.source_language": str,
+        "corpus.target_language": str,
+        "shards": ShardsParams,
+    }
     return Stage("shards", "pipelines.shards.write", sections, (CORPUS, TOKENIZER))
 
 
@@ -39,14 +43,19 @@ def write(run: StageRun) -> Metrics:
     Raises:
         DataError: a sentence is too long, and ``too_long`` is ``refuse``.
     """
-    languages = run.section("corpus.source_language", str), run.section("corpus.target_language", str)
+    languages = (
+        run.section("corpus.source_language", str),
+        run.section("corpus.target_language", str),
+    )
     writer = ShardWriter(WordPieceTokenizer.load(TOKENIZER), run.section("shards", ShardsParams))
     index: dict[str, Any] = {
         "vocab_size": writer.tokenizer.vocab_size,
         "dtype": np.dtype(token_type(writer.tokenizer.vocab_size)).name,
         "languages": list(languages),
         "tokenizer": sha256_of(TOKENIZER / TOKENIZER_FILE),
-        "documents": {split: writer.write_documents(run.work, split, languages) for split in DOCUMENT_SPLITS},
+        "documents": {
+            split: writer.write_documents(run.work, split, languages) for split in DOCUMENT_SPLITS
+        },
         "pairs": {split: writer.write_pairs(run.work, split, languages) for split in PAIR_SPLITS},
     }
     write_json(run.work / INDEX_FILE, index)
@@ -59,15 +68,23 @@ def warnings_of(index: dict[str, Any]) -> Iterator[str]:
     """What the text loses on its way into the shards that somebody should know."""
     parts = {f"documents.{split}": counts for split, counts in index["documents"].items()}
     parts |= {
-        f"pairs.{split}.{side}": counts for split, sides in index["pairs"].items() for side, counts in sides.items()
+        f"pairs.{split}.{side}": counts
+        for split, sides in index["pairs"].items()
+        for side, counts in sides.items()
     }
     for name, counts in parts.items():
         if counts["unknown"] > WORTH_SAYING * counts["tokens"]:
             share = f"{100 * counts['unknown'] / counts['tokens']:.1f} % of the tokens of {name}"
-            yield f"{share} are [UNK]; look at the words, and at vocab_size, lowercase and strip_accents in tokenizer"
+            yield (
+                f"{share} are [UNK]; look at the words, and at vocab_size, lowercase and "
+                "strip_accents in tokenizer"
+            )
         if counts["cut"] > WORTH_SAYING * counts["sentences"]:
             share = f"{100 * counts['cut'] / counts['sentences']:.1f} % of the sentences of {name}"
-            yield f"{share} were cut to shards.max_sentence_tokens ({counts['longest']}); raise it or split them"
+            yield (
+                f"{share} were cut to shards.max_sentence_tokens ({counts['longest']}); raise it "
+                "or split them"
+            )
 
 
 class ShardWriter:
@@ -77,7 +94,9 @@ class ShardWriter:
         self.tokenizer = tokenizer
         self._params = params
 
-    def write_documents(self, folder: Path, split: str, languages: tuple[str, str]) -> dict[str, Any]:
+    def write_documents(
+        self, folder: Path, split: str, languages: tuple[str, str]
+    ) -> dict[str, Any]:
         """The document shard of a split; its entry in the index."""
         sentences: list[list[int]] = []
         boundaries = [0]
@@ -86,11 +105,15 @@ class ShardWriter:
             documents = read_documents(CORPUS, split, language)
             first = len(boundaries) - 1
             texts = [sentence for document in documents for sentence in document]
-            blanks = [number for number, document in enumerate(documents) for _ in document]  # lines between documents
+            blanks = [
+                number for number, document in enumerate(documents) for _ in document
+            ]  # lines between documents
             places = [row + before + 1 for row, before in enumerate(blanks)]
             path = document_file(CORPUS, split, language)
             sentences += self._within_limit(path, texts, places, self.tokenizer.encode(texts))
-            boundaries += (boundaries[-1] + np.cumsum([len(document) for document in documents])).tolist()
+            boundaries += (
+                boundaries[-1] + np.cumsum([len(document) for document in documents])
+            ).tolist()
             ranges[language] = (first, len(boundaries) - 1)
         cut, counts = self._cut(sentences)
         write_ragged(folder, f"documents.{split}", cut, self.tokenizer.vocab_size)
@@ -98,7 +121,9 @@ class ShardWriter:
         return {"documents": len(boundaries) - 1, **counts, "languages": ranges}
 
     def write_pairs(self, folder: Path, split: str, languages: tuple[str, str]) -> dict[str, Any]:
-        """The pair shard of a split; its entry in the index, which names the rows whose targets were cut."""
+        """The pair shard of a split; its entry in the index, which names the rows whose targets
+        were cut.
+        """
         entry: dict[str, Any] = {}
         encoders = (self.tokenizer.encode, self.tokenizer.encode_targets)
         for side, language, encode in zip(("source", "target"), languages, encoders, strict=True):
@@ -108,7 +133,9 @@ class ShardWriter:
             rows, entry[side] = self._cut(whole)
             write_ragged(folder, f"pairs.{split}.{side}", rows, self.tokenizer.vocab_size)
             if side == "target" and entry[side]["cut"]:
-                entry[side]["cut_rows"] = [number for number, row in enumerate(whole) if row != rows[number]]
+                entry[side]["cut_rows"] = [
+                    number for number, row in enumerate(whole) if row != rows[number]
+                ]
         return entry
 
     def _within_limit(
@@ -120,7 +147,11 @@ class ShardWriter:
             if len(row) > limit and self._params.too_long == "refuse":
                 rule = f"not exceed shards.max_sentence_tokens ({limit})"
                 remedy = "raise it, shorten the sentence, or set shards.too_long: cut"
-                raise DataError(broken_rule(f"{path}:{line}", f"tokens of {sentence[:60]!r}", len(row), rule, remedy))
+                raise DataError(
+                    broken_rule(
+                        f"{path}:{line}", f"tokens of {sentence[:60]!r}", len(row), rule, remedy
+                    )
+                )
         return rows
 
     def _cut(self, rows: list[list[int]]) -> tuple[list[list[int]], dict[str, int]]:

@@ -11,8 +11,10 @@ class TokenizerParams(Section):
     """A WordPiece vocabulary shared by all languages.
 
     Attributes:
-        vocabulary_from: ``data/corpus`` to train one, or a folder with the ``vocab.txt`` of an existing BERT.
-        vocab_size: of a trained vocabulary; ``characters``: as small as the text's characters allow.
+        vocabulary_from: ``data/corpus`` to train one, or a folder with the ``vocab.txt`` of an
+            existing BERT.
+        vocab_size: of a trained vocabulary; ``characters``: as small as the text's characters
+            allow.
         min_frequency: of a trained vocabulary.
         lowercase: text is lower-cased first.
         strip_accents: accents are taken off first.

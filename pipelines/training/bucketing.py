@@ -16,18 +16,18 @@ _STEP = 4  # lengths that count as one where rows are batched
 class Bucketed:
     """Which rows make the batch of a position.
 
-    An epoch's rows are sorted by length, equal ones in random order, and cut into batches, which come in random
-    order.
+    An epoch's rows are sorted by length, equal ones in random order, and cut into batches, which
+    come in random order.
 
     Args:
-        lengths: of all rows, as they are padded to; or [rows, 2], both sides of pairs, of which the first is sorted by
-            before the second.
+        lengths: of all rows, as they are padded to; or [rows, 2], both sides of pairs, of which the
+            first is sorted by before the second.
         batch_size: rows per update, all ranks together; or tokens, padding included.
         seed: of the project.
         stream: name of the random stream.
         where: whose rows, and the key of their batch size, for the error.
-        in_tokens: ``batch_size`` is a budget of tokens. Batches of rows are all whole, rows that fill none are left
-            out, others in each epoch; batches of tokens take in every row.
+        in_tokens: ``batch_size`` is a budget of tokens. Batches of rows are all whole, rows that
+            fill none are left out, others in each epoch; batches of tokens take in every row.
 
     Raises:
         DataError: there are fewer rows than a batch takes, or a row is longer than the budget.
@@ -50,13 +50,19 @@ class Bucketed:
         self._plan = lru_cache(maxsize=2)(self._plan_of_epoch)
         if in_tokens and int(self._longest.max(initial=1)) > batch_size:
             rule = f"not exceed the tokens of a batch ({batch_size})"
-            raise DataError(broken_rule(where[0], "longest", int(self._longest.max()), rule, f"raise {where[1]}"))
+            raise DataError(
+                broken_rule(
+                    where[0], "longest", int(self._longest.max()), rule, f"raise {where[1]}"
+                )
+            )
         if len(lengths) < (1 if in_tokens else batch_size):
             rule, remedy = f"be at least one batch ({batch_size})", f"lower {where[1]} or add some"
             raise DataError(broken_rule(where[0], "number", len(lengths), rule, remedy))
 
     def after(self, position: Position) -> Position:
-        """The next update: further on in the epoch, or in the next one if no whole batch is left."""
+        """The next update: further on in the epoch, or in the next one if no whole batch is
+        left.
+        """
         order, bounds = self._plan(position.epoch)
         end = int(bounds[np.searchsorted(bounds, position.samples) + 1])
         if end < len(order):
@@ -81,8 +87,9 @@ class Bucketed:
     def _by_length(self, rows: Ints) -> Ints:
         """Rows of like length beside each other.
 
-        Batches of tokens sort by the first side, then by the last, rising under even lengths and falling under odd
-        ones. Batches of rows, for small corpora, sort by the longer side in steps: less alike from epoch to epoch.
+        Batches of tokens sort by the first side, then by the last, rising under even lengths and
+        falling under odd ones. Batches of rows, for small corpora, sort by the longer side in
+        steps: less alike from epoch to epoch.
         """
         if not self._in_tokens:
             return rows[np.argsort(-(-self._longest[rows] // _STEP), kind="stable")]
@@ -92,7 +99,10 @@ class Bucketed:
     def _cut(self, rows: Ints) -> list[Ints]:
         """Rows in order of length into batches."""
         if not self._in_tokens:
-            return [rows[first : first + self._batch_size] for first in range(0, len(rows), self._batch_size)]
+            return [
+                rows[first : first + self._batch_size]
+                for first in range(0, len(rows), self._batch_size)
+            ]
         found, first = [], 0
         while first < len(rows):
             most = rows[first : first + self._batch_size // int(self._longest[rows[first]])]

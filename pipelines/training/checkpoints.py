@@ -1,7 +1,8 @@
 """Resumable checkpoints: written whole, found again, refused when damaged.
 
-A checkpoint is Lightning's (model, optimizer, schedule, loops) plus the half-read meter of all ranks. Its name carries
-the update it was saved after; its seal, a JSON file beside it, the sha256 and the position in the data.
+A checkpoint is Lightning's (model, optimizer, schedule, loops) plus the half-read meter of all
+ranks. Its name carries the update it was saved after; its seal, a JSON file beside it, the sha256
+and the position in the data.
 """
 
 import json
@@ -25,8 +26,9 @@ class Checkpoint:
     Attributes:
         update: updates done.
         path: Lightning's file.
-        seal: ``position`` in the data; ``kept``, {update, value} of the validations whose weights stay so far;
-            ``finished``, whether the training had ended; ``machine``, what computed it.
+        seal: ``position`` in the data; ``kept``, {update, value} of the validations whose weights
+            stay so far; ``finished``, whether the training had ended; ``machine``, what computed
+            it.
     """
 
     update: int
@@ -44,11 +46,15 @@ class Checkpoints:
         """The newest checkpoint, or None for a clean start.
 
         Raises:
-            CheckpointError: the newest file is not the one that was written. An older one is not taken
-                silently: who resumes further back should know it.
+            CheckpointError: the newest file is not the one that was written. An older one is not
+                taken silently: who resumes further back should know it.
         """
         paths = sorted(self._folder.glob("update-*.ckpt"))
-        return _open(paths[-1], "go on from " + paths[-2].name if len(paths) > 1 else "start again") if paths else None
+        return (
+            _open(paths[-1], "go on from " + paths[-2].name if len(paths) > 1 else "start again")
+            if paths
+            else None
+        )
 
     def at(self, update: int) -> Checkpoint:
         """The checkpoint saved after ``update``.
@@ -67,7 +73,9 @@ class Checkpoints:
         path = self._path(trainer.global_step)
         temporary = path.with_suffix(".tmp")
         try:
-            trainer.save_checkpoint(temporary, weights_only=False)  # all ranks take part, rank 0 writes
+            trainer.save_checkpoint(
+                temporary, weights_only=False
+            )  # all ranks take part, rank 0 writes
             if not trainer.is_global_zero:
                 return
             sync(temporary)
@@ -93,7 +101,9 @@ def _open(path: Path, remedy: str) -> Checkpoint:
     except (OSError, ValueError, KeyError):
         whole = False
     if not whole:
-        raise CheckpointError(f"{path}: is damaged (its sha256 does not fit); to {remedy}: rm {path}")
+        raise CheckpointError(
+            f"{path}: is damaged (its sha256 does not fit); to {remedy}: rm {path}"
+        )
     return Checkpoint(int(path.stem.split("-")[1]), path, seal)
 
 
@@ -120,11 +130,16 @@ class MeterStates(lightning.Callback):
         """Keep them until training starts."""
         self._loaded = state_dict["ranks"]
 
-    def on_train_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+    def on_train_start(
+        self, trainer: lightning.Trainer, pl_module: lightning.LightningModule
+    ) -> None:
         """This rank's sums; on another number of ranks the first one has the sums of all."""
         if len(self._loaded) == trainer.world_size:
             self._meter.load_state_dict(self._loaded[trainer.global_rank])
         elif self._loaded:
-            all_ranks = {name: torch.stack([rank[name] for rank in self._loaded]).sum(0) for name in self._loaded[0]}
+            all_ranks = {
+                name: torch.stack([rank[name] for rank in self._loaded]).sum(0)
+                for name in self._loaded[0]
+            }
             first = trainer.global_rank == 0
             self._meter.load_state_dict({name: pair * first for name, pair in all_ranks.items()})

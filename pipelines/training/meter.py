@@ -15,7 +15,9 @@ class Meter:
     def add(self, values: Mapping[str, tuple[Tensor, Tensor | int]]) -> None:
         """Add (sum, weight) for each name."""
         for name, (total, weight) in values.items():
-            pair = torch.stack([total.detach().double(), torch.as_tensor(weight, device=total.device).double()])
+            pair = torch.stack(
+                [total.detach().double(), torch.as_tensor(weight, device=total.device).double()]
+            )
             before = self._sums.get(name)  # on the CPU after a resume
             self._sums[name] = pair if before is None else before.to(pair.device) + pair
 
@@ -26,7 +28,11 @@ class Meter:
         """
         averages = {}
         for name, pair in self._sums.items():
-            if over_ranks and torch.distributed.is_available() and torch.distributed.is_initialized():
+            if (
+                over_ranks
+                and torch.distributed.is_available()
+                and torch.distributed.is_initialized()
+            ):
                 torch.distributed.all_reduce(pair)
             if pair[1]:
                 averages[name] = float(pair[0] / pair[1])

@@ -1,4 +1,6 @@
-"""What a training learns: a network, the losses of a batch, one optimizer. How an update goes stands in `update`."""
+"""What a training learns: a network, the losses of a batch, one optimizer. How an update goes
+stands in `update`.
+"""
 
 import math
 from abc import abstractmethod
@@ -33,7 +35,8 @@ class Losses:
 
 
 class Objective(lightning.LightningModule):
-    """The part of a LightningModule that stages define: subclasses say what the losses of a batch are.
+    """The part of a LightningModule that stages define: subclasses say what the losses of a batch
+    are.
 
     Args:
         network: the model; only it knows shapes.
@@ -42,8 +45,8 @@ class Objective(lightning.LightningModule):
         updates: length of the schedule.
         validation_batches: fixed batches, gone through every ``validate_every`` updates.
         micro_batch_size: rows per forward pass; 0 takes a rank's part of the batch at once.
-        seed: of dropout, whose random stream begins anew in each forward pass, at (seed, update, micro-batch, rank): no
-            rank drops what another does, and a resume needs no saved state.
+        seed: of dropout, whose random stream begins anew in each forward pass, at (seed, update,
+            micro-batch, rank): no rank drops what another does, and a resume needs no saved state.
 
     Attributes:
         objectives: names of the sums that are minimised.
@@ -93,10 +96,13 @@ class Objective(lightning.LightningModule):
 
     @abstractmethod
     def cost(self, batch: Any) -> Cost:
-        """What a training step on the batch takes: tokens, padded slots, floating-point operations."""
+        """What a training step on the batch takes: tokens, padded slots, floating-point
+        operations.
+        """
 
     def validation_rank(self, measured: Mapping[str, float]) -> list[float]:
-        """What decides which validation was the best: the lowest number, where those are equal the next.
+        """What decides which validation was the best: the lowest number, where those are equal the
+        next.
 
         Here the sum of the objectives' plain means.
         """
@@ -112,7 +118,9 @@ class Objective(lightning.LightningModule):
 
     @torch.no_grad()
     def validate(self) -> dict[str, float]:
-        """Averages over the validation batches, names prefixed with ``valid_``; every rank measures all of them."""
+        """Averages over the validation batches, names prefixed with ``valid_``; every rank measures
+        all of them.
+        """
         meter, training = Meter(), self.network.training
         self.network.eval()
         with self.autocast():
@@ -123,7 +131,9 @@ class Objective(lightning.LightningModule):
         averages = meter.read(over_ranks=False)
         if self.perplexity:
             name, likelihood = self.perplexity
-            averages[name] = math.exp(min(averages[likelihood], 700.0))  # e^709 is the largest float
+            averages[name] = math.exp(
+                min(averages[likelihood], 700.0)
+            )  # e^709 is the largest float
         return {f"valid_{name}": value for name, value in averages.items()}
 
     def micro_batches(self, batch: Any) -> list[Any]:
@@ -132,10 +142,19 @@ class Objective(lightning.LightningModule):
 
     def autocast(self) -> torch.autocast:
         """bfloat16 products, where ``precision`` asks for them."""
-        return torch.autocast(self.device.type, torch.bfloat16, enabled=self.params.precision == "bf16-mixed")
+        return torch.autocast(
+            self.device.type, torch.bfloat16, enabled=self.params.precision == "bf16-mixed"
+        )
 
     def configure_optimizers(self) -> Any:
         """The optimizer and its schedule, stepped at every update."""
-        optimizer = build_optimizer(self.network, self.params.optimizer, self.learning_rate, self.rate_factors)
-        scheduler = LambdaLR(optimizer, lambda update: factor(self.params.schedule, update, total=self.updates))
-        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
+        optimizer = build_optimizer(
+            self.network, self.params.optimizer, self.learning_rate, self.rate_factors
+        )
+        scheduler = LambdaLR(
+            optimizer, lambda update: factor(self.params.schedule, update, total=self.updates)
+        )
+        return {
+            "optimizer": optimizer,
+            "lr_scheduler": {"scheduler": scheduler, "interval": "step"},
+        }

@@ -1,4 +1,6 @@
-"""Where a training stands in its data: counts, so that going on costs nothing and needs no library's buffer."""
+"""Where a training stands in its data: counts, so that going on costs nothing and needs no
+library's buffer.
+"""
 
 from collections.abc import Iterator
 from typing import Any, NamedTuple, Protocol
@@ -24,7 +26,9 @@ class Position(NamedTuple):
 
 
 class BatchSource(Protocol):
-    """Batches as a function of the position: the same on any number of ranks and loader processes."""
+    """Batches as a function of the position: the same on any number of ranks and loader
+    processes.
+    """
 
     @property
     def fingerprint(self) -> str:
@@ -40,7 +44,8 @@ class BatchSource(Protocol):
 class Batches(IterableDataset[Any]):
     """The batches from ``first`` to the last update, read by any number of loader processes.
 
-    Without a length on purpose: Lightning would compare it with the number of batches seen before the resume.
+    Without a length on purpose: Lightning would compare it with the number of batches seen before
+    the resume.
     """
 
     def __init__(self, source: BatchSource, first: Position, total: int) -> None:
@@ -56,7 +61,9 @@ class Batches(IterableDataset[Any]):
         worker = torch.utils.data.get_worker_info()
         number, of = (worker.id, worker.num_workers) if worker else (0, 1)
         turn = self._first.update  # the loader asks worker 0 first, wherever the run goes on
-        mine = (position for position in self._positions() if (position.update - turn) % of == number)
+        mine = (
+            position for position in self._positions() if (position.update - turn) % of == number
+        )
         return map(self._source, mine)
 
 
@@ -74,7 +81,8 @@ def load_position(source: BatchSource, state: dict[str, Any], path: object) -> P
     fingerprint = state["fingerprint"]
     if fingerprint != source.fingerprint:
         raise CheckpointError(
-            f"{path}: its data ({fingerprint[:12]}) must be the data at hand ({source.fingerprint[:12]}); "
+            f"{path}: its data ({fingerprint[:12]}) must be the data at hand "
+            f"({source.fingerprint[:12]}); "
             f"put the data back, or start again: rm {path}"
         )
     return Position(state["update"], state["epoch"], state["samples"])

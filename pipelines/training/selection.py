@@ -1,4 +1,6 @@
-"""Which validations' weights are worth keeping: {update, value} each, the value a list of numbers, lower is better."""
+"""Which validations' weights are worth keeping: {update, value} each, the value a list of numbers,
+lower is better.
+"""
 
 from typing import Any
 
@@ -13,7 +15,10 @@ def best(validations: list[dict[str, Any]]) -> dict[str, Any]:
 def to_keep(validations: list[dict[str, Any]], params: OptimizationParams) -> list[dict[str, Any]]:
     """The validations whose checkpoints stay: the `wanted` ones, and the best to go back to."""
     stay = wanted(validations, params)
-    return sorted(stay + [one for one in [best(validations)] if one not in stay], key=lambda one: one["update"])
+    return sorted(
+        stay + [one for one in [best(validations)] if one not in stay],
+        key=lambda one: one["update"],
+    )
 
 
 def wanted(validations: list[dict[str, Any]], params: OptimizationParams) -> list[dict[str, Any]]:
@@ -22,6 +27,8 @@ def wanted(validations: list[dict[str, Any]], params: OptimizationParams) -> lis
     Under ``select: best`` the ``average`` best ones, under ``last`` the last ones.
     """
     if params.select == "best":
-        chosen = sorted(validations, key=lambda one: (one["value"], one["update"]))[: params.average]
+        chosen = sorted(validations, key=lambda one: (one["value"], one["update"]))[
+            : params.average
+        ]
         return sorted(chosen, key=lambda one: one["update"])
     return validations[-params.average :]

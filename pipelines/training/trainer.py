@@ -1,4 +1,6 @@
-"""Run a training to its last update: set up, resume, and hand back what the last validation measured."""
+"""Run a training to its last update: set up, resume, and hand back what the last validation
+measured.
+"""
 
 import logging
 import pickle
@@ -30,10 +32,12 @@ from pipelines.watch.training import Watch
 
 
 def train(module: TrainingModule, source: BatchSource, run: StageRun) -> dict[str, float]:
-    """Train ``module`` until its last update, going on from the newest checkpoint of the run folder.
+    """Train ``module`` until its last update, going on from the newest checkpoint of the run
+    folder.
 
     Returns:
-        Validation averages of the network as it is left: after the last update, or of the best validation, or the
+        Validation averages of the network as it is left: after the last update, or of the best
+            validation, or the
         mean of several.
 
     Args:
@@ -51,12 +55,18 @@ def train(module: TrainingModule, source: BatchSource, run: StageRun) -> dict[st
         keep_freed_memory()
     checkpoints = Checkpoints(run.folder.checkpoints, run.hardware.keep_checkpoints)
     found = checkpoints.newest()
-    position = load_position(source, found.seal["position"], found.path) if found else Position(0, 0, 0)
+    position = (
+        load_position(source, found.seal["position"], found.path) if found else Position(0, 0, 0)
+    )
     if found:
         print(f"going on after update {found.update} from {found.path}", flush=True)
     run.resume_at(position.update)
-    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)  # no tips, no list of absent devices
-    warnings.filterwarnings("ignore", message=".*treespec, LeafSpec.*")  # Lightning 2.6 under torch 2.13
+    logging.getLogger("lightning.pytorch").setLevel(
+        logging.WARNING
+    )  # no tips, no list of absent devices
+    warnings.filterwarnings(
+        "ignore", message=".*treespec, LeafSpec.*"
+    )  # Lightning 2.6 under torch 2.13
     batches = Batches(source, position, module.updates)
     loader = TimedLoader(
         DataLoader(
@@ -69,7 +79,11 @@ def train(module: TrainingModule, source: BatchSource, run: StageRun) -> dict[st
     )
     machine = _machine(run.hardware)
     if found and found.seal["machine"] != machine:
-        print(f"it was computed on {found.seal['machine']}, goes on on {machine}: last bits may differ", flush=True)
+        print(
+            f"it was computed on {found.seal['machine']}, goes on on {machine}: last bits may "
+            "differ",
+            flush=True,
+        )
     watch = Watch(loader, position.update, module.updates)
     loop = TrainingLoop(run, checkpoints, source, watch, found, machine)
     trainer = _trainer(module, run, [MeterStates(module.meter), loop])
@@ -79,11 +93,14 @@ def train(module: TrainingModule, source: BatchSource, run: StageRun) -> dict[st
             compile_blocks(module.network)
         try:
             with run.stop.cooperative():
-                trainer.fit(module, loader, ckpt_path=found.path if found else None, weights_only=True)
+                trainer.fit(
+                    module, loader, ckpt_path=found.path if found else None, weights_only=True
+                )
         except pickle.UnpicklingError:
             assert found is not None
             message = (
-                "must hold tensors and numbers alone, so it is none of ours and was not loaded; to start again: rm"
+                "must hold tensors and numbers alone, so it is none of ours and was not loaded; "
+                "to start again: rm"
             )
             raise CheckpointError(f"{found.path}: {message} {found.path}") from None
         done = trainer.global_step
@@ -98,7 +115,8 @@ def train(module: TrainingModule, source: BatchSource, run: StageRun) -> dict[st
 
 
 def _leave_signals_to_the_parent(worker: int) -> None:
-    """A loader process ends with its parent, never before it: a signal to the whole group is the parent's to answer.
+    """A loader process ends with its parent, never before it: a signal to the whole group is the
+    parent's to answer.
 
     Otherwise the trainer would lose its loader in the middle of an update instead of saving.
     """
@@ -119,30 +137,43 @@ def _as_it_is(batch: Any) -> Any:
 
 
 def compile_blocks(network: nn.Module) -> None:
-    """Compile the repeated blocks only: the same code serves all of them, and starting stays quick."""
+    """Compile the repeated blocks only: the same code serves all of them, and starting stays
+    quick.
+    """
     for name, part in network.named_modules():
         if re.fullmatch(r"(.+\.)?blocks\.\d+", name):
             part.compile()
 
 
 def _evaluated(module: TrainingModule, checkpoints: list[Checkpoint]) -> dict[str, float]:
-    """Validation averages of the mean of some checkpoints' weights, which the network has from now on."""
+    """Validation averages of the mean of some checkpoints' weights, which the network has from now
+    on.
+    """
     mean: dict[str, torch.Tensor] = {}
     for checkpoint in checkpoints:
-        state = torch.load(checkpoint.path, weights_only=True, map_location=module.device)["state_dict"]
+        state = torch.load(checkpoint.path, weights_only=True, map_location=module.device)[
+            "state_dict"
+        ]
         for name, tensor in state.items():
             mean[name] = mean.get(name, 0) + tensor.double() / len(checkpoints)
     module.load_state_dict(mean)
-    print(f"weights of update {', '.join(str(checkpoint.update) for checkpoint in checkpoints)}", flush=True)
+    print(
+        f"weights of update {', '.join(str(checkpoint.update) for checkpoint in checkpoints)}",
+        flush=True,
+    )
     return module.validate()
 
 
 def uses_gpu(hardware: Hardware) -> bool:
     """Whether to compute on CUDA devices; other accelerators lack the float64 sums of the meter."""
-    return hardware.accelerator == "gpu" or (hardware.accelerator == "auto" and torch.cuda.is_available())
+    return hardware.accelerator == "gpu" or (
+        hardware.accelerator == "auto" and torch.cuda.is_available()
+    )
 
 
-def _trainer(module: TrainingModule, run: StageRun, callbacks: list[lightning.Callback]) -> lightning.Trainer:
+def _trainer(
+    module: TrainingModule, run: StageRun, callbacks: list[lightning.Callback]
+) -> lightning.Trainer:
     hardware = run.hardware
     environments = {"torchrun": TorchElasticEnvironment, "lightning": LightningEnvironment}
     by = launch().by if hardware.devices * hardware.num_nodes > 1 else "lightning"

@@ -1,27 +1,26 @@
 """One update from top to bottom.
 
-1. *Fetch*: Lightning's Trainer takes the next batch of `positions.Batches` from the loader and moves it to the device.
-2. *Losses and backward*, micro-batch after micro-batch; ranks exchange gradients in the last one.
-3. *Clip* the global norm of the gradients.
-4. *Step*: optimizer and schedule.
-5. *Log* a point of the curves, every ``log_every`` updates.
-6. *Validate*, every ``validate_every`` updates.
-7. *Checkpoint or stop*, on whatever all ranks agree.
+1. *Fetch*: Lightning's Trainer takes the next batch of `positions.Batches` from the loader and
+moves it to the device. 2. *Losses and backward*, micro-batch after micro-batch; ranks exchange
+gradients in the last one. 3. *Clip* the global norm of the gradients. 4. *Step*: optimizer and
+schedule. 5. *Log* a point of the curves, every ``log_every`` updates. 6. *Validate*, every
+``validate_every`` updates. 7. *Checkpoint or stop*, on whatever all ranks agree.
 
 2 to 4 are the LightningModule's `TrainingModule.training_step`, 5 to 7 the callback `TrainingLoop`,
 whose hook Lightning calls after it.
 
-What of Lightning is switched off, and why (arguments of `trainer._trainer`, all public but the last):
+What of Lightning is switched off, and why (arguments of `trainer._trainer`, all public but the
+last):
 
 | off | why |
 |---|---|
-| automatic optimization | a sum over micro-batches and ranks needs its own normaliser (decision 0005) |
-| its checkpoints | they are neither sealed nor written whole, and know no position in the data |
-| its loggers, progress bar, model summary | one file is the source of all curves; `Watch` shows them |
+| automatic optimization | sums over micro-batches and ranks have their own normaliser |
+| its checkpoints | they are neither sealed nor written whole |
+| its loggers, progress bar, summary | one file is the source of all curves |
 | sanity validation | it would validate before the first update |
-| distributed sampler | a batch is a function of its position, on any number of ranks (decision 0006) |
+| distributed sampler | a batch is a function of its position, whatever the ranks |
 | SLURM's re-queueing | the flow starts a stopped stage again |
-| its handler of SIGTERM | it dead-locks DDP and ends with exit code 0; there is no public way to clear what it saw |
+| its handler of SIGTERM | it dead-locks DDP and exits with 0; no public way clears it |
 """
 
 import contextlib
@@ -50,12 +49,12 @@ from pipelines.watch.training import Watch
 class TrainingModule(Objective):
     """An `Objective` that learns.
 
-    An update is the same whichever way its batch is cut, over ranks or into micro-batches: every sum is divided
-    by the number of its terms in the whole batch, not by a part's.
+    An update is the same whichever way its batch is cut, over ranks or into micro-batches: every
+    sum is divided by the number of its terms in the whole batch, not by a part's.
 
     Attributes:
-        not_finite_since: the first update whose loss or gradient was not finite; -1 for none. A tensor, so that no
-            update waits for the device.
+        not_finite_since: the first update whose loss or gradient was not finite; -1 for none. A
+            tensor, so that no update waits for the device.
     """
 
     not_finite_since: Tensor
@@ -97,12 +96,18 @@ class TrainingModule(Objective):
         parts = self.micro_batches(batch)
         whole = torch.zeros((), device=self.device)
         for number, part in enumerate(parts, start=1):
-            torch.manual_seed(stream_seed(self.seed, "forward pass", self.global_step, number, self.global_rank))
+            torch.manual_seed(
+                stream_seed(self.seed, "forward pass", self.global_step, number, self.global_rank)
+            )
             with self._without_exchange() if number < len(parts) else contextlib.nullcontext():
                 with self.autocast():
                     losses = self.losses(part)
-                loss = torch.stack([total / totals[name] for name, total in losses.objective.items()]).sum()
-                self.manual_backward(loss * self.trainer.world_size)  # DDP takes the mean over ranks
+                loss = torch.stack(
+                    [total / totals[name] for name, total in losses.objective.items()]
+                ).sum()
+                self.manual_backward(
+                    loss * self.trainer.world_size
+                )  # DDP takes the mean over ranks
             self.meter.add(losses.measured)
             whole += loss.detach()
         return whole
@@ -116,26 +121,45 @@ class TrainingModule(Objective):
 
     def _without_exchange(self) -> contextlib.AbstractContextManager[None]:
         wrapper = self.trainer.strategy.model
-        return wrapper.no_sync() if isinstance(wrapper, DistributedDataParallel) else contextlib.nullcontext()
+        return (
+            wrapper.no_sync()
+            if isinstance(wrapper, DistributedDataParallel)
+            else contextlib.nullcontext()
+        )
 
     def _clip(self) -> Tensor:
         """Clip the global norm, and keep it for the curves; layer by layer where a point is due."""
-        named = [(name, parameter) for name, parameter in self.network.named_parameters() if parameter.grad is not None]
-        norms = torch._foreach_norm([parameter.grad for _, parameter in named if parameter.grad is not None])
+        named = [
+            (name, parameter)
+            for name, parameter in self.network.named_parameters()
+            if parameter.grad is not None
+        ]
+        norms = torch._foreach_norm(
+            [parameter.grad for _, parameter in named if parameter.grad is not None]
+        )
         whole = torch.stack(norms).norm()
         if self.params.gradient_clip != "none":
-            torch.nn.utils.clip_grads_with_norm_((p for _, p in named), self.params.gradient_clip, whole)
+            torch.nn.utils.clip_grads_with_norm_(
+                (p for _, p in named), self.params.gradient_clip, whole
+            )
         self.meter.add({"gradient_norm": (whole, 1)})
         if self.detailed:
             layers: dict[str, list[Tensor]] = {}
             for (name, _), norm in zip(named, norms, strict=True):
                 layers.setdefault(layer_of(name), []).append(norm)
-            self.meter.add({f"gradient_norm/{name}": (torch.stack(part).norm(), 1) for name, part in layers.items()})
+            self.meter.add(
+                {
+                    f"gradient_norm/{name}": (torch.stack(part).norm(), 1)
+                    for name, part in layers.items()
+                }
+            )
         return whole
 
 
 def layer_of(parameter: str) -> str:
-    """``blocks.3.attention.query.weight`` → ``blocks.3``; ``embeddings.token.weight`` → ``embeddings``."""
+    """``blocks.3.attention.query.weight`` → ``blocks.3``; ``embeddings.token.weight`` →
+    ``embeddings``.
+    """
     match = re.match(r"(?:\w+\.)*?\w+\.\d+(?=\.)", parameter)
     return match.group() if match else parameter.split(".", maxsplit=1)[0]
 
@@ -175,21 +199,26 @@ class TrainingLoop(lightning.Callback):
         self._saved_at = time.monotonic()
 
     def on_train_start(self, trainer: lightning.Trainer, pl_module: Any) -> None:
-        """Take the signals back: Lightning's own SIGTERM handler dead-locks DDP and ends with exit code 0.
+        """Take the signals back: Lightning's own SIGTERM handler dead-locks DDP and ends with exit
+        code 0.
 
         A SIGTERM it saw while setting up stands in our own flag too.
         """
         self._run.stop.install()
         trainer._signal_connector.received_sigterm = False
         dtype = torch.bfloat16 if pl_module.params.precision == "bf16-mixed" else torch.float32
-        self._watch.start(pl_module.device, dtype, world_size=trainer.world_size, shown=trainer.is_global_zero)
+        self._watch.start(
+            pl_module.device, dtype, world_size=trainer.world_size, shown=trainer.is_global_zero
+        )
         self._saved_at = time.monotonic()
 
     def on_train_end(self, trainer: lightning.Trainer, pl_module: Any) -> None:
         """Leave a clean terminal."""
         self._watch.close()
 
-    def on_train_batch_end(self, trainer: lightning.Trainer, pl_module: Any, outputs: Any, batch: Any, *_: Any) -> None:
+    def on_train_batch_end(
+        self, trainer: lightning.Trainer, pl_module: Any, outputs: Any, batch: Any, *_: Any
+    ) -> None:
         """Log, validate, checkpoint or stop, in the order of the file's head."""
         update, params = trainer.global_step, pl_module.params
         last, wanted = update == pl_module.updates, False
@@ -206,7 +235,9 @@ class TrainingLoop(lightning.Callback):
         if (stop or self.finished) and not last:
             trainer.should_stop = True
 
-    def _checkpoint(self, trainer: lightning.Trainer, module: TrainingModule, done: Position) -> None:
+    def _checkpoint(
+        self, trainer: lightning.Trainer, module: TrainingModule, done: Position
+    ) -> None:
         """Save what the next start goes on from; a model that is not finite is never saved."""
         self._check_finite(module)
         self._run.metrics.sync()
@@ -221,7 +252,9 @@ class TrainingLoop(lightning.Callback):
         self._saved_at = time.monotonic()
 
     def _out_of_patience(self, update: int, params: OptimizationParams) -> bool:
-        """Whether enough validations have passed without a better one. Judged at validations only."""
+        """Whether enough validations have passed without a better one. Judged at validations
+        only.
+        """
         if params.patience == "none" or update % params.validate_every or not self.validations:
             return False
         return update - best(self.validations)["update"] >= params.patience * params.validate_every
@@ -245,10 +278,14 @@ class TrainingLoop(lightning.Callback):
             return
         position = next(position for position in self._unchecked if position.update == broken)
         end = self._source.after(position)
-        samples = f"from {position.samples}" + (f" to {end.samples - 1}" if end.epoch == position.epoch else " on")
+        samples = f"from {position.samples}" + (
+            f" to {end.samples - 1}" if end.epoch == position.epoch else " on"
+        )
         raise CheckFailed(
-            f"training: loss and gradient must be finite; update {broken + 1}, on samples {samples} of epoch "
-            f"{position.epoch}, broke it. The last checkpoint is kept; lower the learning rate or raise warmup_updates"
+            f"training: loss and gradient must be finite; update {broken + 1}, on samples "
+            f"{samples} of epoch "
+            f"{position.epoch}, broke it. The last checkpoint is kept; lower the learning rate or "
+            "raise warmup_updates"
         )
 
     def _log(self, trainer: lightning.Trainer, module: TrainingModule) -> None:

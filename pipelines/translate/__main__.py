@@ -1,8 +1,10 @@
-"""Translate lines of standard input, or what is typed: ``python -m pipelines.translate --arch transformer``.
+"""Translate lines of standard input, or what is typed: ``python -m pipelines.translate --arch
+transformer``.
 
-One line in, one line out; blank lines stay in their places. It searches as ``decoding`` in params.yaml says, apart
-from what the command line changes. What is wrong with a line is said on standard error with its number; a line that
-cannot be translated becomes an empty one, the others go on, and the exit code is 2.
+One line in, one line out; blank lines stay in their places. It searches as ``decoding`` in
+params.yaml says, apart from what the command line changes. What is wrong with a line is said on
+standard error with its number; a line that cannot be translated becomes an empty one, the others go
+on, and the exit code is 2.
 """
 
 import argparse
@@ -55,28 +57,59 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--arch", required=True, help="name in seq2seq.architectures")
     parser.add_argument("--beam", type=int, help="beam size")
     parser.add_argument("--best", type=int, help="hypotheses shown for each line, with scores")
-    parser.add_argument("--json", action="store_true", help="a line of JSON each, with token log-probabilities")
-    parser.add_argument("--tree", action="store_true", help="show the beam as a tree")
-    parser.add_argument("--attention", action="store_true", help="show attention to the source as a heat map")
-    parser.add_argument("--picture", type=Path, metavar="FILE", help="both, of the last line, as a .png or .html file")
-    parser.add_argument("--begin", metavar="TEXT", default="", help="what each translation begins with")
     parser.add_argument(
-        "--with", dest="phrases", metavar="TEXT", action="append", default=[], help="what each contains"
+        "--json", action="store_true", help="a line of JSON each, with token log-probabilities"
     )
-    parser.add_argument("--too-long", choices=["cut", "refuse"], default="cut", help="lines the model cannot take")
+    parser.add_argument("--tree", action="store_true", help="show the beam as a tree")
+    parser.add_argument(
+        "--attention", action="store_true", help="show attention to the source as a heat map"
+    )
+    parser.add_argument(
+        "--picture",
+        type=Path,
+        metavar="FILE",
+        help="both, of the last line, as a .png or .html file",
+    )
+    parser.add_argument(
+        "--begin", metavar="TEXT", default="", help="what each translation begins with"
+    )
+    parser.add_argument(
+        "--with",
+        dest="phrases",
+        metavar="TEXT",
+        action="append",
+        default=[],
+        help="what each contains",
+    )
+    parser.add_argument(
+        "--too-long", choices=["cut", "refuse"], default="cut", help="lines the model cannot take"
+    )
     return parser
 
 
 def _translate(options: argparse.Namespace) -> int:
     if options.picture and options.picture.suffix not in (".png", ".html"):
         raise DataError(
-            broken_rule("command line", "--picture", str(options.picture), "end in .png or .html", "rename it")
+            broken_rule(
+                "command line",
+                "--picture",
+                str(options.picture),
+                "end in .png or .html",
+                "rename it",
+            )
         )
     params, hardware = _params(options)
     limit_threads(hardware.num_threads)
     from pipelines.translate.session import Session
 
-    session = Session(MODELS / options.arch, TOKENIZER, params, hardware, begin=options.begin, phrases=options.phrases)
+    session = Session(
+        MODELS / options.arch,
+        TOKENIZER,
+        params,
+        hardware,
+        begin=options.begin,
+        phrases=options.phrases,
+    )
     bad, first = 0, 1
     shows = bool(options.tree or options.attention or options.picture)
     for raw in _blocks(sys.stdin.buffer):
@@ -84,7 +117,9 @@ def _translate(options: argparse.Namespace) -> int:
         for number, line in enumerate(lines, start=first):
             for problem in line.problems:
                 print(f"line {number}: {problem}", file=sys.stderr)
-        for line, translated in zip(lines, session.translate(lines, first=first, record=shows), strict=True):
+        for line, translated in zip(
+            lines, session.translate(lines, first=first, traced=shows), strict=True
+        ):
             print("\n".join(_shown(line, translated, session, options)))
         sys.stdout.flush()
         bad += sum(line.ids is None for line in lines)
@@ -112,7 +147,9 @@ def _params(options: argparse.Namespace) -> tuple[DecodingParams, Hardware]:
     return validate(document, "decoding", DecodingParams), validate(document, "hardware", Hardware)
 
 
-def _shown(line: "Line", translated: "Translated", session: "Session", options: argparse.Namespace) -> Iterator[str]:
+def _shown(
+    line: "Line", translated: "Translated", session: "Session", options: argparse.Namespace
+) -> Iterator[str]:
     """What is printed for a line."""
     from pipelines.decoding.hypotheses import as_json
     from pipelines.translate.show import attention_lines, beam_tree, tree_lines, write_picture
@@ -123,13 +160,19 @@ def _shown(line: "Line", translated: "Translated", session: "Session", options: 
         listed = [as_json(hypothesis, text) for hypothesis, text in zip(group, texts, strict=True)]
         yield json.dumps({"hypotheses": listed}, ensure_ascii=False)
     elif options.best and group:
-        yield from (f"{hypothesis.score:8.4f}  {text}" for hypothesis, text in zip(group, texts, strict=True))
+        yield from (
+            f"{hypothesis.score:8.4f}  {text}"
+            for hypothesis, text in zip(group, texts, strict=True)
+        )
     else:
         yield texts[0] if texts else ""
-    if translated.record is None or not group:
+    if translated.trace is None or not group:
         return
-    source, target = session.pieces([*(line.ids or ())], source=True), session.pieces(group[0].tokens)
-    tree = beam_tree(translated.record, group, session.piece)
+    source, target = (
+        session.pieces([*(line.ids or ())], source=True),
+        session.pieces(group[0].tokens),
+    )
+    tree = beam_tree(translated.trace, group, session.piece)
     if options.tree:
         yield from tree_lines(tree)
     if options.attention:

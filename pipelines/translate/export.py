@@ -2,8 +2,9 @@
 
     python -m pipelines.translate.export --arch transformer --to ctranslate2 --out FOLDER
 
-CTranslate2 (https://github.com/OpenNMT/CTranslate2), which must be installed, serves Transformers from C++. The folder
-takes pieces of text, as `pipelines.tokenizer` splits them, and returns pieces; it puts [CLS] and [SEP] around a source.
+CTranslate2 (https://github.com/OpenNMT/CTranslate2), which must be installed, serves Transformers
+from C++. The folder takes pieces of text, as `pipelines.tokenizer` splits them, and returns pieces;
+it puts [CLS] and [SEP] around a source.
 """
 
 import argparse
@@ -45,10 +46,17 @@ def to_ctranslate2(model: Seq2SeqModel, vocabulary: Sequence[str], folder: Path)
 
     if not isinstance(model, Model):
         family = type(model).__module__.rpartition(".")[2]
-        rule = "be transformer: CTranslate2 has no recurrent cells, and no transform before BERT's output layer"
+        rule = (
+            "be transformer: CTranslate2 has no recurrent cells, and no transform before BERT's "
+            "output layer"
+        )
         raise DataError(broken_rule("export", "family", family, rule, "export a transformer"))
     if folder.exists():
-        raise DataError(broken_rule("export", "folder", str(folder), "not be there yet", "name another or remove it"))
+        raise DataError(
+            broken_rule(
+                "export", "folder", str(folder), "not be there yet", "name another or remove it"
+            )
+        )
     encoder, decoder = model.encoder, model.decoder
     shape = next(block for block in encoder.blocks)
     assert isinstance(shape, EncoderBlock)
@@ -56,7 +64,9 @@ def to_ctranslate2(model: Seq2SeqModel, vocabulary: Sequence[str], folder: Path)
         (len(encoder.blocks), len(decoder.blocks)),
         shape.attention.num_heads,
         pre_norm=shape.pre,
-        activation=Activation.GELU if isinstance(shape.feed_forward.activation, nn.GELU) else Activation.RELU,
+        activation=Activation.GELU
+        if isinstance(shape.feed_forward.activation, nn.GELU)
+        else Activation.RELU,
     )
     for side, ours in ((spec.encoder, encoder), (spec.decoder, decoder)):
         table = side.embeddings[0] if isinstance(side.embeddings, list) else side.embeddings
@@ -74,8 +84,13 @@ def to_ctranslate2(model: Seq2SeqModel, vocabulary: Sequence[str], folder: Path)
     spec.register_source_vocabulary(list(vocabulary))
     spec.register_target_vocabulary(list(vocabulary))
     config = spec.config
-    config.bos_token, config.eos_token, config.unk_token = (SPECIAL_TOKENS[token] for token in (CLS, SEP, UNK))
-    config.decoder_start_token, config.layer_norm_epsilon = SPECIAL_TOKENS[CLS], shape.attention_norm.eps
+    config.bos_token, config.eos_token, config.unk_token = (
+        SPECIAL_TOKENS[token] for token in (CLS, SEP, UNK)
+    )
+    config.decoder_start_token, config.layer_norm_epsilon = (
+        SPECIAL_TOKENS[CLS],
+        shape.attention_norm.eps,
+    )
     config.add_source_bos = config.add_source_eos = True
     spec.validate()
     spec.optimize(quantization=None)
@@ -97,7 +112,11 @@ def _block(layer: Any, block: nn.Module) -> None:
 
 
 def _attention(spec: Any, ours: MultiHeadAttention, *, to_itself: bool) -> None:
-    groups = [[ours.query, ours.key, ours.value]] if to_itself else [[ours.query], [ours.key, ours.value]]
+    groups = (
+        [[ours.query, ours.key, ours.value]]
+        if to_itself
+        else [[ours.query], [ours.key, ours.value]]
+    )
     for layer, parts in zip(spec.linear, groups, strict=False):
         layer.weight = _array(torch.cat([part.weight for part in parts]))
         layer.bias = _array(torch.cat([part.bias for part in parts]))

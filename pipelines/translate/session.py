@@ -15,7 +15,7 @@ from pipelines.decoding.params import DecodingParams
 from pipelines.decoding.rules import Prefix
 from pipelines.decoding.selection import Selector
 from pipelines.decoding.strategies import Strategy
-from pipelines.decoding.trace import Record
+from pipelines.decoding.trace import Trace
 from pipelines.decoding.workers import Workers
 from pipelines.formats.shards.arrays import Ragged, token_type
 from pipelines.formats.text import bad_byte, normalise
@@ -50,12 +50,12 @@ class Translated:
     Attributes:
         hypotheses: best first; none for a blank line.
         texts: of the hypotheses.
-        record: of the search, if it was asked for.
+        trace: of the search, if it was asked for.
     """
 
     hypotheses: list[Hypothesis]
     texts: list[str]
-    record: Record | None
+    trace: Trace | None
 
 
 class Session:
@@ -71,7 +71,8 @@ class Session:
 
     Raises:
         CheckpointError: the model is damaged.
-        DataError: phrases are asked of another strategy than beam search; model and tokenizer do not fit.
+        DataError: phrases are asked of another strategy than beam search; model and tokenizer do
+            not fit.
     """
 
     def __init__(
@@ -84,22 +85,37 @@ class Session:
         begin: str = "",
         phrases: Sequence[str] = (),
     ) -> None:
-        self._model, self.tokenizer, self._params = load(folder), WordPieceTokenizer.load(tokenizer), params
+        self._model, self.tokenizer, self._params = (
+            load(folder),
+            WordPieceTokenizer.load(tokenizer),
+            params,
+        )
         if (size := len(self._model.output.weight)) != self.tokenizer.vocab_size:
             rule, remedy = f"be the tokenizer's ({self.tokenizer.vocab_size})", "run dvc repro"
             raise DataError(broken_rule(str(folder), "vocabulary", size, rule, remedy))
         if phrases and params.strategy.name != "beam":
             rule = "be beam where translations have to contain something"
-            raise DataError(broken_rule("params.yaml", "decoding.strategy", params.strategy.name, rule, "change it"))
+            raise DataError(
+                broken_rule(
+                    "params.yaml", "decoding.strategy", params.strategy.name, rule, "change it"
+                )
+            )
         if (longest := self._model.longest_source or params.max_length) < params.max_length:
             rule = f"not exceed the model's positions ({longest})"
-            raise DataError(broken_rule("params.yaml", "decoding.max_length", params.max_length, rule, "lower it"))
+            raise DataError(
+                broken_rule(
+                    "params.yaml", "decoding.max_length", params.max_length, rule, "lower it"
+                )
+            )
         self._workers = Workers(self._model, hardware, params.precision)
         texts = [normalise(text) for text in (begin, *phrases)]
         self._begin, *self._phrases = self.tokenizer.encode_targets(texts)
         for text, ids in zip(texts, (self._begin, *self._phrases), strict=True):
             if UNK in ids or len(ids) >= params.max_length:
-                rule = f"be known to the vocabulary and shorter than decoding.max_length ({params.max_length} tokens)"
+                rule = (
+                    "be known to the vocabulary and shorter than decoding.max_length "
+                    f"({params.max_length} tokens)"
+                )
                 raise DataError(broken_rule("command line", "text", text, rule, "change it"))
         self._strategy = Strategy(params, 0, params.beam_size, params.num_best)
 
@@ -124,58 +140,88 @@ class Session:
         text = normalise(raw.decode("utf-8"))
         ids, problems = self.tokenizer.encode([text])[0], []
         if UNK in ids:
-            lost = dict.fromkeys(text[one.start : one.end] for one in self.tokenizer.unknown([text])[0])
+            lost = dict.fromkeys(
+                text[one.start : one.end] for one in self.tokenizer.unknown([text])[0]
+            )
             problems.append(
-                f"words ({', '.join(lost)}) must be spelt in the vocabulary's characters; they become [UNK]"
+                f"words ({', '.join(lost)}) must be spelt in the vocabulary's characters; they "
+                "become [UNK]"
             )
         if len(ids) + 2 > self.longest_source:
             rule = f"number of tokens ({len(ids) + 2}) must be at most {self.longest_source}; "
-            problems.append(rule + ("the rest is cut off" if cut else "shorten the line, or set --too-long cut"))
+            problems.append(
+                rule + ("the rest is cut off" if cut else "shorten the line, or set --too-long cut")
+            )
             return Line(ids[: self.longest_source - 2] if cut else None, problems)
         return Line(ids, problems)
 
-    def translate(self, lines: Sequence[Line], *, first: int = 0, record: bool = False) -> list[Translated]:
+    def translate(
+        self, lines: Sequence[Line], *, first: int = 0, traced: bool = False
+    ) -> list[Translated]:
         """Translations in the order of the lines, with records and attention if asked for.
 
         Args:
             lines: of the input.
             first: number of the first of them; samples are drawn by the number.
-            record: keep what the search did.
+            traced: keep what the search did.
         """
         found = [Translated([], [], None) for _ in lines]
         numbers = [number for number, line in enumerate(lines) if line.ids]
         if not numbers:
             return found
-        rows = [np.asarray(lines[number].ids, token_type(self.tokenizer.vocab_size)) for number in numbers]
-        source = Ragged(np.concatenate(rows), np.concatenate([[0], np.cumsum([len(row) for row in rows])]))
+        rows = [
+            np.asarray(lines[number].ids, token_type(self.tokenizer.vocab_size))
+            for number in numbers
+        ]
+        source = Ragged(
+            np.concatenate(rows), np.concatenate([[0], np.cumsum([len(row) for row in rows])])
+        )
 
         def search(model: Seq2SeqModel, device: torch.device, batch: Batch) -> list[Translated]:
             chosen = self._strategy.selector([first + numbers[row] for row in batch.numbers])
-            return self._search(model, device, batch, chosen, record)
+            return self._search(model, device, batch, chosen, traced)
 
-        work = list(batches(source, 1 if record else self._params.batch_tokens))
+        work = list(batches(source, 1 if traced else self._params.batch_tokens))
         for batch, group in self._workers.map(search, work):
             for row, translated in zip(batch.numbers, group, strict=True):
                 found[numbers[row]] = translated
         return found
 
     def _search(
-        self, model: Seq2SeqModel, device: torch.device, batch: Batch, selector: Selector, record: bool
+        self,
+        model: Seq2SeqModel,
+        device: torch.device,
+        batch: Batch,
+        selector: Selector,
+        traced: bool,
     ) -> list[Translated]:
         count, params, strategy = len(batch.numbers), self._params, self._strategy
         options = strategy.options
         if self._phrases:
-            selector = Constrained([self._phrases] * count, params.beam_size, params.max_length, (END,))
+            selector = Constrained(
+                [self._phrases] * count, params.beam_size, params.max_length, (END,)
+            )
         rules = [*strategy.rules, *([Prefix([self._begin] * count)] if self._begin else [])]
-        options = replace(options, attention=record and model.has_attention, at_once=self._workers.at_once)
-        searched = Search(
-            model, batch.source_BS.to(device), batch.lengths_B.to(device), options, selector=selector, rules=rules
+        options = replace(
+            options, attention=traced and model.has_attention, at_once=self._workers.at_once
         )
-        return [self._translated(group, searched.record if record else None) for group in searched.run()]
+        searched = Search(
+            model,
+            batch.source_BS.to(device),
+            batch.lengths_B.to(device),
+            options,
+            selector=selector,
+            rules=rules,
+        )
+        return [
+            self._translated(group, searched.trace if traced else None) for group in searched.run()
+        ]
 
-    def _translated(self, group: list[Hypothesis], record: Record | None) -> Translated:
+    def _translated(self, group: list[Hypothesis], trace: Trace | None) -> Translated:
         texts = [self.tokenizer.decode(hypothesis.tokens) for hypothesis in group]
         if self._params.rerank == "mbr" and group:
-            group = most_like_the_others(group, texts, uniform=self._params.strategy.name == "sampling")
+            group = most_like_the_others(
+                group, texts, uniform=self._params.strategy.name == "sampling"
+            )
             texts = [self.tokenizer.decode(hypothesis.tokens) for hypothesis in group]
-        return Translated(group, texts, record)
+        return Translated(group, texts, trace)

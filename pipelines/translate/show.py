@@ -1,4 +1,5 @@
-"""A search for eyes: the beam as a tree, attention as a heat map; on a terminal, as a picture, as a page.
+"""A search for eyes: the beam as a tree, attention as a heat map; on a terminal, as a picture, as a
+page.
 
 Shapes: W rows of the beam, S source length, T tokens of a hypothesis.
 """
@@ -12,7 +13,7 @@ from pathlib import Path
 from torch import Tensor
 
 from pipelines.decoding.options import Hypothesis
-from pipelines.decoding.trace import Record
+from pipelines.decoding.trace import Trace
 
 _SHADES = " ░▒▓█"
 
@@ -39,11 +40,15 @@ class Node:
         return min([*own, *(child.best for child in self.children.values())], default=10**6)
 
 
-def beam_tree(record: Record, hypotheses: Sequence[Hypothesis], token_of: Callable[[int], str]) -> Node:
-    """The tree of all prefixes that lived in the beams of one sentence, with the hypotheses that came out."""
+def beam_tree(
+    trace: Trace, hypotheses: Sequence[Hypothesis], token_of: Callable[[int], str]
+) -> Node:
+    """The tree of all prefixes that lived in the beams of one sentence, with the hypotheses that
+    came out.
+    """
     root = Node()
-    for beam in range(record.num_beams):
-        _add_beam(root, record, beam, token_of)
+    for beam in range(trace.num_beams):
+        _add_beam(root, trace, beam, token_of)
     for rank, hypothesis in enumerate(hypotheses, start=1):
         node = root
         for token, gain in zip(hypothesis.tokens, hypothesis.token_log_probabilities, strict=True):
@@ -52,12 +57,16 @@ def beam_tree(record: Record, hypotheses: Sequence[Hypothesis], token_of: Callab
     return root
 
 
-def _add_beam(root: Node, record: Record, beam: int, token_of: Callable[[int], str]) -> None:
+def _add_beam(root: Node, trace: Trace, beam: int, token_of: Callable[[int], str]) -> None:
     rows = [root]
-    for step in record.steps:
+    for step in trace.steps:
         after = []
         for parent, token, gain, total in zip(
-            *(part[beam].tolist() for part in (step.parent, step.token, step.gain, step.log_probability)), strict=True
+            *(
+                part[beam].tolist()
+                for part in (step.parent, step.token, step.gain, step.log_probability)
+            ),
+            strict=True,
         ):
             alive = total > float("-inf") and parent < len(rows)
             after.append(_child(rows[parent], token, gain, token_of) if alive else Node())
@@ -69,27 +78,38 @@ def _child(node: Node, token: int, gain: float, token_of: Callable[[int], str]) 
 
 
 def tree_lines(root: Node) -> list[str]:
-    """One token a line with its probability, the best hypothesis on top; ◆ and a number where one ends."""
+    """One token a line with its probability, the best hypothesis on top; ◆ and a number where one
+    ends.
+    """
     lines: list[str] = []
 
     def write(node: Node, before: str) -> None:
-        children = sorted(node.children.values(), key=lambda child: (child.best, -child.log_probability))
+        children = sorted(
+            node.children.values(), key=lambda child: (child.best, -child.log_probability)
+        )
         for number, child in enumerate(children):
             last = number == len(children) - 1
             ends = f" ◆ {child.rank}" if child.rank else ""
-            lines.append(f"{before}{'└' if last else '├'}─ {child.token} {math.exp(child.log_probability):.2f}{ends}")
+            lines.append(
+                f"{before}{'└' if last else '├'}─ {child.token} "
+                f"{math.exp(child.log_probability):.2f}{ends}"
+            )
             write(child, before + ("   " if last else "│  "))
 
     write(root, "")
     return lines
 
 
-def attention_lines(attention_TS: Tensor, source: Sequence[str], target: Sequence[str]) -> list[str]:
+def attention_lines(
+    attention_TS: Tensor, source: Sequence[str], target: Sequence[str]
+) -> list[str]:
     """A heat map of blocks, darker for more: a line per target token, a column per source token."""
     width = max(map(len, target))
     lines = []
     for name, weights in zip(target, attention_TS.tolist(), strict=True):
-        cells = "".join(2 * _SHADES[min(len(_SHADES) - 1, int(weight * len(_SHADES)))] for weight in weights)
+        cells = "".join(
+            2 * _SHADES[min(len(_SHADES) - 1, int(weight * len(_SHADES)))] for weight in weights
+        )
         lines.append(f"{name:>{width}} │{cells}│")
     for row in range(max(map(len, source))):
         letters = "".join(f"{token[row] if row < len(token) else ' '} " for token in source)
@@ -98,7 +118,11 @@ def attention_lines(attention_TS: Tensor, source: Sequence[str], target: Sequenc
 
 
 def write_picture(
-    path: Path, root: Node, attention_TS: Tensor | None, source: Sequence[str], target: Sequence[str]
+    path: Path,
+    root: Node,
+    attention_TS: Tensor | None,
+    source: Sequence[str],
+    target: Sequence[str],
 ) -> None:
     """A ``.png`` or ``.html`` file with the tree and, where there is one, the heat map."""
     if path.suffix == ".html":
@@ -112,10 +136,22 @@ def write_picture(
     lines = tree_lines(root)
     parts = 1 if attention_TS is None else 2
     figure, axes = pyplot.subplots(
-        1, parts, figsize=(7 * parts, max(4, 0.19 * len(lines))), squeeze=False, layout="constrained"
+        1,
+        parts,
+        figsize=(7 * parts, max(4, 0.19 * len(lines))),
+        squeeze=False,
+        layout="constrained",
     )
     axes[0, 0].axis("off")
-    axes[0, 0].text(0, 1, "\n".join(lines), family="monospace", fontsize=8, va="top", transform=axes[0, 0].transAxes)
+    axes[0, 0].text(
+        0,
+        1,
+        "\n".join(lines),
+        family="monospace",
+        fontsize=8,
+        va="top",
+        transform=axes[0, 0].transAxes,
+    )
     if attention_TS is not None:
         axes[0, 1].imshow(attention_TS.numpy(), cmap="Blues", vmin=0, vmax=1)
         axes[0, 1].set_xticks(range(len(source)), source, rotation=90)
@@ -124,12 +160,17 @@ def write_picture(
     pyplot.close(figure)
 
 
-def _page(root: Node, attention_TS: Tensor | None, source: Sequence[str], target: Sequence[str]) -> str:
+def _page(
+    root: Node, attention_TS: Tensor | None, source: Sequence[str], target: Sequence[str]
+) -> str:
     def branch(node: Node) -> str:
-        children = sorted(node.children.values(), key=lambda child: (child.best, -child.log_probability))
+        children = sorted(
+            node.children.values(), key=lambda child: (child.best, -child.log_probability)
+        )
         items = "".join(
             f"<li{' class=best' if child.best == 1 else ''}>{escape(child.token)} "
-            f"<small>{math.exp(child.log_probability):.2f}{f' ◆ {child.rank}' if child.rank else ''}</small>"
+            f"<small>{math.exp(child.log_probability):.2f}"
+            f"{f' ◆ {child.rank}' if child.rank else ''}</small>"
             f"{branch(child)}</li>"
             for child in children
         )
@@ -141,7 +182,8 @@ def _page(root: Node, attention_TS: Tensor | None, source: Sequence[str], target
         rows = "".join(
             f"<tr><th>{escape(name)}</th>"
             + "".join(
-                f'<td style="background:rgba(31,119,180,{weight:.3f})" title="{weight:.3f}"></td>' for weight in weights
+                f'<td style="background:rgba(31,119,180,{weight:.3f})" title="{weight:.3f}"></td>'
+                for weight in weights
             )
             + "</tr>"
             for name, weights in zip(target, attention_TS.tolist(), strict=True)
@@ -152,6 +194,7 @@ def _page(root: Node, attention_TS: Tensor | None, source: Sequence[str], target
 <style>body {{ font: 15px/1.5 system-ui, sans-serif; margin: 2rem }}
 ul {{ list-style: none; border-left: 1px solid #bbb; padding-left: 1rem; margin: 0 }}
 small {{ color: #777 }} .best > small {{ color: #1f77b4; font-weight: bold }}
-td {{ width: 1.6rem; height: 1.6rem; border: 1px solid #eee }} th {{ font-weight: normal; padding: 0 .4rem }}</style>
+td {{ width: 1.6rem; height: 1.6rem; border: 1px solid #eee }} th {{ font-weight: normal; \
+padding: 0 .4rem }}</style>
 </head><body><h2>Beam</h2>{branch(root)}{table}</body></html>
 """

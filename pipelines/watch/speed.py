@@ -1,4 +1,6 @@
-"""What a training costs: tokens, padding, waiting, floating-point operations. Timings, never part of an out."""
+"""What a training costs: tokens, padding, waiting, floating-point operations. Timings, never part
+of an out.
+"""
 
 import resource
 import time
@@ -15,7 +17,9 @@ _PATIENCE_S = 0.2  # for one product: a CPU without bf16 takes many seconds for 
 
 @dataclass(frozen=True)
 class Cost:
-    """What a batch takes: real tokens, slots they were padded to, useful floating-point operations."""
+    """What a batch takes: real tokens, slots they were padded to, useful floating-point
+    operations.
+    """
 
     tokens: int
     slots: int
@@ -63,14 +67,16 @@ class Speed:
     def add(self, cost: Cost) -> None:
         """One more batch of this rank."""
         self._counts = [
-            count + more for count, more in zip(self._counts, (cost.tokens, cost.slots, cost.flops), strict=True)
+            count + more
+            for count, more in zip(self._counts, (cost.tokens, cost.slots, cost.flops), strict=True)
         ]
 
     def read(self, device: torch.device) -> dict[str, float]:
         """Rates of all ranks together since the last reading; starts anew.
 
-        ``mfu`` is the model's FLOPs utilisation (Chowdhery et al. 2022, appendix B): useful operations, padding and
-        recomputation not counted, over what the devices do in a plain matrix product of the same precision.
+        ``mfu`` is the model's FLOPs utilisation (Chowdhery et al. 2022, appendix B): useful
+        operations, padding and recomputation not counted, over what the devices do in a plain
+        matrix product of the same precision.
         """
         seconds = max(1e-9, time.perf_counter() - self._clock)
         counts = torch.tensor(self._counts, dtype=torch.float64, device=device)

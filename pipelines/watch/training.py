@@ -1,4 +1,6 @@
-"""What a training shows of itself: a bar, a line per point of the curves, its speed. Reads, and decides nothing."""
+"""What a training shows of itself: a bar, a line per point of the curves, its speed. Reads, and
+decides nothing.
+"""
 
 import sys
 import time
@@ -22,11 +24,17 @@ class Watch:
     def __init__(self, loader: TimedLoader, first: int, total: int) -> None:
         self._loader, self._first, self._total = loader, first, total
 
-    def start(self, device: torch.device, dtype: torch.dtype, *, world_size: int, shown: bool) -> None:
-        """Begin to count; ``dtype`` is what products are computed in, ``shown`` whether this rank prints."""
+    def start(
+        self, device: torch.device, dtype: torch.dtype, *, world_size: int, shown: bool
+    ) -> None:
+        """Begin to count; ``dtype`` is what products are computed in, ``shown`` whether this rank
+        prints.
+        """
         self._speed = Speed(self._loader, matmul_rate(device, dtype), world_size)
         hidden = not (shown and sys.stdout.isatty())
-        self._bar = tqdm(total=self._total, initial=self._first, unit=" updates", disable=hidden, leave=False)
+        self._bar = tqdm(
+            total=self._total, initial=self._first, unit=" updates", disable=hidden, leave=False
+        )
         self._started = time.monotonic()
 
     def add(self, cost: Cost) -> None:
@@ -42,9 +50,13 @@ class Watch:
         """Leave out what happened since the last reading: a validation."""
         self._speed.restart()
 
-    def show(self, update: int, averages: Mapping[str, float], timings: Mapping[str, float] | None = None) -> None:
+    def show(
+        self, update: int, averages: Mapping[str, float], timings: Mapping[str, float] | None = None
+    ) -> None:
         """Print a point of the curves, without those of single layers."""
-        values = "  ".join(f"{name} {value:.4g}" for name, value in averages.items() if "/" not in name)
+        values = "  ".join(
+            f"{name} {value:.4g}" for name, value in averages.items() if "/" not in name
+        )
         end = ""
         if timings:
             done, left = update - self._first, self._total - update

@@ -19,11 +19,19 @@ MODEL: dict[str, Any] = {
     "initializer_range": 0.1,
     "vocab_pad_multiple": 1,
 }
-PHASE: dict[str, Any] = {"updates": 4, "batch_size": 8, "ramp": "none", "max_length": 32, "max_predictions": 6}
+PHASE: dict[str, Any] = {
+    "updates": 4,
+    "batch_size": 8,
+    "ramp": "none",
+    "max_length": 32,
+    "max_predictions": 6,
+}
 
 
 def bert_params(**changes: Any) -> BertParams:
-    """A whole section; ``changes`` are laid over its parts, ``phases`` over its one phase or given as a list."""
+    """A whole section; ``changes`` are laid over its parts, ``phases`` over its one phase or given
+    as a list.
+    """
     sections: dict[str, Any] = {
         "starts_from": "data/shards",
         "model": MODEL,
@@ -40,13 +48,23 @@ def bert_params(**changes: Any) -> BertParams:
     return BertParams(**sections)
 
 
-def documents(sizes: list[int], languages: dict[str, tuple[int, int]], *, words: int = 9) -> DocumentShard:
-    """Documents of so many sentences of 1 … ``words`` − 1 tokens; a token is 5 + its document, so it tells it."""
+def documents(
+    sizes: list[int], languages: dict[str, tuple[int, int]], *, words: int = 9
+) -> DocumentShard:
+    """Documents of so many sentences of 1 … ``words`` − 1 tokens; a token is 5 + its document, so
+    it tells it.
+    """
     rng = np.random.default_rng(0)
-    rows = [[5 + document] * rng.integers(1, words) for document, size in enumerate(sizes) for _ in range(size)]
+    rows = [
+        [5 + document] * rng.integers(1, words)
+        for document, size in enumerate(sizes)
+        for _ in range(size)
+    ]
     offsets = np.concatenate([[0], np.cumsum([len(row) for row in rows])])
     tokens = np.concatenate(rows).astype(np.uint16)
-    return DocumentShard(Ragged(tokens, offsets), np.concatenate([[0], np.cumsum(sizes)]), languages)
+    return DocumentShard(
+        Ragged(tokens, offsets), np.concatenate([[0], np.cumsum(sizes)]), languages
+    )
 
 
 def two_languages() -> DocumentShard:

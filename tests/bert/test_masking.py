@@ -51,11 +51,15 @@ def test_mask_kinds_are_80_10_10():
     same = (found.shown == found.labels).sum()
     observed = np.array([masked, n - masked - same, same])
     expected = n * np.array([0.8 + 0.1 / 1000, 0.1 * 998 / 1000, 0.1 + 0.1 / 1000])
-    assert ((observed - expected) ** 2 / expected).sum() < 13.8  # 0.999 quantile of chi-square, 2 degrees
+    assert (
+        (observed - expected) ** 2 / expected
+    ).sum() < 13.8  # 0.999 quantile of chi-square, 2 degrees
 
 
 def test_mask_random_tokens_come_from_the_whole_vocabulary():
-    """ModernBERT's packer draws no id above the batch's largest; google-research/bert draws special ones too."""
+    """ModernBERT's packer draws no id above the batch's largest; google-research/bert draws special
+    ones too.
+    """
     tokens = np.random.default_rng(0).integers(5, 100, (20_000, 24))
     found = mask(tokens.ravel(), np.full(20_000, 24), _bits(20_000, RULES), RULES)
     drawn = found.shown[(found.shown != MASK) & (found.shown != found.labels)]
@@ -72,7 +76,9 @@ def test_mask_places_and_random_tokens_are_uniform():
     drawn = found.shown[(found.shown != MASK) & (found.shown != found.labels)]
     counts = np.histogram(drawn, bins=20, range=(0, 1000))[0]
     expected = counts.sum() / 20
-    assert ((counts - expected) ** 2 / expected).sum() < 43.8  # 19 degrees; the whole vocabulary, as in the original
+    assert (
+        (counts - expected) ** 2 / expected
+    ).sum() < 43.8  # 19 degrees; the whole vocabulary, as in the original
 
 
 def test_mask_of_a_sequence_does_not_depend_on_its_neighbours():
@@ -84,7 +90,8 @@ def test_mask_of_a_sequence_does_not_depend_on_its_neighbours():
     np.testing.assert_array_equal(np.concatenate([part.shown for part in alone]), whole.shown)
     starts = np.cumsum(lengths) - lengths
     np.testing.assert_array_equal(
-        np.concatenate([part.where + start for part, start in zip(alone, starts, strict=True)]), whole.where
+        np.concatenate([part.where + start for part, start in zip(alone, starts, strict=True)]),
+        whole.where,
     )
 
 
@@ -95,15 +102,21 @@ def test_mask_whole_words_hides_all_pieces_or_none_and_80_percent_mask():
     continues = np.zeros(1000, bool)
     continues[500:] = True
     rules = MaskRules(0.15, 6, 1000, continues)
-    tokens = np.where(rng.random((sequences, length)) < 0.4, rng.integers(500, 1000, (sequences, length)), 0)
+    tokens = np.where(
+        rng.random((sequences, length)) < 0.4, rng.integers(500, 1000, (sequences, length)), 0
+    )
     tokens = np.where(tokens == 0, rng.integers(5, 500, (sequences, length)), tokens)
     tokens[:, 0], tokens[:, 20], tokens[:, -1] = CLS, SEP, SEP
     found = mask(tokens.ravel(), np.full(sequences, length), _bits(sequences, rules), rules)
     hidden = np.zeros(tokens.size, bool)
     hidden[found.where] = True
     flat = tokens.ravel()
-    after = np.flatnonzero(continues[flat] & (np.roll(flat, 1) >= 5))  # pieces that go on with a word
+    after = np.flatnonzero(
+        continues[flat] & (np.roll(flat, 1) >= 5)
+    )  # pieces that go on with a word
     np.testing.assert_array_equal(hidden[after], hidden[after - 1])
     assert found.counts.max() == 6
     assert 5.3 < found.counts.mean() <= 6  # a word that no longer fits is skipped
-    assert (found.shown == MASK).mean() == pytest.approx(0.8, abs=4 * 0.4 / np.sqrt(len(found.shown)))
+    assert (found.shown == MASK).mean() == pytest.approx(
+        0.8, abs=4 * 0.4 / np.sqrt(len(found.shown))
+    )

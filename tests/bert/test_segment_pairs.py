@@ -1,20 +1,26 @@
-"""Segment pairs: the invariants of google-research/bert, their statistics, and a walk through its own algorithm."""
+"""Segment pairs: the invariants of google-research/bert, their statistics, and a walk through its
+own algorithm.
+"""
 
 import random
 
 import numpy as np
 import pytest
 
-from pipelines.bert.segment_pairs import PlanRules, plan_pairs
+from pipelines.bert.segment_pairs import PairRules, make_pairs
 from pipelines.formats.shards.arrays import DocumentShard, Ragged
 from tests.bert.sample import documents, two_languages
 
-RULES = PlanRules("random", max_length=32, short_rate=0.1)
+RULES = PairRules("random", max_length=32, short_rate=0.1)
 
 
 def _plan(shard, rules=RULES, epochs=1, seed=1):
     return np.concatenate(
-        [part for epoch in range(epochs) for part in plan_pairs(shard, rules, seed=seed, purpose="t", epoch=epoch)]
+        [
+            part
+            for epoch in range(epochs)
+            for part in make_pairs(shard, rules, seed=seed, purpose="t", epoch=epoch)
+        ]
     )
 
 
@@ -37,7 +43,9 @@ def test_plan_segments_are_not_empty_fit_and_stay_within_one_document(shard, pla
     for segment in "ab":
         first, size = plan[f"{segment}_first"], plan[f"{segment}_size"]
         assert size.min() >= 1
-        np.testing.assert_array_equal(_document_of(shard, first), _document_of(shard, first + size - 1))
+        np.testing.assert_array_equal(
+            _document_of(shard, first), _document_of(shard, first + size - 1)
+        )
 
 
 def test_plan_next_is_of_the_document_and_random_of_another_one_of_the_language(shard, plan):
@@ -51,7 +59,9 @@ def test_plan_next_is_of_the_document_and_random_of_another_one_of_the_language(
 
 
 def test_plan_two_documents_never_pair_with_themselves():
-    """google-research/bert takes the same document after ten draws; NVIDIA's copy always does with one."""
+    """google-research/bert takes the same document after ten draws; NVIDIA's copy always does with
+    one.
+    """
     shard = documents([4, 4], {"en": (0, 2)})
     plan = _plan(shard, epochs=200)
     other = _document_of(shard, plan["a_first"]) != _document_of(shard, plan["b_first"])
@@ -63,12 +73,16 @@ def test_plan_negatives_are_uniform_over_the_other_documents():
     plan = _plan(shard, epochs=300)
     counts = np.bincount(_document_of(shard, plan["b_first"])[plan["label"] == 1], minlength=40)
     expected = counts.sum() / 40
-    assert ((counts - expected) ** 2 / expected).sum() < 72.1  # 0.999 quantile of chi-square, 39 degrees
+    assert (
+        (counts - expected) ** 2 / expected
+    ).sum() < 72.1  # 0.999 quantile of chi-square, 39 degrees
 
 
 def test_plan_every_sentence_is_used_in_every_epoch(shard):
-    """Unused sentences are put back: nothing of a document is lost but what is cut off a pair that is too long."""
-    long = PlanRules("random", max_length=500, short_rate=0.0)
+    """Unused sentences are put back: nothing of a document is lost but what is cut off a pair that
+    is too long.
+    """
+    long = PairRules("random", max_length=500, short_rate=0.0)
     plan = _plan(shard, long)
     seen = np.zeros(len(shard.sentences.tokens), int)
     for pair in plan:
@@ -79,7 +93,9 @@ def test_plan_every_sentence_is_used_in_every_epoch(shard):
 
 
 def _googles_pairs(document, target, rng):
-    """Sizes and labels as create_instances_from_document makes them: (sentences in A, in B, label)."""
+    """Sizes and labels as create_instances_from_document makes them: (sentences in A, in B,
+    label).
+    """
     pairs, chunk, i = [], [], 0
     while i < len(document):
         chunk.append(document[i])
@@ -96,10 +112,14 @@ def _googles_pairs(document, target, rng):
 
 
 def test_plan_has_the_distribution_of_the_original_algorithm():
-    """Sentences of 4 tokens, 9 to a document, target 20: mean pairs, label rate and sizes within 4 standard errors."""
+    """Sentences of 4 tokens, 9 to a document, target 20: mean pairs, label rate and sizes within 4
+    standard errors.
+    """
     tokens = np.full(4 * 9 * 200, 7, np.uint16)
-    shard = DocumentShard(Ragged(tokens, np.arange(0, len(tokens) + 1, 4)), np.arange(0, 1801, 9), {"en": (0, 200)})
-    ours = _plan(shard, PlanRules("random", max_length=23, short_rate=0.0), epochs=50)
+    shard = DocumentShard(
+        Ragged(tokens, np.arange(0, len(tokens) + 1, 4)), np.arange(0, 1801, 9), {"en": (0, 200)}
+    )
+    ours = _plan(shard, PairRules("random", max_length=23, short_rate=0.0), epochs=50)
     rng = random.Random(0)
     theirs = [_googles_pairs([4] * 9, 20, rng) for _ in range(10000)]
     pairs = [pair for document in theirs for pair in document]
@@ -107,17 +127,21 @@ def test_plan_has_the_distribution_of_the_original_algorithm():
     assert ours["label"].mean() == pytest.approx(np.mean([pair[2] for pair in pairs]), abs=0.01)
     a, b = np.array([pair[0] for pair in pairs]), np.array([pair[1] for pair in pairs if pair[1]])
     np.testing.assert_allclose(
-        np.bincount(ours["a_size"] // 4, minlength=6) / len(ours), np.bincount(a, minlength=6) / len(a), atol=0.01
+        np.bincount(ours["a_size"] // 4, minlength=6) / len(ours),
+        np.bincount(a, minlength=6) / len(a),
+        atol=0.01,
     )
     following = ours[ours["label"] == 0]["b_size"] // 4
     np.testing.assert_allclose(
-        np.bincount(following, minlength=6) / len(following), np.bincount(b, minlength=6) / len(b), atol=0.015
+        np.bincount(following, minlength=6) / len(following),
+        np.bincount(b, minlength=6) / len(b),
+        atol=0.015,
     )
 
 
 def test_plan_short_documents_aim_at_a_uniform_length_and_are_a_tenth():
     shard = documents([30] * 2000, {"en": (0, 2000)}, words=2)  # sentences of one token
-    plan = _plan(shard, PlanRules("none", max_length=22, short_rate=0.1))
+    plan = _plan(shard, PairRules("none", max_length=22, short_rate=0.1))
     lengths, document = plan["a_size"], _document_of(shard, plan["a_first"])
     first = np.unique(document, return_index=True)[1]
     short = lengths[first] < 20
@@ -131,15 +155,17 @@ def test_plan_cut_takes_the_longer_segment_at_both_ends():
     tokens = np.full(4000, 7, np.uint16)
     offsets = np.arange(0, 4001, 10)
     shard = DocumentShard(Ragged(tokens, offsets), np.arange(0, 401, 20), {"en": (0, 20)})
-    plan = _plan(shard, PlanRules("random", max_length=18, short_rate=0.0), epochs=100)
+    plan = _plan(shard, PairRules("random", max_length=18, short_rate=0.0), epochs=100)
     assert set(zip(plan["a_size"].tolist(), plan["b_size"].tolist(), strict=True)) == {(8, 7)}
     front = plan["a_first"] % 10
     assert set(front.tolist()) >= {0, 1, 2}
-    assert front[front < 3].mean() == pytest.approx(1.0, abs=0.15)  # two tokens lost, each in front with probability ½
+    assert front[front < 3].mean() == pytest.approx(
+        1.0, abs=0.15
+    )  # two tokens lost, each in front with probability ½
 
 
 def test_plan_sop_keeps_or_swaps_neighbours(shard):
-    plan = _plan(shard, PlanRules("sop", max_length=64, short_rate=0.1), epochs=20)
+    plan = _plan(shard, PairRules("sop", max_length=64, short_rate=0.1), epochs=20)
     a, b = plan["a_first"], plan["b_first"]
     np.testing.assert_array_equal(_document_of(shard, a), _document_of(shard, b))
     np.testing.assert_array_equal(a > b, plan["label"] == 1)
@@ -147,7 +173,7 @@ def test_plan_sop_keeps_or_swaps_neighbours(shard):
 
 
 def test_plan_none_has_no_second_segment(shard):
-    plan = _plan(shard, PlanRules("none", max_length=32, short_rate=0.1))
+    plan = _plan(shard, PairRules("none", max_length=32, short_rate=0.1))
     assert not plan["b_size"].any()
     assert not plan["label"].any()
     assert plan["a_size"].max() <= 30

@@ -42,13 +42,20 @@ def test_encode_cuts_the_longer_segment_first():
 
 def _encoded(count: int) -> EncodedExamples:
     rows = [[CLS, *range(5, 7 + number % 9), SEP] for number in range(count)]
-    return EncodedExamples(rows, [[0] * len(row) for row in rows], [number % 3 for number in range(count)])
+    return EncodedExamples(
+        rows, [[0] * len(row) for row in rows], [number % 3 for number in range(count)]
+    )
 
 
 def test_batches_of_ranks_and_micro_batches_are_the_whole_batch():
     whole = ClassificationBatches(_encoded(40), 8, seed=1)(Position(1, 0, 8))
-    ranks = [ClassificationBatches(_encoded(40), 8, seed=1, rank=r, world_size=2)(Position(1, 0, 8)) for r in (0, 1)]
-    assert sorted(whole.labels_R.tolist()) == sorted(label for part in ranks for label in part.labels_R.tolist())
+    ranks = [
+        ClassificationBatches(_encoded(40), 8, seed=1, rank=r, world_size=2)(Position(1, 0, 8))
+        for r in (0, 1)
+    ]
+    assert sorted(whole.labels_R.tolist()) == sorted(
+        label for part in ranks for label in part.labels_R.tolist()
+    )
     assert whole.num_tokens == sum(part.num_tokens for part in ranks)
     parts = list(whole.split(3))
     assert [len(part.labels_R) for part in parts] == [3, 3, 2]
@@ -84,8 +91,12 @@ def test_classifier_has_the_logits_of_transformers(tmp_path):
     [batch] = in_order(_encoded(9), 9)
     mask = (batch.tokens_RT != 0).long()
     with torch.no_grad():
-        expected = theirs.eval()(batch.tokens_RT, token_type_ids=batch.types_RT, attention_mask=mask).logits
-        torch.testing.assert_close(ours.logits(batch.tokens_RT, batch.types_RT), expected, atol=1e-5, rtol=0)
+        expected = theirs.eval()(
+            batch.tokens_RT, token_type_ids=batch.types_RT, attention_mask=mask
+        ).logits
+        torch.testing.assert_close(
+            ours.logits(batch.tokens_RT, batch.types_RT), expected, atol=1e-5, rtol=0
+        )
 
 
 def test_scores_by_hand():
@@ -93,7 +104,12 @@ def test_scores_by_hand():
     assert measured["test_accuracy"] == 0.5
     assert measured["test_accuracy_interval"] == pytest.approx(1.96 * 0.25)
     assert measured["test_macro_f1"] == pytest.approx((4 / 5 + 0 + 0) / 3)
-    assert majority_accuracy([Example("b", ""), Example("b", ""), Example("a", "")], [Example("b", "")]) == 1.0
+    assert (
+        majority_accuracy(
+            [Example("b", ""), Example("b", ""), Example("a", "")], [Example("b", "")]
+        )
+        == 1.0
+    )
 
 
 def test_stage_writes_a_classifier_that_transformers_runs(reproduced_copy):
@@ -101,17 +117,25 @@ def test_stage_writes_a_classifier_that_transformers_runs(reproduced_copy):
     Path("data/raw/colours").mkdir()
     for split in ("train", "valid", "test"):
         lines = [f"{label}\t{text}\tof the horse\n" for label, text in rows.items()] * 16
-        Path(f"data/raw/colours/{split}.tsv").write_text("label\ttext\ttext_pair\n" + "".join(lines))
+        Path(f"data/raw/colours/{split}.tsv").write_text(
+            "label\ttext\ttext_pair\n" + "".join(lines)
+        )
     Path("overlay.yaml").write_text(
         "classification:\n"
-        "  common: {updates: 30, batch_size: 8, dropout: 0.0, schedule: {warmup_updates: 2}, validate_every: 10}\n"
+        "  common: "
+        "{updates: 30, batch_size: 8, dropout: 0.0, schedule: {warmup_updates: 2}, "
+        "validate_every: 10}\n"
         "  tasks:\n"
-        "    colours: {kind: tsv, data: data/raw/colours, starts_from: data/bert, learning_rate: 1.0e-2}\n"
-        "    order: {kind: word_order, data: data/corpus, starts_from: data/shards, learning_rate: 1.0e-2}\n"
+        "    colours: "
+        "{kind: tsv, data: data/raw/colours, starts_from: data/bert, learning_rate: 1.0e-2}\n"
+        "    order: "
+        "{kind: word_order, data: data/corpus, starts_from: data/shards, learning_rate: 1.0e-2}\n"
     )
     run_in(Path.cwd(), sys.executable, "-m", "pipelines.preflight.recipes", "apply", "overlay.yaml")
     run_in(Path.cwd(), "dvc", "repro", "classification@colours", "classification@order")
-    metrics = json.loads(Path("data/classification/colours/metrics.json").read_text())["classification"]
+    metrics = json.loads(Path("data/classification/colours/metrics.json").read_text())[
+        "classification"
+    ]
     assert metrics["test_accuracy"] == 1.0
     assert metrics["test_majority_accuracy"] == 0.5
     assert metrics["pretrained_parameters"] > 0

@@ -16,7 +16,10 @@ def _tables(folder: Path, **changed: str) -> Path:
 
 
 def test_read_tables_one_text_and_pairs(tmp_path):
-    assert read_tables(_tables(tmp_path))["train"] == [Example("yes", "A b."), Example("no", "C d.")]
+    assert read_tables(_tables(tmp_path))["train"] == [
+        Example("yes", "A b."),
+        Example("no", "C d."),
+    ]
     pairs = 'label\ttext\ttext_pair\r\nno\tE "q\tF\r\n'
     assert read_tables(_tables(tmp_path, valid=pairs))["valid"] == [Example("no", 'E "q', "F")]
 
@@ -27,7 +30,11 @@ def test_read_tables_one_text_and_pairs(tmp_path):
         ("valid", "text\tlabel\nA\tyes\n", r"valid.tsv:1: header .* must be 'label', 'text'"),
         ("valid", "label\ttext\nyes A\n", r"valid.tsv:2: line \('yes A'\) must have 2 columns"),
         ("valid", "label\ttext\nyes\tA\nyes\t \n", r"valid.tsv:3: line"),
-        ("valid", "label\ttext\nmaybe\tA\n", r"valid.tsv:2: label \('maybe'\) must be one of train.tsv's \(no, yes\)"),
+        (
+            "valid",
+            "label\ttext\nmaybe\tA\n",
+            r"valid.tsv:2: label \('maybe'\) must be one of train.tsv's \(no, yes\)",
+        ),
         ("test", "label\ttext\n", r"test.tsv: examples \(0\) must be at least 1"),
         ("train", "label\ttext\nyes\tA\n", r"train.tsv: labels \(1\) must be at least 2"),
     ],
@@ -56,7 +63,9 @@ def _corpus(folder: Path, sentences: list[str]) -> Path:
 
 def test_word_order_swaps_two_inner_neighbours_of_every_sentence(tmp_path):
     sentences = [f"A{number} b c d e f." for number in range(50)]
-    examples = word_order(_corpus(tmp_path, [*sentences, "Too short."]), ("en", "de"), seed=1)["train"]
+    examples = word_order(_corpus(tmp_path, [*sentences, "Too short."]), ("en", "de"), seed=1)[
+        "train"
+    ]
     assert [example.label for example in examples] == ["intact", "swapped"] * 100
     places = set()
     for intact, swapped in zip(examples[::2], examples[1::2], strict=True):

@@ -38,13 +38,19 @@ def test_embedded_corpus_no_test_sentence_occurs_elsewhere(corpus, side):
     language = corpus.languages[side]
     seen = {pair[side] for split in ("train", "valid") for pair in corpus.pairs[split]}
     for split in ("train", "valid"):
-        seen |= {sentence for document in corpus.documents[split, language] for sentence in document}
+        seen |= {
+            sentence for document in corpus.documents[split, language] for sentence in document
+        }
     assert not seen & {pair[side] for pair in corpus.pairs["test"]}
     assert corpus.report()["test_sentences_seen"] == {"en": 0, "de": 0}
 
 
 def test_embedded_corpus_has_the_sizes_asked_for(corpus):
-    assert {split: len(pairs) for split, pairs in corpus.pairs.items()} == {"train": 300, "valid": 100, "test": 300}
+    assert {split: len(pairs) for split, pairs in corpus.pairs.items()} == {
+        "train": 300,
+        "valid": 100,
+        "test": 300,
+    }
     assert all(len(set(pairs)) == len(pairs) for pairs in corpus.pairs.values())
     assert len(corpus.documents["train", "en"]) == len(corpus.documents["train", "de"]) == 800
 
@@ -72,7 +78,9 @@ def test_embedded_corpus_things_persist_through_a_document(corpus):
 def test_embedded_corpus_languages_may_be_swapped():
     swapped = embedded_corpus(LEXICON, 1, SIZES, ("de", "en"))
     straight = embedded_corpus(LEXICON, 1, SIZES, ("en", "de"))
-    assert swapped.pairs["test"] == [(german, english) for english, german in straight.pairs["test"]]
+    assert swapped.pairs["test"] == [
+        (german, english) for english, german in straight.pairs["test"]
+    ]
 
 
 @pytest.mark.parametrize(

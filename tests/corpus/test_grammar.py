@@ -1,5 +1,7 @@
-"""German from the grammar against forms looked up in a grammar book (Duden, Die Grammatik: declension of
-adjectives after definite and indefinite article; verb-second and verb-final order; separable verbs)."""
+"""German from the grammar against forms looked up in a grammar book (Duden, Die Grammatik:
+declension of
+adjectives after definite and indefinite article; verb-second and verb-final order; separable
+verbs)."""
 
 import pytest
 
@@ -66,14 +68,24 @@ COOK, POT = NounPhrase(_noun("cook", "kitchen")), NounPhrase(_noun("pot", "kitch
 @pytest.mark.parametrize(
     ("form", "english", "main", "subordinate"),
     [
-        ("present", "the cook washes the pot", "der Koch wäscht den Topf ab", "der Koch den Topf abwäscht"),
+        (
+            "present",
+            "the cook washes the pot",
+            "der Koch wäscht den Topf ab",
+            "der Koch den Topf abwäscht",
+        ),
         (
             "perfect",
             "the cook has washed the pot",
             "der Koch hat den Topf abgewaschen",
             "der Koch den Topf abgewaschen hat",
         ),
-        ("must", "the cook must wash the pot", "der Koch muss den Topf abwaschen", "der Koch den Topf abwaschen muss"),
+        (
+            "must",
+            "the cook must wash the pot",
+            "der Koch muss den Topf abwaschen",
+            "der Koch den Topf abwaschen muss",
+        ),
         (
             "negated",
             "the cook does not wash the pot",
@@ -82,7 +94,9 @@ COOK, POT = NounPhrase(_noun("cook", "kitchen")), NounPhrase(_noun("pot", "kitch
         ),
     ],
 )
-def test_clause_verb_is_second_in_main_and_last_in_subordinate_clauses(form, english, main, subordinate):
+def test_clause_verb_is_second_in_main_and_last_in_subordinate_clauses(
+    form, english, main, subordinate
+):
     clause = Clause(COOK, _verb("wash"), POT, form)
     assert clause.english() == english
     assert clause.german() == main

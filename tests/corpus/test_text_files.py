@@ -41,7 +41,9 @@ def _params() -> tuple[CorpusParams, FilesReader]:
         pairs={"train": pairs, "valid": pairs, "test": {"en": "test.en.gz", "de": "test.de"}},
         max_words=5,
     )
-    params = CorpusParams(raw="data/raw/mine", source_language="en", target_language="de", reader=reader)
+    params = CorpusParams(
+        raw="data/raw/mine", source_language="en", target_language="de", reader=reader
+    )
     return params, reader
 
 
@@ -60,11 +62,19 @@ def test_read_corpus_of_any_pair_task(raw, tmp_path):
     (raw / "answers.txt").write_text("The dog.\nHere.\n\nNow.\n")
     files = {"question": "questions.txt", "answer": "answers.txt"}
     splits = {"train": files, "valid": files}
-    reader = FilesReader(kind="files", documents=splits, pairs={**splits, "test": files}, max_words=5)
-    params = CorpusParams(raw="data/raw/mine", source_language="question", target_language="answer", reader=reader)
+    reader = FilesReader(
+        kind="files", documents=splits, pairs={**splits, "test": files}, max_words=5
+    )
+    params = CorpusParams(
+        raw="data/raw/mine", source_language="question", target_language="answer", reader=reader
+    )
     corpus = read_corpus(params, reader, tmp_path / "cache")
     corpus.write(tmp_path)
-    assert corpus.pairs["train"] == [("Who barks?", "The dog."), ("Where?", "Here."), ("When?", "Now.")]
+    assert corpus.pairs["train"] == [
+        ("Who barks?", "The dog."),
+        ("Where?", "Here."),
+        ("When?", "Now."),
+    ]
     assert read_documents(tmp_path, "train", "answer") == [["The dog.", "Here."], ["Now."]]
 
 
@@ -101,7 +111,11 @@ def test_write_and_read_documents_round_trip(raw, tmp_path):
         ("train.de", b"", r"train\.de: is empty"),
         ("train.de", b"One line.\n", r"number of lines \(4 and 1\) must be equal"),
         ("test.en.gz", b"no gzip at all", r"test\.en\.gz: cannot be read"),
-        ("test.en.gz", gzip.compress(b"cut short" * 50, mtime=0)[:-12], r"test\.en\.gz: cannot be read"),
+        (
+            "test.en.gz",
+            gzip.compress(b"cut short" * 50, mtime=0)[:-12],
+            r"test\.en\.gz: cannot be read",
+        ),
         ("docs.en.txt", b"Only.\nOne document.\n", r"number of documents \(1\) must be at least 2"),
         ("docs.en.txt", b"\n\n\n", r"number of documents \(0\) must be at least 2"),
         ("docs.en.txt", b"One.\n\nTwo.\n", r"longest document .* at least 2 sentences"),
@@ -110,7 +124,11 @@ def test_write_and_read_documents_round_trip(raw, tmp_path):
             "Gr\u00f6\u00dfe.\nZwei.\n\nDrei.\n".encode("latin-1"),
             r"docs\.en\.txt: cannot be read as UTF-8",
         ),
-        ("docs.de.txt.gz", gzip.compress(b"One.\nTwo.\n\n" * 50, mtime=0)[:-12], r"docs\.de\.txt\.gz: cannot be read"),
+        (
+            "docs.de.txt.gz",
+            gzip.compress(b"One.\nTwo.\n\n" * 50, mtime=0)[:-12],
+            r"docs\.de\.txt\.gz: cannot be read",
+        ),
         ("test.de", b"  \n", r"test pairs with text \(0\) must be at least 1"),
     ],
 )
@@ -148,7 +166,10 @@ def test_files_outside_the_raw_folder_are_refused(name):
 
 @pytest.mark.parametrize(
     ("documents", "message"),
-    [([["a", "b"]], "must be at least 2"), ([["a"], ["b"]], "hold a document of at least 2 sentences")],
+    [
+        ([["a", "b"]], "must be at least 2"),
+        ([["a"], ["b"]], "hold a document of at least 2 sentences"),
+    ],
 )
 def test_check_documents_without_nsp_material_are_refused(documents, message):
     corpus = Corpus(("en", "de"), {("train", "en"): documents}, {})

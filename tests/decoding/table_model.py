@@ -1,4 +1,6 @@
-"""A model that reads its probabilities from a table: searches on it can be checked by hand or by brute force."""
+"""A model that reads its probabilities from a table: searches on it can be checked by hand or by
+brute force.
+"""
 
 from collections.abc import Callable
 from itertools import product
@@ -20,7 +22,10 @@ class TableModel:
         self._table = table
 
     def start(self, source_BS: Tensor, lengths_B: Tensor) -> State:
-        return {"history": torch.empty(len(source_BS), 0, dtype=torch.long), "source": source_BS[:, :1].clone()}
+        return {
+            "history": torch.empty(len(source_BS), 0, dtype=torch.long),
+            "source": source_BS[:, :1].clone(),
+        }
 
     def step_hidden(self, tokens_N: Tensor, state: State) -> tuple[Tensor, State]:
         history = torch.cat([state["history"], tokens_N[:, None]], dim=1)
@@ -41,18 +46,26 @@ class TableModel:
         return self.reorder(state, rows)
 
 
-def random_table(vocab_size: int, seed: int, scale: float = 2.0) -> Callable[[int, tuple[int, ...]], Tensor]:
+def random_table(
+    vocab_size: int, seed: int, scale: float = 2.0
+) -> Callable[[int, tuple[int, ...]], Tensor]:
     """Independent random distributions for every source and prefix, in float64."""
 
     def table(source: int, prefix: tuple[int, ...]) -> Tensor:
         generator = torch.Generator().manual_seed(hash((seed, source, prefix)) % 2**31)
-        return (scale * torch.randn(vocab_size, generator=generator, dtype=torch.double)).log_softmax(-1)
+        return (
+            scale * torch.randn(vocab_size, generator=generator, dtype=torch.double)
+        ).log_softmax(-1)
 
     return table
 
 
 def all_translations(
-    table: Callable[[int, tuple[int, ...]], Tensor], source: int, vocab_size: int, max_length: int, end: int
+    table: Callable[[int, tuple[int, ...]], Tensor],
+    source: int,
+    vocab_size: int,
+    max_length: int,
+    end: int,
 ) -> dict[tuple[int, ...], float]:
     """Every finished translation, and every one cut at ``max_length``, with its log-probability."""
     found = {}
@@ -62,17 +75,24 @@ def all_translations(
             last = [end] if length < max_length else range(vocab_size)
             for token in last:
                 sequence = (*prefix, token)
-                found[sequence] = sum(table(source, sequence[:t])[sequence[t]].item() for t in range(length))
+                found[sequence] = sum(
+                    table(source, sequence[:t])[sequence[t]].item() for t in range(length)
+                )
     return found
 
 
 def depth_first(
-    table: Callable[[int, tuple[int, ...]], Tensor], source: int, max_length: int, end: int, alpha: float
+    table: Callable[[int, tuple[int, ...]], Tensor],
+    source: int,
+    max_length: int,
+    end: int,
+    alpha: float,
 ) -> tuple[tuple[int, ...], float]:
-    """The best translation of all by log P / length^alpha, and its score (Stahlberg & Byrne 2019, section 3).
+    """The best translation of all by log P / length^alpha, and its score (Stahlberg & Byrne 2019,
+    section 3).
 
-    A prefix is left as soon as no end could make it better than the best so far: log P only falls, and at best the
-    translation is as long as it may be.
+    A prefix is left as soon as no end could make it better than the best so far: log P only falls,
+    and at best the translation is as long as it may be.
     """
     best: tuple[tuple[int, ...], float] = ((), float("-inf"))
 

@@ -85,7 +85,14 @@ SAMPLING = {"name": "sampling", "temperature": 1.0, "top_k": 0, "top_p": 0.9}
 def test_search_of_a_set_is_the_same_with_any_batches_and_workers(tmp_path, strategy):
     plan = Strategy(_params(strategy=strategy), 1, 3, 2)
     runs = [
-        search_all(_workers(threads), _source(), plan, budget, Records(tmp_path / f"{threads}.{budget}"), "test")
+        search_all(
+            _workers(threads),
+            _source(),
+            plan,
+            budget,
+            Records(tmp_path / f"{threads}.{budget}"),
+            "test",
+        )
         for threads, budget in ((1, 30), (3, 30), (2, 1), (2, 1000))
     ]
     tokens = [[[one.tokens for one in group] for group in run.hypotheses] for run in runs]
@@ -107,14 +114,22 @@ def test_search_of_a_set_goes_on_where_it_was_killed(tmp_path):
     assert search_all(_workers(1), _source(), plan, 30, whole, "test").searched == 0
 
 
-@pytest.mark.parametrize("name", ["transformer", "rnd2rnd", "lstm_additive", "textbook_gru_general", "rnn"])
 @pytest.mark.parametrize(
-    ("precision", "least", "most"), [("float32", 0, 1e-5), ("bfloat16", 1e-4, 0.2), ("int8", 1e-4, 0.2)]
+    "name", ["transformer", "rnd2rnd", "lstm_additive", "textbook_gru_general", "rnn"]
 )
-def test_search_in_any_precision_finds_what_the_model_means(tmp_path, monkeypatch, name, precision, least, most):
+@pytest.mark.parametrize(
+    ("precision", "least", "most"),
+    [("float32", 0, 1e-5), ("bfloat16", 1e-4, 0.2), ("int8", 1e-4, 0.2)],
+)
+def test_search_in_any_precision_finds_what_the_model_means(
+    tmp_path, monkeypatch, name, precision, least, most
+):
     monkeypatch.setattr("pipelines.models.protocol.model._LARGE", 1)
     model = build(name, double=False)
-    plain, prepared = Workers(copy.deepcopy(model), _hardware(1)), Workers(model, _hardware(2), precision)
+    plain, prepared = (
+        Workers(copy.deepcopy(model), _hardware(1)),
+        Workers(model, _hardware(2), precision),
+    )
     plan = Strategy(_params(), 1, 3, 2)
     found = search_all(prepared, _source(), plan, 30, Records(tmp_path / "x"), "test")
     worst = check_scores(plain, _source(), found.hypotheses, 30, "test", most)
@@ -130,7 +145,11 @@ def test_an_ensemble_is_prepared_member_by_member(tmp_path):
     plan, found = Strategy(_params(), 1, 3, 2), []
     for precision in ("float32", "bfloat16"):
         workers = Workers(copy.deepcopy(ensemble), _hardware(1), precision)
-        found.append(search_all(workers, _source(), plan, 30, Records(tmp_path / precision), "test").hypotheses)
+        found.append(
+            search_all(
+                workers, _source(), plan, 30, Records(tmp_path / precision), "test"
+            ).hypotheses
+        )
     scores = torch.tensor([[group[0].score for group in groups] for groups in found])
     assert 1e-4 < (scores[0] - scores[1]).abs().max() < 0.1
 
@@ -138,7 +157,9 @@ def test_an_ensemble_is_prepared_member_by_member(tmp_path):
 def test_int8_on_a_gpu_is_refused(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     hardware = _hardware(1).model_copy(update={"accelerator": "gpu"})
-    with pytest.raises(DataError, match=r"decoding.precision \('int8'\) must be float32 or bfloat16 on a GPU"):
+    with pytest.raises(
+        DataError, match=r"decoding.precision \('int8'\) must be float32 or bfloat16 on a GPU"
+    ):
         Workers(build("transformer"), hardware, "int8")
 
 
@@ -170,7 +191,9 @@ def test_a_killed_worker_ends_the_search():
             os.kill(os.getpid(), signal.SIGKILL)
         return item
 
-    with pytest.raises(MasklineError, match=r"a worker process must not end before its work is done \(exit code -9"):
+    with pytest.raises(
+        MasklineError, match=r"a worker process must not end before its work is done \(exit code -9"
+    ):
         list(_workers(3).map(die, range(1000)))
     assert multiprocessing.active_children() == []
 
@@ -207,11 +230,18 @@ def _alive(pid: int) -> bool:
 
 
 def test_scores_that_are_not_the_models_stop_the_stage(tmp_path):
-    found = search_all(_workers(1), _source(), Strategy(_params(), 1, 3, 2), 30, Records(tmp_path / "x"), "test")
-    with pytest.raises(CheckFailed, match=r"hypothesis \d of test sentence \d+ .* must equal its teacher-forced one"):
+    found = search_all(
+        _workers(1), _source(), Strategy(_params(), 1, 3, 2), 30, Records(tmp_path / "x"), "test"
+    )
+    with pytest.raises(
+        CheckFailed,
+        match=r"hypothesis \d of test sentence \d+ .* must equal its teacher-forced one",
+    ):
         check_scores(_workers(1, "rnd2rnd"), _source(), found.hypotheses, 30, "test")
     with pytest.raises(CheckFailed, match=r"hypotheses of test sentence 4 \(0\) must be found"):
-        check_scores(_workers(1), _source(), [*found.hypotheses[:4], [], *found.hypotheses[5:]], 30, "test")
+        check_scores(
+            _workers(1), _source(), [*found.hypotheses[:4], [], *found.hypotheses[5:]], 30, "test"
+        )
 
 
 def test_searches_of_a_stage_are_greedy_the_sections_and_the_curves():
@@ -219,7 +249,13 @@ def test_searches_of_a_stage_are_greedy_the_sections_and_the_curves():
     sampled = searches(_params(strategy=SAMPLING), 1)
     assert list(sampled) == ["greedy", "beam", "beam_2", "beam_3", "beam_4"]
     assert [plan.beam_size for plan in sampled.values()] == [1, 3, 2, 3, 4]
-    assert list(searches(_params(rerank="mbr"), 1)) == ["greedy", "beam", "beam_2", "beam_3", "beam_4"]
+    assert list(searches(_params(rerank="mbr"), 1)) == [
+        "greedy",
+        "beam",
+        "beam_2",
+        "beam_3",
+        "beam_4",
+    ]
 
 
 @pytest.mark.parametrize(
@@ -227,10 +263,19 @@ def test_searches_of_a_stage_are_greedy_the_sections_and_the_curves():
     [
         ({"num_best": 4}, r"num_best \(4\) must not exceed beam_size \(3\)"),
         ({"min_length": 9}, r"min_length \(9\) must not exceed max_length \(8\)"),
-        ({"strategy": {"name": "diverse", "groups": 2, "penalty": 0.5}}, r"groups \(2\) must divide beam_size \(3\)"),
+        (
+            {"strategy": {"name": "diverse", "groups": 2, "penalty": 0.5}},
+            r"groups \(2\) must divide beam_size \(3\)",
+        ),
         ({"curve": [4, 2]}, "must rise"),
-        ({"stop": {"rule": "likely", "patience": 0.5}}, r"patience \(0.5\) must be at least 1 for likely"),
-        ({"score": {**SECTION["score"], "strength": -1.0}}, r"strength \(-1.0\) must be at least 0"),
+        (
+            {"stop": {"rule": "likely", "patience": 0.5}},
+            r"patience \(0.5\) must be at least 1 for likely",
+        ),
+        (
+            {"score": {**SECTION["score"], "strength": -1.0}},
+            r"strength \(-1.0\) must be at least 0",
+        ),
     ],
 )
 def test_params_that_do_not_fit_are_refused(changes, message):
@@ -242,9 +287,14 @@ def test_search_that_could_need_more_memory_than_there_is_is_refused(monkeypatch
     monkeypatch.setattr("pipelines.decoding.memory_estimate.available", lambda device: 10_000_000)
     model, options = build("transformer", double=False), SearchOptions(100_000, 1, 50, 2, (3,))
     state = model.start(torch.randint(5, 20, (4, 6)), torch.full((4,), 6))
-    slot, attention = 1 * 2 * 16 * 4, 6 * 4  # one layer's key and value of width 16 in float32; 6 source tokens
+    slot, attention = (
+        1 * 2 * 16 * 4,
+        6 * 4,
+    )  # one layer's key and value of width 16 in float32; 6 source tokens
     expected = 4 * 100_000 * (50 * (slot + 32) + attention)
-    with pytest.raises(DataError, match=rf"beam size \(100000\) must need no .* up to {expected / 2**30:.1f} GiB"):
+    with pytest.raises(
+        DataError, match=rf"beam size \(100000\) must need no .* up to {expected / 2**30:.1f} GiB"
+    ):
         check_memory(state, 4, options)
     few = SearchOptions(5, 1, 50, 2, (3,))
     check_memory(state, 4, few)
@@ -258,21 +308,30 @@ def _with_empty_sentences() -> Ragged:
     return Ragged(ids, np.concatenate([[0], np.cumsum(lengths)]))
 
 
-@pytest.mark.parametrize("changes", [{}, {"strategy": SAMPLING}, {"rerank": "mbr"}], ids=["beam", "sampling", "mbr"])
+@pytest.mark.parametrize(
+    "changes", [{}, {"strategy": SAMPLING}, {"rerank": "mbr"}], ids=["beam", "sampling", "mbr"]
+)
 def test_a_source_without_tokens_has_an_empty_translation(tmp_path, monkeypatch, changes):
     """Searched, a model would make one up."""
     source, plan = _with_empty_sentences(), Strategy(_params(**changes), 1, 3, 2)
     assert sorted(number for batch in batches(source, 30) for number in batch.numbers) == [0, 2, 4]
-    found = search_all(_workers(1), source, plan, 30, Records(tmp_path / "found"), "test").hypotheses
+    found = search_all(
+        _workers(1), source, plan, 30, Records(tmp_path / "found"), "test"
+    ).hypotheses
     assert [len(group) for group in found] == [2, 0, 2, 0, 2]
     assert check_scores(_workers(1), source, found, 30, "test") < 1e-12
     hypotheses._write(tmp_path, "beam", found, _Words(), with_scores=True)
     lines = (tmp_path / "beam.txt").read_text().split("\n")
     assert [bool(line) for line in lines] == [True, False, True, False, True, False]
-    listed = [json.loads(line)["hypotheses"] for line in (tmp_path / "beam.nbest.jsonl").read_text().splitlines()]
+    listed = [
+        json.loads(line)["hypotheses"]
+        for line in (tmp_path / "beam.nbest.jsonl").read_text().splitlines()
+    ]
     assert [len(group) for group in listed] == [2, 0, 2, 0, 2]
     nothing = Ragged(np.zeros(0, np.uint16), np.zeros(4, np.int64))
-    empty = search_all(_workers(2), nothing, plan, 30, Records(tmp_path / "none"), "test").hypotheses
+    empty = search_all(
+        _workers(2), nothing, plan, 30, Records(tmp_path / "none"), "test"
+    ).hypotheses
     assert empty == [[], [], []]
     assert check_scores(_workers(1), nothing, empty, 30, "test") == 0
     assert hypotheses._summary([])["mean_length"] == 0
@@ -285,4 +344,9 @@ class _Words:
 
 def test_references_longer_than_any_hypothesis_are_counted():
     target = Ragged(np.arange(5, 17, dtype=np.uint16), np.array([0, 3, 7, 12]))
-    assert [hypotheses.num_longer(PairShard(target, target), size) for size in (3, 4, 5, 6)] == [3, 2, 1, 0]
+    assert [hypotheses.num_longer(PairShard(target, target), size) for size in (3, 4, 5, 6)] == [
+        3,
+        2,
+        1,
+        0,
+    ]

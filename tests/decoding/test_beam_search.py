@@ -1,4 +1,6 @@
-"""The search against brute force, a textbook example, greedy choice, and itself in other batches."""
+"""The search against brute force, a textbook example, greedy choice, and itself in other
+batches.
+"""
 
 import math
 from dataclasses import replace
@@ -8,7 +10,7 @@ import torch
 
 from pipelines.decoding.beam_search import beam_search
 from pipelines.decoding.forced_decoding import log_probabilities
-from pipelines.decoding.length_penalty import LengthScore
+from pipelines.decoding.length_penalty import LengthPenalty
 from pipelines.decoding.options import SearchOptions, Stop
 from pipelines.formats.vocabulary.special_tokens import START
 from tests.decoding.table_model import TableModel, all_translations, depth_first, random_table
@@ -17,8 +19,10 @@ from tests.models.families import BLOCKS, build
 END = 3
 
 
-def _options(beam: int, *, alpha: float = 1.0, max_length: int = 4, num_best: int = 1) -> SearchOptions:
-    return SearchOptions(beam, num_best, max_length, START, (END,), LengthScore("average", alpha))
+def _options(
+    beam: int, *, alpha: float = 1.0, max_length: int = 4, num_best: int = 1
+) -> SearchOptions:
+    return SearchOptions(beam, num_best, max_length, START, (END,), LengthPenalty("average", alpha))
 
 
 def _source(*ids: int) -> tuple[torch.Tensor, torch.Tensor]:
@@ -31,13 +35,17 @@ def test_beam_search_wide_enough_equals_exhaustive_search(seed, alpha):
     V, T = 4, 4
     table = random_table(V, seed)
     wide = _options(V**T, alpha=alpha, max_length=T, num_best=6)
-    for source, found in zip((0, 1), beam_search(TableModel(table), *_source(0, 1), wide), strict=True):
+    for source, found in zip(
+        (0, 1), beam_search(TableModel(table), *_source(0, 1), wide), strict=True
+    ):
         everything = all_translations(table, source, V, T, END)
         ranked = sorted(everything.items(), key=lambda item: -item[1] / len(item[0]) ** alpha)[:6]
         assert [hypothesis.tokens for hypothesis in found] == [tokens for tokens, _ in ranked]
         for hypothesis, (tokens, log_probability) in zip(found, ranked, strict=True):
             assert math.isclose(hypothesis.log_probability, log_probability, abs_tol=1e-9)
-            assert math.isclose(hypothesis.score, log_probability / len(tokens) ** alpha, abs_tol=1e-9)
+            assert math.isclose(
+                hypothesis.score, log_probability / len(tokens) ** alpha, abs_tol=1e-9
+            )
 
 
 @pytest.mark.parametrize("alpha", [0.0, 0.6, 1.0])
@@ -46,11 +54,16 @@ def test_no_beam_finds_better_than_exact_depth_first_search(alpha):
     for seed in range(12):
         table = random_table(V, seed, scale=3.0)
         assert depth_first(table, 1, 4, END, alpha)[1] == pytest.approx(
-            max(p / len(tokens) ** alpha for tokens, p in all_translations(table, 1, V, 4, END).items())
+            max(
+                p / len(tokens) ** alpha
+                for tokens, p in all_translations(table, 1, V, 4, END).items()
+            )
         )
         tokens, score = depth_first(table, 0, T, END, alpha)
         for beam in (1, 2, 4, 8, 300):
-            found = beam_search(TableModel(table), *_source(0), _options(beam, alpha=alpha, max_length=T))[0][0]
+            found = beam_search(
+                TableModel(table), *_source(0), _options(beam, alpha=alpha, max_length=T)
+            )[0][0]
             assert found.score <= score + 1e-9
             assert (found.tokens == tokens) == math.isclose(found.score, score, abs_tol=1e-9)
             missed += found.tokens != tokens
@@ -59,7 +72,9 @@ def test_no_beam_finds_better_than_exact_depth_first_search(alpha):
 
 
 def test_beam_search_finds_what_greedy_misses():
-    """Dive into Deep Learning, section 10.8: greedy takes A B C, .5·.4·.4·.6 = .048; A C B is .5·.3·.6·.6 = .054."""
+    """Dive into Deep Learning, section 10.8: greedy takes A B C, .5·.4·.4·.6 = .048; A C B is
+    .5·.3·.6·.6 = .054.
+    """
     A, B, C, E = 0, 1, 2, 3
     probabilities = {
         (): [0.5, 0.2, 0.2, 0.1],
@@ -102,7 +117,9 @@ def test_beam_one_takes_the_likeliest_token_each_time(name):
         tokens: list[int] = []
         while len(tokens) < 8 and END not in tokens:
             inputs = torch.tensor([[START, *tokens]])
-            hidden = model.hidden(source[row : row + 1, : lengths[row]], lengths[row : row + 1], inputs)
+            hidden = model.hidden(
+                source[row : row + 1, : lengths[row]], lengths[row : row + 1], inputs
+            )
             tokens.append(int(model.logits(hidden)[0, -1].argmax()))
         assert found[row][0].tokens == tuple(tokens)
 
@@ -131,12 +148,18 @@ def test_beam_search_batch_order_and_padding_change_nothing(name):
 @pytest.mark.parametrize("name", BLOCKS)
 def test_beam_search_scores_are_those_of_teacher_forcing(name):
     model = build(name)
-    source, lengths = torch.randint(5, 20, (3, 6), generator=torch.Generator().manual_seed(8)), torch.tensor([6, 2, 4])
+    source, lengths = (
+        torch.randint(5, 20, (3, 6), generator=torch.Generator().manual_seed(8)),
+        torch.tensor([6, 2, 4]),
+    )
     for rank in range(3):
         hypotheses = [
-            group[rank] for group in beam_search(model, source, lengths, _options(4, max_length=9, num_best=3))
+            group[rank]
+            for group in beam_search(model, source, lengths, _options(4, max_length=9, num_best=3))
         ]
-        again = log_probabilities(model, source, lengths, [hypothesis.tokens for hypothesis in hypotheses])
+        again = log_probabilities(
+            model, source, lengths, [hypothesis.tokens for hypothesis in hypotheses]
+        )
         for hypothesis, value in zip(hypotheses, again, strict=True):
             assert math.isclose(hypothesis.log_probability, value, abs_tol=1e-9)
 
@@ -149,7 +172,9 @@ def test_beam_wider_than_the_vocabulary_returns_all_there_is():
 
 
 def test_beam_search_max_length_one_takes_any_token():
-    found = beam_search(TableModel(random_table(4, 1)), *_source(0), _options(4, max_length=1, num_best=4))[0]
+    found = beam_search(
+        TableModel(random_table(4, 1)), *_source(0), _options(4, max_length=1, num_best=4)
+    )[0]
     assert sorted(hypothesis.tokens for hypothesis in found) == [(0,), (1,), (2,), (3,)]
 
 
@@ -164,12 +189,18 @@ def test_beam_search_impossible_tokens_never_appear():
 
 def test_beam_search_nan_is_an_error():
     with pytest.raises(FloatingPointError, match="some are NaN"):
-        beam_search(TableModel(lambda source, prefix: torch.full((4,), float("nan"))), *_source(0), _options(2))
+        beam_search(
+            TableModel(lambda source, prefix: torch.full((4,), float("nan"))),
+            *_source(0),
+            _options(2),
+        )
 
 
 def test_n_best_holds_no_duplicates():
     for seed in range(10):
-        found = beam_search(TableModel(random_table(5, seed)), *_source(0), _options(5, max_length=6, num_best=5))[0]
+        found = beam_search(
+            TableModel(random_table(5, seed)), *_source(0), _options(5, max_length=6, num_best=5)
+        )[0]
         assert len({hypothesis.tokens for hypothesis in found}) == len(found)
         scores = [hypothesis.score for hypothesis in found]
         assert scores == sorted(scores, reverse=True)

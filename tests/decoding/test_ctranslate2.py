@@ -34,29 +34,45 @@ def test_exported_transformer_gives_our_translations(tmp_path, name, beam, alpha
         model.output_bias[[PAD, START]] = -1e4
     to_ctranslate2(model, WORDS, tmp_path / "model")
     generator = torch.Generator().manual_seed(5)
-    sentences = [torch.randint(5, V, (length,), generator=generator).tolist() for length in (6, 2, 9, 1, 4, 12)]
+    sentences = [
+        torch.randint(5, V, (length,), generator=generator).tolist()
+        for length in (6, 2, 9, 1, 4, 12)
+    ]
     source = torch.zeros(len(sentences), 14, dtype=torch.long)
     for row, sentence in enumerate(sentences):
         source[row, : len(sentence) + 2] = torch.tensor([CLS, *sentence, SEP])
     lengths = torch.tensor([len(sentence) + 2 for sentence in sentences])
-    options = SearchOptions(beam, beam, LONGEST, START, (END,), of_toolkit("ctranslate2", alpha), Stop("finished"))
+    options = SearchOptions(
+        beam, beam, LONGEST, START, (END,), of_toolkit("ctranslate2", alpha), Stop("finished")
+    )
     found = beam_search(model, source, lengths, options)
-    theirs = ctranslate2.Translator(str(tmp_path / "model"), device="cpu", compute_type="float32").translate_batch(
+    model = ctranslate2.Translator(str(tmp_path / "model"), device="cpu", compute_type="float32")
+    theirs = model.translate_batch(
         [[WORDS[token] for token in sentence] for sentence in sentences],
-        beam_size=beam, num_hypotheses=beam, length_penalty=alpha, max_decoding_length=LONGEST, return_scores=True,
+        beam_size=beam, num_hypotheses=beam, length_penalty=alpha, max_decoding_length=LONGEST,
+        return_scores=True,
         min_decoding_length=0,
     )  # fmt: skip
     for group, its in zip(found, theirs, strict=True):
-        ours = [[WORDS[token] for token in hypothesis.tokens if token != END] for hypothesis in group]
+        ours = [
+            [WORDS[token] for token in hypothesis.tokens if token != END] for hypothesis in group
+        ]
         assert ours == its.hypotheses
         if beam > 1:
             assert [hypothesis.score for hypothesis in group] == pytest.approx(its.scores, abs=1e-3)
 
 
 def test_exported_model_reads_special_tokens_in_text_as_text(tmp_path: Path):
-    """Pieces of text never equal a special token, so nothing ends or is masked in another engine either."""
+    """Pieces of text never equal a special token, so nothing ends or is masked in another engine
+    either.
+    """
     lines = ["he said [SEP] stop [MASK]", "[PAD] - [UNK]"]
-    shipped = {"vocabulary_from": "x", "min_frequency": 1, "lowercase": False, "strip_accents": False}
+    shipped = {
+        "vocabulary_from": "x",
+        "min_frequency": 1,
+        "lowercase": False,
+        "strip_accents": False,
+    }
     params = TokenizerParams(vocab_size="characters", **shipped)
     vocabulary = train_vocabulary(lines, params, lines)
     tokenizer = WordPieceTokenizer(assembled(vocabulary, params))
@@ -66,11 +82,13 @@ def test_exported_model_reads_special_tokens_in_text_as_text(tmp_path: Path):
     ids = tokenizer.encode(lines)
     pieces = [[tokenizer.token(index) for index in row] for row in ids]
     assert not any(set(row) & set(SPECIAL_TOKENS) for row in pieces)
-    options = SearchOptions(1, 1, LONGEST, START, (END,), of_toolkit("ctranslate2", 1.0), Stop("finished"))
-    source, lengths = sources([np.array(row) for row in ids])
-    theirs = ctranslate2.Translator(str(tmp_path / "model"), device="cpu", compute_type="float32").translate_batch(
-        pieces, beam_size=1, max_decoding_length=LONGEST, min_decoding_length=0
+    options = SearchOptions(
+        1, 1, LONGEST, START, (END,), of_toolkit("ctranslate2", 1.0), Stop("finished")
     )
+    source, lengths = sources([np.array(row) for row in ids])
+    theirs = ctranslate2.Translator(
+        str(tmp_path / "model"), device="cpu", compute_type="float32"
+    ).translate_batch(pieces, beam_size=1, max_decoding_length=LONGEST, min_decoding_length=0)
     for group, its in zip(beam_search(model, source, lengths, options), theirs, strict=True):
         assert [words[token] for token in group[0].tokens if token != END] == its.hypotheses[0]
 

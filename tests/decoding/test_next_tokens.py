@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from pipelines.decoding.next_tokens import likeliest_tokens, next_tokens
+from pipelines.decoding.next_tokens import likeliest_tokens, next_token_scores
 
 
 @pytest.mark.parametrize("vocab_size", [50, 1281, 2560, 8000, 30522])
@@ -23,13 +23,17 @@ def test_likeliest_tokens_are_those_of_topk(vocab_size, count, width):
     assert torch.equal(again.sort(dim=1, descending=True).values, expected)
     assert torch.equal(found.log_probability + before.gather(1, found.row), again)
     assert all(
-        len(set(zip(*row, strict=True))) == count for row in zip(found.row.tolist(), found.token.tolist(), strict=True)
+        len(set(zip(*row, strict=True))) == count
+        for row in zip(found.row.tolist(), found.token.tolist(), strict=True)
     )
 
 
 @pytest.mark.parametrize("count", [4, None])
 def test_next_tokens_are_log_probabilities_of_any_slice_of_rows(count):
-    hidden, weight = torch.randn(300, 8, dtype=torch.double), torch.randn(2000, 8, dtype=torch.double)
+    hidden, weight = (
+        torch.randn(300, 8, dtype=torch.double),
+        torch.randn(2000, 8, dtype=torch.double),
+    )
     before = torch.randn(100, 3, dtype=torch.double)
     expected = (hidden @ weight.T).log_softmax(-1)
 
@@ -38,7 +42,9 @@ def test_next_tokens_are_log_probabilities_of_any_slice_of_rows(count):
         assert len(log_probability) == rows.stop - rows.start
         assert rows.start % 3 == 0
 
-    scored = next_tokens(lambda part: part @ weight.T, hidden, before, count, together=3, forbid=forbid)
+    scored = next_token_scores(
+        lambda part: part @ weight.T, hidden, before, count, together=3, forbid=forbid
+    )
     expected[:, 7] = float("-inf")
     listed = expected.view(100, 3, 2000)[torch.arange(100)[:, None], scored.row, scored.token]
     torch.testing.assert_close(scored.log_probability, listed, atol=1e-12, rtol=0)
@@ -56,4 +62,6 @@ def test_logits_that_are_no_numbers_are_an_error(bad, count):
     logits = torch.randn(300, 2000)
     logits[250, 1999] = bad
     with pytest.raises(FloatingPointError, match="some are NaN or infinite"):
-        next_tokens(lambda part: part, logits, torch.zeros(300, 1).double(), count, together=1)
+        next_token_scores(
+            lambda part: part, logits, torch.zeros(300, 1).double(), count, together=1
+        )

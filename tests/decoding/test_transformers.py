@@ -26,7 +26,11 @@ def _source() -> torch.Tensor:
 
 def _berts(seed: int) -> tuple[Seq2SeqModel, Any]:
     ours = build("rnd2rnd", V, seed, max_positions=128)
-    theirs = bert2bert(V, layers=2, width=16, feed_forward_width=24, heads=2, attention="eager").eval().double()
+    theirs = (
+        bert2bert(V, layers=2, width=16, feed_forward_width=24, heads=2, attention="eager")
+        .eval()
+        .double()
+    )
     theirs.decoder.tie_weights()
     with torch.no_grad():
         ours.output_bias[END] += 2.0 + seed % 3
@@ -37,7 +41,11 @@ def _berts(seed: int) -> tuple[Seq2SeqModel, Any]:
 
 def _pair(seed: int) -> tuple[Seq2SeqModel, Any]:
     ours = build("transformer_post", V, seed, tied="all", num_decoder_layers=2, max_positions=128)
-    theirs = marian(V, layers=2, width=16, feed_forward_width=24, heads=2, attention="eager").eval().double()
+    theirs = (
+        marian(V, layers=2, width=16, feed_forward_width=24, heads=2, attention="eager")
+        .eval()
+        .double()
+    )
     with torch.no_grad():
         ours.output_bias[END] += 1.0 + seed % 3
         ours.output_bias[[PAD, START]] = -1e4
@@ -49,8 +57,10 @@ def _theirs(
     model: Any, beam: int, num_best: int, *, ends: tuple[int, ...] = (END,), **more: Any
 ) -> tuple[list[list[int]], list[float]]:
     settings = GenerationConfig(
-        num_beams=beam, num_return_sequences=num_best, max_new_tokens=LONGEST, do_sample=False, eos_token_id=list(ends),
-        pad_token_id=PAD, decoder_start_token_id=START, output_scores=True, return_dict_in_generate=True, **more,
+        num_beams=beam, num_return_sequences=num_best, max_new_tokens=LONGEST, do_sample=False,
+        eos_token_id=list(ends),
+        pad_token_id=PAD, decoder_start_token_id=START, output_scores=True,
+        return_dict_in_generate=True, **more,
     )  # fmt: skip
     mask = (torch.arange(9) < LENGTHS[:, None]).long()
     found = model.generate(_source(), attention_mask=mask, generation_config=settings)
@@ -67,7 +77,9 @@ def _cut(row: list[int], ends: tuple[int, ...]) -> list[int]:
 def _told(found: list[list[Hypothesis]]) -> tuple[list[list[int]], list[float]]:
     """Tokens and scores as `_theirs` has them."""
     flat = [hypothesis for group in found for hypothesis in group]
-    return [list(hypothesis.tokens) for hypothesis in flat], [hypothesis.score for hypothesis in flat]
+    return [list(hypothesis.tokens) for hypothesis in flat], [
+        hypothesis.score for hypothesis in flat
+    ]
 
 
 @pytest.mark.parametrize("stopping", [True, False, "never"])
@@ -83,7 +95,9 @@ def test_tokens_and_scores_are_those_of_generate(beam, alpha, stopping):
         found, scores = _told(beam_search(ours, _source(), LENGTHS, options))
         expected, their_scores = _theirs(theirs, beam, num_best, **more)
         assert found == expected
-        assert beam == 1 or scores == pytest.approx(their_scores, abs=1e-5)  # greedy search has none
+        assert beam == 1 or scores == pytest.approx(
+            their_scores, abs=1e-5
+        )  # greedy search has none
 
 
 @pytest.mark.parametrize("stopping", [True, False, "never"])
@@ -91,7 +105,13 @@ def test_bert2bert_translates_as_encoder_decoder_model_does(stopping):
     for seed in range(4):
         ours, theirs = _berts(seed)
         options = SearchOptions(
-            4, 3, LONGEST, START, (END,), of_toolkit("transformers", 0.6), Stop.of_transformers(stopping)
+            4,
+            3,
+            LONGEST,
+            START,
+            (END,),
+            of_toolkit("transformers", 0.6),
+            Stop.of_transformers(stopping),
         )
         more = {"length_penalty": 0.6, "early_stopping": stopping}
         found, scores = _told(beam_search(ours, _source(), LENGTHS, options))
@@ -106,7 +126,9 @@ def test_several_ends_and_their_order_are_those_of_generate():
         ends = (END, 7, 11)
         options = SearchOptions(3, 3, LONGEST, START, ends, of_toolkit("transformers", 1.0))
         found, scores = _told(beam_search(ours, _source(), LENGTHS, options))
-        expected, their_scores = _theirs(theirs, 3, 3, ends=ends, length_penalty=1.0, early_stopping="never")
+        expected, their_scores = _theirs(
+            theirs, 3, 3, ends=ends, length_penalty=1.0, early_stopping="never"
+        )
         assert found == expected
         assert scores == pytest.approx(their_scores, abs=1e-5)
 
@@ -118,6 +140,8 @@ def test_minimum_length_and_no_repeat_are_those_of_generate():
         rules = (MinimumLength(6, (END,)), NoRepeat(2))  # 6 with the end: 5 new tokens before it
         found, scores = _told(beam_search(ours, _source(), LENGTHS, options, rules=rules))
         more = {"length_penalty": 1.0, "early_stopping": "never"}
-        expected, their_scores = _theirs(theirs, 4, 3, min_new_tokens=5, no_repeat_ngram_size=2, **more)
+        expected, their_scores = _theirs(
+            theirs, 4, 3, min_new_tokens=5, no_repeat_ngram_size=2, **more
+        )
         assert found == expected
         assert scores == pytest.approx(their_scores, abs=1e-5)

@@ -7,7 +7,7 @@ import torch
 
 from pipelines.decoding.beam_search import beam_search
 from pipelines.decoding.forced_decoding import log_probabilities
-from pipelines.decoding.length_penalty import LengthScore
+from pipelines.decoding.length_penalty import LengthPenalty
 from pipelines.decoding.options import SearchOptions
 from pipelines.ensemble.network import Ensemble
 from pipelines.formats.vocabulary.special_tokens import END, START
@@ -16,7 +16,7 @@ from tests.models.families import BLOCKS, build
 
 
 def _options(beam: int, *, max_length: int, num_best: int) -> SearchOptions:
-    return SearchOptions(beam, num_best, max_length, START, (END,), LengthScore("average", 1.0))
+    return SearchOptions(beam, num_best, max_length, START, (END,), LengthPenalty("average", 1.0))
 
 
 def _sources(vocab_size: int = 20) -> tuple[torch.Tensor, torch.Tensor]:
@@ -28,7 +28,9 @@ def test_ensemble_of_all_families_equals_exhaustive_search_over_the_mean():
     V, T = 6, 3
     members = [build(name, V, seed) for seed, name in enumerate(("gru", "transformer", "rnd2rnd"))]
     source_BS, lengths_B = _sources(V)
-    found = beam_search(Ensemble(members), source_BS, lengths_B, _options(V**T, max_length=T, num_best=5))
+    found = beam_search(
+        Ensemble(members), source_BS, lengths_B, _options(V**T, max_length=T, num_best=5)
+    )
 
     def mean(row: int, prefix: tuple[int, ...]) -> torch.Tensor:
         source = source_BS[row : row + 1, : lengths_B[row]], lengths_B[row : row + 1]
@@ -47,16 +49,23 @@ def test_ensemble_of_all_families_equals_exhaustive_search_over_the_mean():
 def test_ensemble_of_one_model_is_that_model():
     for name in BLOCKS:
         model, options = build(name), _options(4, max_length=9, num_best=3)
-        alone, twice = (beam_search(each, *_sources(), options) for each in (model, Ensemble([model, model])))
+        alone, twice = (
+            beam_search(each, *_sources(), options) for each in (model, Ensemble([model, model]))
+        )
         for ours, theirs in zip(twice, alone, strict=True):
-            assert [hypothesis.tokens for hypothesis in ours] == [hypothesis.tokens for hypothesis in theirs]
+            assert [hypothesis.tokens for hypothesis in ours] == [
+                hypothesis.tokens for hypothesis in theirs
+            ]
             for one, other in zip(ours, theirs, strict=True):
                 assert math.isclose(one.log_probability, other.log_probability, abs_tol=1e-9)
 
 
 def test_ensemble_scores_are_those_of_teacher_forcing():
     ensemble = Ensemble([build("lstm"), build("transformer", seed=1)])
-    found = [group[0] for group in beam_search(ensemble, *_sources(), _options(3, max_length=9, num_best=1))]
+    found = [
+        group[0]
+        for group in beam_search(ensemble, *_sources(), _options(3, max_length=9, num_best=1))
+    ]
     again = log_probabilities(ensemble, *_sources(), [hypothesis.tokens for hypothesis in found])
     for hypothesis, value in zip(found, again, strict=True):
         assert math.isclose(hypothesis.log_probability, value, abs_tol=1e-9)

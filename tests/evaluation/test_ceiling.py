@@ -14,7 +14,12 @@ LINES = ["The old dog barks at the moon.", "A rock - climbing cat, of Utah, slee
 
 
 def _tokenizer(seen, targets, **changes) -> WordPieceTokenizer:
-    shipped = {"vocabulary_from": "x", "vocab_size": "characters", "min_frequency": 1, "lowercase": False}
+    shipped = {
+        "vocabulary_from": "x",
+        "vocab_size": "characters",
+        "min_frequency": 1,
+        "lowercase": False,
+    }
     params = TokenizerParams(**{**shipped, "strip_accents": False, **changes})
     return WordPieceTokenizer(assembled(train_vocabulary(seen, params, targets), params))
 
@@ -33,13 +38,20 @@ def test_each_kind_of_loss_is_told_apart():
     assert no_spacing["bleu"] == expected["bleu"] < 100
     assert no_spacing["lost"]["spacing"]["bleu"] == pytest.approx(100 - expected["bleu"])
     assert no_spacing["lost"]["case"]["bleu"] == no_spacing["lost"]["unknown"]["bleu"] == 0
-    folded = ceiling(_tokenizer(LINES, LINES, lowercase=True), LINES, Folding(lowercase=True), Folding(lowercase=True))
+    folded = ceiling(
+        _tokenizer(LINES, LINES, lowercase=True),
+        LINES,
+        Folding(lowercase=True),
+        Folding(lowercase=True),
+    )
     assert folded["bleu"] == 100  # as the scores: case is folded on both sides
     assert folded["lost"]["case"]["bleu"] == pytest.approx(
         100 - plain_scores([x.lower() for x in LINES], LINES)["bleu"]
     )
     assert folded["lost"]["spacing"]["bleu"] == 0
-    unknown = ceiling(_tokenizer(["The old dog barks at the ."], []), LINES[::2], as_it_is, as_it_is)
+    unknown = ceiling(
+        _tokenizer(["The old dog barks at the ."], []), LINES[::2], as_it_is, as_it_is
+    )
     assert unknown["unknown_words"] == 4
     lost = plain_scores([line.replace("moon", "[UNK]") for line in LINES[::2]], LINES[::2])
     assert unknown["bleu"] == lost["bleu"]
@@ -48,7 +60,9 @@ def test_each_kind_of_loss_is_told_apart():
 
 
 def test_losses_together_and_a_low_ceiling_is_said():
-    tokenizer = _tokenizer(["the old dog barks at the . a rock - , of utah sleeps cat"], [], lowercase=True)
+    tokenizer = _tokenizer(
+        ["the old dog barks at the . a rock - , of utah sleeps cat"], [], lowercase=True
+    )
     found = ceiling(tokenizer, LINES, Folding(), Folding(lowercase=True))
     assert all(points["bleu"] > 0 for points in found["lost"].values())
     (warning,) = _warnings(found, 1.0, LINES, Folding())

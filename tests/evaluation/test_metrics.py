@@ -15,7 +15,9 @@ REFERENCES = [
     "Der Matrose, der das Seil zieht, ist stark.",
 ] * 10
 GOOD = [line.replace("Topf", "Löffel") for line in REFERENCES]
-POOR = [line.replace("der", "die").replace("Der", "Das").replace("ist", "sind") for line in REFERENCES]
+POOR = [
+    line.replace("der", "die").replace("Der", "Das").replace("ist", "sind") for line in REFERENCES
+]
 
 
 @pytest.mark.parametrize("lowercase", [False, True])
@@ -23,10 +25,29 @@ def test_scores_equal_sacrebleus_command_line(tmp_path, lowercase):
     hypotheses = [line.capitalize() for line in POOR]
     for name, lines in (("ref", REFERENCES), ("hyp", hypotheses)):
         (tmp_path / name).write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
-    command = [sys.executable, "-m", "sacrebleu", str(tmp_path / "ref"), "-i", str(tmp_path / "hyp")]
+    command = [
+        sys.executable,
+        "-m",
+        "sacrebleu",
+        str(tmp_path / "ref"),
+        "-i",
+        str(tmp_path / "hyp"),
+    ]
     command += ["-lc", "--chrf-lowercase"] * lowercase
     result = run_in(
-        ROOT, *command, "-m", "bleu", "chrf", "ter", "-w", "4", "--confidence", "--confidence-n", "200", "-f", "json"
+        ROOT,
+        *command,
+        "-m",
+        "bleu",
+        "chrf",
+        "ter",
+        "-w",
+        "4",
+        "--confidence",
+        "--confidence-n",
+        "200",
+        "-f",
+        "json",
     )
     expected = {item["name"]: item for item in json.loads(result.stdout)}
     ours = scores(hypotheses, REFERENCES, 200, Folding(lowercase=lowercase), ["ter"])
@@ -39,7 +60,9 @@ def test_scores_equal_sacrebleus_command_line(tmp_path, lowercase):
 
 
 def test_rouge_is_rouge_scores_mean():
-    """Lin 2004: two of three bigrams and all but one word of the first pair are shared; the second is equal."""
+    """Lin 2004: two of three bigrams and all but one word of the first pair are shared; the second
+    is equal.
+    """
     ours = scores(["a b c d", "x y"], ["a b c e", "x y"], 100, also=["rouge"])
     assert ours["rouge1"] == pytest.approx(100 * (3 / 4 + 1) / 2)
     assert ours["rouge2"] == pytest.approx(100 * (2 / 3 + 1) / 2, abs=1e-4)
@@ -72,7 +95,11 @@ def test_scores_of_folded_text_are_blind_to_case_and_accents():
 
 def test_scores_of_the_references_themselves_are_perfect():
     perfect = scores(REFERENCES, REFERENCES, 100)
-    assert (round(perfect["bleu"], 6), round(perfect["chrf"], 6), perfect["exact_match"]) == (100, 100, 1)
+    assert (round(perfect["bleu"], 6), round(perfect["chrf"], 6), perfect["exact_match"]) == (
+        100,
+        100,
+        1,
+    )
 
 
 def test_scores_of_hopeless_translations_are_near_zero():

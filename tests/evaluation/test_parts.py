@@ -19,9 +19,14 @@ def test_groups_are_of_nearly_equal_size_and_keep_one_length_together():
 
 def test_scores_of_a_group_are_sacrebleus_of_its_sentences():
     references = [f"der Hund {number} bellt laut." for number in range(12)]
-    hypotheses = [line.replace("laut", "leise") if number % 3 else line for number, line in enumerate(references)]
+    hypotheses = [
+        line.replace("laut", "leise") if number % 3 else line
+        for number, line in enumerate(references)
+    ]
     for part, group in zip(
-        by_length(hypotheses, references, length_groups(SOURCES, 3)), length_groups(SOURCES, 3), strict=True
+        by_length(hypotheses, references, length_groups(SOURCES, 3)),
+        length_groups(SOURCES, 3),
+        strict=True,
     ):
         ours, theirs = ([lines[row] for row in group.rows] for lines in (hypotheses, references))
         assert part["bleu"] == pytest.approx(BLEU().corpus_score(ours, [theirs]).score, abs=1e-4)

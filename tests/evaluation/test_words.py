@@ -15,7 +15,11 @@ from pipelines.frame.errors import ParamsError
 from tests.conftest import ROOT, run_in
 from tests.languages import SENTENCES
 
-CHINESE = ["今天天气很好，我们去公园吧！", "他说：“你好。”（2008年，北京）", "我有3个iPhone 15。"] * 5
+CHINESE = [
+    "今天天气很好，我们去公园吧！",
+    "他说：“你好。”（2008年，北京）",
+    "我有3个iPhone 15。",
+] * 5
 CHINESE_POOR = [line.replace("我", "你").replace("很", "不") for line in CHINESE]
 
 
@@ -24,7 +28,8 @@ CHINESE_POOR = [line.replace("我", "你").replace("很", "不") for line in CHI
     [
         ("zh", "zh"), ("zh_hant", "zh"), ("zh-hans", "zh"),
         ("cmn", "zh"), ("yue", "zh"), ("th", "char"), ("lao", "char"), ("km", "char"),
-        ("mya", "char"), ("de", "13a"), ("hi", "13a"), ("answer", "13a"), ("ja", "ja-mecab"), ("jpn", "ja-mecab"),
+        ("mya", "char"), ("de", "13a"), ("hi", "13a"), ("answer", "13a"), ("ja", "ja-mecab"),
+        ("jpn", "ja-mecab"),
     ],
 )  # fmt: skip
 def test_auto_follows_the_target_language(language, expected):
@@ -35,12 +40,15 @@ def test_auto_follows_the_target_language(language, expected):
 @pytest.mark.parametrize(
     ("wanted", "language", "package"), [("auto", "ko", "sacrebleu[ko]"), ("flores200", "de", "sen")]
 )
-def test_what_is_not_installed_is_named_before_anything_runs(monkeypatch, wanted, language, package):
+def test_what_is_not_installed_is_named_before_anything_runs(
+    monkeypatch, wanted, language, package
+):
     monkeypatch.setattr(words, "find_spec", lambda name: None)
     with pytest.raises(ParamsError) as refused:
         bleu_tokenizer(wanted, language)
-    assert f"params.yaml: evaluation.bleu_tokenizer ('{wanted}') must be one whose packages are installed" in str(
-        refused.value
+    assert (
+        f"params.yaml: evaluation.bleu_tokenizer ('{wanted}') must be one whose packages are "
+        "installed" in str(refused.value)
     )
     assert f"pip install '{package}" in str(refused.value)
 
@@ -49,12 +57,17 @@ def test_flores200_is_read_from_a_local_file_and_never_downloaded(monkeypatch, t
     import sentencepiece
 
     monkeypatch.setenv("SACREBLEU", str(tmp_path))
-    with pytest.raises(ParamsError, match=r"SentencePiece model at .*models/flores200sacrebleuspm; put the file"):
+    with pytest.raises(
+        ParamsError, match=r"SentencePiece model at .*models/flores200sacrebleuspm; put the file"
+    ):
         bleu_tokenizer("flores200", "de")
     (tmp_path / "models").mkdir()
     (tmp_path / "text").write_text("\n".join(CHINESE * 10), encoding="utf-8")
     sentencepiece.SentencePieceTrainer.train(
-        input=str(tmp_path / "text"), model_prefix=str(tmp_path / "model"), vocab_size=44, minloglevel=2
+        input=str(tmp_path / "text"),
+        model_prefix=str(tmp_path / "model"),
+        vocab_size=44,
+        minloglevel=2,
     )
     (tmp_path / "model.model").rename(tmp_path / "models/flores200sacrebleuspm")
     assert bleu_tokenizer("flores200", "de") == "flores200"
@@ -72,8 +85,17 @@ def test_flores200_is_read_from_a_local_file_and_never_downloaded(monkeypatch, t
 def test_bleu_equals_sacrebleus_command_line(tmp_path, tokenizer):
     for name, lines in (("ref", CHINESE), ("hyp", CHINESE_POOR)):
         (tmp_path / name).write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
-    command = [sys.executable, "-m", "sacrebleu", str(tmp_path / "ref"), "-i", str(tmp_path / "hyp")]
-    expected = json.loads(run_in(ROOT, *command, "-m", "bleu", "-tok", tokenizer, "-w", "4", "-f", "json").stdout)
+    command = [
+        sys.executable,
+        "-m",
+        "sacrebleu",
+        str(tmp_path / "ref"),
+        "-i",
+        str(tmp_path / "hyp"),
+    ]
+    expected = json.loads(
+        run_in(ROOT, *command, "-m", "bleu", "-tok", tokenizer, "-w", "4", "-f", "json").stdout
+    )
     found = scores(CHINESE_POOR, CHINESE, 100, Folding(tokenizer=tokenizer))
     assert found["bleu"] == expected["score"]
     assert f"tok:{tokenizer}" in found["bleu_signature"]
@@ -103,7 +125,9 @@ def test_rouge_words_are_googles_for_english_and_whole_elsewhere():
     assert RougeWords().tokenize("यह किताब है।") == ["यह", "किताब", "है"]
     assert RougeWords().tokenize("我有 GPU。") == ["我", "有", "gpu"]
     assert RougeWords().tokenize("می\u200cروم، ශ්\u200dරී") == ["می\u200cروم", "ශ්\u200dරී"]
-    assert rouge(["один два три"], ["один два пять"])["rouge1"] == pytest.approx(100 * 2 / 3, abs=1e-3)
+    assert rouge(["один два три"], ["один два пять"])["rouge1"] == pytest.approx(
+        100 * 2 / 3, abs=1e-3
+    )
 
 
 @pytest.mark.parametrize("answers", [["yes", "no", "in Paris"] * 8, ["北京", "是"] * 8])
@@ -118,7 +142,8 @@ def test_short_answers_have_no_significant_difference_and_chrf_leads(answers):
     ceiling = {"bleu": 0.0, "chrf": 100.0, "lost": {}}
     (warning,) = _warnings(ceiling, 0.0, answers, folding)
     assert (
-        warning == "BLEU counts 4-grams, and only 0 % of the references have four words: look at chrF and exact matches"
+        warning == "BLEU counts 4-grams, and only 0 % of the references have four words: "
+        "look at chrF and exact matches"
     )
 
 
@@ -132,7 +157,10 @@ def test_one_sentence_shows_nothing():
 def test_a_target_without_spaces_under_another_tokenizer_is_said():
     good = SimpleNamespace(tokenizer="13a")
     high = {"bleu": 100.0, "chrf": 100.0, "lost": {}}
-    assert any("evaluation.bleu_tokenizer must suit" in told for told in _warnings(high, 1.0, CHINESE, good))
+    assert any(
+        "evaluation.bleu_tokenizer must suit" in told
+        for told in _warnings(high, 1.0, CHINESE, good)
+    )
     assert list(_warnings(high, 1.0, SENTENCES["Korean"], good)) == []
     assert share_without_spaces(SENTENCES["Thai"]) > 0.9
     assert share_without_spaces(["", "", "猫が"]) == 0.5

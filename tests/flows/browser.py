@@ -44,7 +44,9 @@ class Browser:
 
     def shows_image(self, width: int) -> bool:
         """Whether the page shows an image that is so wide by itself, within a minute."""
-        return self._in_time(lambda: any(one >= width for one in self.driver.execute_script(_NATURAL_WIDTHS)))
+        return self._in_time(
+            lambda: any(one >= width for one in self.driver.execute_script(_NATURAL_WIDTHS))
+        )
 
     def _in_time(self, reached: Callable[[], bool]) -> bool:
         try:

@@ -43,7 +43,9 @@ class Server:
     def ask(self, code: str) -> Any:
         """What a few lines with ``client`` print, as JSON."""
         script = _CLIENT.format(code=code.strip().replace("\n", "\n        "))
-        return json.loads(run_in(self.folder, sys.executable, "-c", script, **self.environment).stdout)
+        return json.loads(
+            run_in(self.folder, sys.executable, "-c", script, **self.environment).stdout
+        )
 
     def start(self, deployment: str = "on-demand", **parameters: Any) -> str:
         """Id of a new flow run."""
@@ -108,10 +110,14 @@ def inherited() -> dict[str, str]:
 
 @contextmanager
 def served(folder: Path, **changes: str) -> Iterator[Server]:
-    """A copy of the project with tiny params, its server, worker and deployments, under other variables."""
+    """A copy of the project with tiny params, its server, worker and deployments, under other
+    variables.
+    """
     folder = copy_project(folder)
     command = [sys.executable, "-m", "flows.ui", "--port", str(port := free_port())]
-    process = subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, text=True, env={**inherited(), **changes})
+    process = subprocess.Popen(
+        command, cwd=folder, stdout=subprocess.PIPE, text=True, env={**inherited(), **changes}
+    )
     try:
         assert process.stdout is not None
         assert f"http://127.0.0.1:{port}" in process.stdout.readline()

@@ -1,4 +1,6 @@
-"""Prefect's UI in a headless Chromium: a finished run, its tasks, its artifacts, the schedule. Marked ``browser``."""
+"""Prefect's UI in a headless Chromium: a finished run, its tasks, its artifacts, the schedule.
+Marked ``browser``.
+"""
 
 from collections.abc import Iterator
 
@@ -48,9 +50,12 @@ def test_a_finished_run_with_its_tasks_logs_and_artifacts(browser, finished):
         ("progress-bert", ("100%",), 0),
     ],
 )
-def test_artifacts_are_shown_as_tables_and_pictures(server, browser, finished, key, told, image_width):
+def test_artifacts_are_shown_as_tables_and_pictures(
+    server, browser, finished, key, told, image_width
+):
     artifacts = server.ask(
-        "print(json.dumps({one.key: str(one.latest_id) for one in await client.read_latest_artifacts()}))"
+        "print(json.dumps({one.key: str(one.latest_id)"
+        " for one in await client.read_latest_artifacts()}))"
     )
     browser.open(f"/artifacts/artifact/{artifacts[key]}")
     assert browser.says(key, *told)
@@ -67,6 +72,8 @@ def test_the_schedule_and_the_pool_it_runs_in(browser):
 
 
 def test_parameters_of_a_run_on_demand_can_be_given(browser, server):
-    id = server.ask('print(json.dumps(str((await client.read_deployment_by_name("maskline/on-demand")).id)))')
+    id = server.ask(
+        'print(json.dumps(str((await client.read_deployment_by_name("maskline/on-demand")).id)))'
+    )
     browser.open(f"/deployments/deployment/{id}/run")
     assert browser.says("recipes", "overrides", "until")

@@ -1,4 +1,6 @@
-"""Prefect's UI as docs/operations.md shows it to others: with a password, behind nginx with TLS. Marked ``browser``."""
+"""Prefect's UI as docs/operations.md shows it to others: with a password, behind nginx with TLS.
+Marked ``browser``.
+"""
 
 import shutil
 import subprocess
@@ -41,7 +43,9 @@ def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 
 
 @pytest.fixture(scope="module")
-def address(guarded: Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Path]]:
+def address(
+    guarded: Server, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[tuple[str, Path]]:
     """Of nginx before it, and the authority of its certificate."""
     folder = tmp_path_factory.mktemp("nginx")
     authority = Authority(folder)
@@ -61,7 +65,9 @@ def address(guarded: Server, tmp_path_factory: pytest.TempPathFactory) -> Iterat
 
 @pytest.fixture
 def browser(address: tuple[str, Path], request: pytest.FixtureRequest) -> Iterator[Browser]:
-    opened = Browser(address[0], request.config.getoption("--pictures"), "--ignore-certificate-errors")
+    opened = Browser(
+        address[0], request.config.getoption("--pictures"), "--ignore-certificate-errors"
+    )
     yield opened
     opened.driver.quit()
 
@@ -90,7 +96,10 @@ def test_nobody_sees_anything_without_the_password_and_everything_with_it(browse
 def test_other_machines_reach_the_server_through_the_proxy(guarded, address):
     url, authority = address
     known = {"PREFECT_API_URL": f"{url}/api", "SSL_CERT_FILE": str(authority)}
-    for password, told in ((PASSWORD, b""), ("me:another", b"PREFECT_API_AUTH_STRING (another) must be the server's")):
+    for password, told in (
+        (PASSWORD, b""),
+        ("me:another", b"PREFECT_API_AUTH_STRING (another) must be the server's"),
+    ):
         found = subprocess.run(
             [sys.executable, "-m", "pipelines.preflight"],
             cwd=guarded.folder,
@@ -100,5 +109,10 @@ def test_other_machines_reach_the_server_through_the_proxy(guarded, address):
         )
         assert found.returncode == (2 if told else 0), found.stderr
         assert told in found.stderr
-    elsewhere = Server(guarded.folder, guarded.port, guarded.process, {**known, "PREFECT_API_AUTH_STRING": PASSWORD})
+    elsewhere = Server(
+        guarded.folder,
+        guarded.port,
+        guarded.process,
+        {**known, "PREFECT_API_AUTH_STRING": PASSWORD},
+    )
     assert elsewhere.wait(elsewhere.start(until="corpus"), "Completed")

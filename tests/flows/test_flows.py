@@ -1,4 +1,6 @@
-"""Prefect over DVC: the graph, the slots, the processes, and a whole flow against a real ephemeral server."""
+"""Prefect over DVC: the graph, the slots, the processes, and a whole flow against a real ephemeral
+server.
+"""
 
 import contextlib
 import shutil
@@ -39,7 +41,11 @@ def _node(name: str, cpus: int, gpus: int = 0, *, alone: bool = False) -> Node:
         ((16, 0), _node("decoding", 2, 1), (2, 0)),
         ((16, 2), _node("training", 2, 1, alone=True), (2, 1)),
         ((16, 0), _node("corpus", 1), (1, 0)),
-        ((1, 0), _node("tokenizer", 2), (1, 0)),  # never more than there is, or it would wait for ever
+        (
+            (1, 0),
+            _node("tokenizer", 2),
+            (1, 0),
+        ),  # never more than there is, or it would wait for ever
     ],
 )
 def test_slots_wanted(machine, node, wanted):
@@ -60,7 +66,9 @@ def test_slots_never_give_more_than_there_is_and_let_small_stages_run_together()
             with lock:
                 del running[node.name]
 
-    nodes = [_node(f"t{i}", 2, 1, alone=True) for i in range(4)] + [_node(f"c{i}", 1) for i in range(8)]
+    nodes = [_node(f"t{i}", 2, 1, alone=True) for i in range(4)] + [
+        _node(f"c{i}", 1) for i in range(8)
+    ]
     threads = [threading.Thread(target=stage, args=(node,)) for node in nodes]
     for thread in threads:
         thread.start()
@@ -85,7 +93,10 @@ def test_slots_never_give_more_than_there_is_and_let_small_stages_run_together()
 def test_an_inherited_choice_of_gpus_is_kept_and_never_widened(monkeypatch, given, expected):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", given)
     assert visible_gpus() == expected
-    slots, nodes = Slots.of_this_machine("auto"), [_node(f"n{number}", 1, 1) for number in range(len(expected))]
+    slots, nodes = (
+        Slots.of_this_machine("auto"),
+        [_node(f"n{number}", 1, 1) for number in range(len(expected))],
+    )
     with contextlib.ExitStack() as stack:
         taken = [stack.enter_context(slots.taken(node)) for node in nodes]
         assert [one["CUDA_VISIBLE_DEVICES"] for one in taken] == expected
@@ -105,7 +116,10 @@ def test_two_sweeps_of_one_flow_share_the_gpus_that_were_inherited(monkeypatch):
                 seen.append(environment["CUDA_VISIBLE_DEVICES"])
             time.sleep(0.02)
 
-    threads = [threading.Thread(target=training, args=(_node(f"bert {number}", 2, 1),)) for number in range(6)]
+    threads = [
+        threading.Thread(target=training, args=(_node(f"bert {number}", 2, 1),))
+        for number in range(6)
+    ]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -142,8 +156,12 @@ def test_flow_shows_what_ran_what_was_cached_and_the_logs(reproduced_copy):
     path.write_text(path.read_text().replace("  num_samples: 5", "  num_samples: 2"))
     home = reproduced_copy / "home"
     home.mkdir()
-    proxies = dict.fromkeys(("http_proxy", "HTTP_PROXY", "https_proxy"), "http://127.0.0.1:9")  # which nobody answers
-    result = run_in(reproduced_copy, sys.executable, "-m", "flows.pipeline", HOME=str(home), **proxies)
+    proxies = dict.fromkeys(
+        ("http_proxy", "HTTP_PROXY", "https_proxy"), "http://127.0.0.1:9"
+    )  # which nobody answers
+    result = run_in(
+        reproduced_copy, sys.executable, "-m", "flows.pipeline", HOME=str(home), **proxies
+    )
     shown = run_in(reproduced_copy, sys.executable, "-c", SERVER, HOME=str(home)).stdout
     assert not (home / ".prefect").exists()
     states = dict(line.split()[1:] for line in shown.splitlines() if line.startswith("task"))
@@ -154,7 +172,10 @@ def test_flow_shows_what_ran_what_was_cached_and_the_logs(reproduced_copy):
     assert "flow Completed" in shown
     assert int(shown.split("logs ")[1]) > 15
     assert "Running stage 'report'" in result.stdout + result.stderr
-    assert run_in(reproduced_copy, "dvc", "status").stdout.strip() == "Data and pipelines are up to date."
+    assert (
+        run_in(reproduced_copy, "dvc", "status").stdout.strip()
+        == "Data and pipelines are up to date."
+    )
 
 
 def test_flow_with_bad_params_fails_before_any_stage(reproduced_copy):
@@ -170,7 +191,9 @@ def test_flow_with_bad_params_fails_before_any_stage(reproduced_copy):
 def test_flow_failed_stage_fails_the_flow_and_names_it(reproduced_copy):
     path = reproduced_copy / "pipelines/decoding/decode.py"
     path.write_text(
-        path.read_text().replace("import sys\n", "import sys\n\nraise RuntimeError('broken on purpose')\n", 1)
+        path.read_text().replace(
+            "import sys\n", "import sys\n\nraise RuntimeError('broken on purpose')\n", 1
+        )
     )
     result = run_in(reproduced_copy, sys.executable, "-m", "flows.pipeline", check=False)
     printed = result.stdout + result.stderr

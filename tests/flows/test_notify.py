@@ -46,9 +46,13 @@ def test_webhook_is_told(webhook, monkeypatch):
 
 
 @pytest.mark.parametrize("path", ["/broken?key=secret", "closed", "nonsense"])
-def test_webhook_that_does_not_answer_hurts_nobody_and_stays_secret(webhook, monkeypatch, capsys, path):
+def test_webhook_that_does_not_answer_hurts_nobody_and_stays_secret(
+    webhook, monkeypatch, capsys, path
+):
     url, _ = webhook
-    address = {"closed": "http://127.0.0.1:1/?key=secret", "nonsense": "secret"}.get(path, f"{url}/broken")
+    address = {"closed": "http://127.0.0.1:1/?key=secret", "nonsense": "secret"}.get(
+        path, f"{url}/broken"
+    )
     monkeypatch.setenv(VARIABLE, address)
     notify(*FAILED)
     printed = capsys.readouterr().err

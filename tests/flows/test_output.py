@@ -21,7 +21,11 @@ def test_output_keeps_all_lines_and_shows_as_many_as_it_may(tmp_path):
         output("later")
         output("")
     assert path.read_text().splitlines() == [*(f"line {number}" for number in range(1000)), "later"]
-    assert shown == [*(f"line {number}" for number in range(60)), f"(940 lines are in {path} only)", "later"]
+    assert shown == [
+        *(f"line {number}" for number in range(60)),
+        f"(940 lines are in {path} only)",
+        "later",
+    ]
     assert output.last == [*(f"line {number}" for number in range(981, 1000)), "later"]
 
 
@@ -44,13 +48,20 @@ def test_output_tells_progress_once_a_second_and_at_the_end(tmp_path):
         ({"state": "preempted", "exit_code": 75}, 255, StageInterrupted, "was told to stop"),
         ({"state": "running", "pid": 1}, 255, StageInterrupted, "its process was lost"),
         ({"state": "finished"}, -9, StageInterrupted, "its process was lost"),
-        ({"state": "failed", "error": "[gloo] Connection closed by peer"}, 255, StageInterrupted, "process was lost"),
+        (
+            {"state": "failed", "error": "[gloo] Connection closed by peer"},
+            255,
+            StageInterrupted,
+            "process was lost",
+        ),
         ({"state": "failed", "exit_code": 2}, 255, StageFailed, "bad input"),
         ({"state": "failed", "exit_code": 1}, 255, StageFailed, "failed"),
         (None, 255, StageFailed, "not started"),
     ],
 )
-def test_failure_is_of_the_kind_the_stage_wrote_even_if_the_clock_was_set_back(tmp_path, status, code, kind, told):
+def test_failure_is_of_the_kind_the_stage_wrote_even_if_the_clock_was_set_back(
+    tmp_path, status, code, kind, told
+):
     old, new = (tmp_path / ".runs/bert" / key / "status.json" for key in ("old", "new"))
     for path in (old, new):
         path.parent.mkdir(parents=True)

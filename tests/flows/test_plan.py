@@ -32,18 +32,34 @@ def test_nothing_changed_is_all_cached_with_what_it_cost(reproduced_copy):
         assert one["reasons"] == one["told"] == one["waits_for"] == one["environment"] == []
         assert 0 < one["seconds"] < 300
         assert one["mib"] > 0
-    assert run_in(reproduced_copy, sys.executable, "-m", "flows.plan").stdout.endswith("0 of 16 stages may run\n")
+    assert run_in(reproduced_copy, sys.executable, "-m", "flows.plan").stdout.endswith(
+        "0 of 16 stages may run\n"
+    )
 
 
-def test_a_changed_key_is_told_with_its_values_and_its_line_and_dvc_does_as_planned(reproduced_copy):
+def test_a_changed_key_is_told_with_its_values_and_its_line_and_dvc_does_as_planned(
+    reproduced_copy,
+):
     path = reproduced_copy / "params.yaml"
-    line = next(number for number, text in enumerate(path.read_text().splitlines(), 1) if "num_resamples" in text)
+    line = next(
+        number
+        for number, text in enumerate(path.read_text().splitlines(), 1)
+        if "num_resamples" in text
+    )
     _edit(path, "num_resamples: 100", "num_resamples: 120")
     planned = _plan(reproduced_copy)
     reason = planned["evaluation"]["reasons"][0]
-    expected = {"kind": "param", "name": "evaluation.num_resamples", "old": 100, "new": 120, "line": line}
+    expected = {
+        "kind": "param",
+        "name": "evaluation.num_resamples",
+        "old": 100,
+        "new": 120,
+        "line": line,
+    }
     assert reason == expected
-    assert planned["evaluation"]["told"] == [f"param evaluation.num_resamples: 100 → 120 (params.yaml:{line})"]
+    assert planned["evaluation"]["told"] == [
+        f"param evaluation.num_resamples: 100 → 120 (params.yaml:{line})"
+    ]
     states = _states(planned)
     assert states.pop("evaluation") == "run"
     assert states.pop("report") == "blocked"

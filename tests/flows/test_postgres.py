@@ -1,4 +1,6 @@
-"""Prefect on PostgreSQL (Debian's package): a flow, and what is left of it in the database. Marked ``reliability``."""
+"""Prefect on PostgreSQL (Debian's package): a flow, and what is left of it in the database. Marked
+``reliability``.
+"""
 
 import asyncio
 import os
@@ -20,7 +22,9 @@ pytestmark = pytest.mark.reliability
 
 
 def _binary(name: str) -> str:
-    found = shutil.which(name) or next((str(path) for path in Path("/usr/lib/postgresql").glob(f"*/bin/{name}")), "")
+    found = shutil.which(name) or next(
+        (str(path) for path in Path("/usr/lib/postgresql").glob(f"*/bin/{name}")), ""
+    )
     assert found, f"{name} must be installed for this test: apt-get install postgresql"
     return found
 
@@ -36,8 +40,15 @@ def database() -> Iterator[str]:
         if owner:
             shutil.chown(folder, owner)
         data = Path(folder, "data")
-        common = {"user": owner, "cwd": folder, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-        subprocess.run([_binary("initdb"), "-D", data, "-A", "trust", "-U", "prefect"], check=True, **common)
+        common = {
+            "user": owner,
+            "cwd": folder,
+            "stdout": subprocess.DEVNULL,
+            "stderr": subprocess.DEVNULL,
+        }
+        subprocess.run(
+            [_binary("initdb"), "-D", data, "-A", "trust", "-U", "prefect"], check=True, **common
+        )
         listen = ["-p", str(port), "-k", folder, "-c", "listen_addresses=127.0.0.1"]
         server = subprocess.Popen([_binary("postgres"), "-D", data, *listen], **common)
         try:
@@ -63,7 +74,9 @@ async def _create(port: int) -> None:
 
 def test_a_flow_leaves_its_history_in_postgresql(database, tmp_path):
     project = copy_project(tmp_path / "project")
-    environment = {"PREFECT_SERVER_DATABASE_CONNECTION_URL": f"postgresql+asyncpg://prefect@{database}"}
+    environment = {
+        "PREFECT_SERVER_DATABASE_CONNECTION_URL": f"postgresql+asyncpg://prefect@{database}"
+    }
     run_in(project, sys.executable, "-m", "flows.pipeline", "--until", "corpus", **environment)
 
     async def states() -> list[tuple[str, str]]:
@@ -72,5 +85,9 @@ def test_a_flow_leaves_its_history_in_postgresql(database, tmp_path):
         await connection.close()
         return [(row["name"], row["state_name"]) for row in rows]
 
-    assert sorted(asyncio.run(states())) == [("corpus", "Completed"), ("plan", "Completed"), ("preflight", "Completed")]
+    assert sorted(asyncio.run(states())) == [
+        ("corpus", "Completed"),
+        ("plan", "Completed"),
+        ("preflight", "Completed"),
+    ]
     assert not (project / ".runs/prefect/prefect.db").exists()

@@ -1,4 +1,6 @@
-"""Processes of a flow: stopped with all they started, killed when they do not listen, never left behind."""
+"""Processes of a flow: stopped with all they started, killed when they do not listen, never left
+behind.
+"""
 
 import os
 import signal
@@ -37,10 +39,13 @@ def _gone(pid: int, within_s: float = 10) -> bool:
 def test_children_stop_ends_a_process_with_all_it_started():
     children, lines = Children(), []
     script = (
-        "import os, subprocess, time; p = subprocess.Popen(['sleep', '60']); print(os.getpid(), p.pid, flush=True);"
+        "import os, subprocess, time; p = subprocess.Popen(['sleep', '60']); print(os.getpid(), "
+        "p.pid, flush=True);"
         "time.sleep(60)"
     )
-    thread = threading.Thread(target=lambda: children.run([sys.executable, "-c", script], lines.append, {}))
+    thread = threading.Thread(
+        target=lambda: children.run([sys.executable, "-c", script], lines.append, {})
+    )
     thread.start()
     while not lines:
         time.sleep(0.01)
@@ -56,7 +61,8 @@ def test_a_process_whose_lines_cannot_be_taken_is_ended_and_may_save():
     script = (
         "import os, signal, sys, time\n"
         "def save(number, frame):\n"
-        "    print('saving', 'x' * 200_000, flush=True); open(sys.argv[1], 'w').close(); sys.exit(75)\n"
+        "    print('saving', 'x' * 200_000, flush=True); open(sys.argv[1], 'w').close(); "
+        "sys.exit(75)\n"
         "signal.signal(signal.SIGTERM, save)\n"
         "while True: print(os.getpid(), flush=True); time.sleep(0.01)\n"
     )
@@ -77,7 +83,8 @@ def test_a_process_whose_lines_cannot_be_taken_is_ended_and_may_save():
 def test_children_die_with_a_killed_flow():
     script = (
         "import sys; from flows.process import Children;"
-        "Children().run([sys.executable, '-c', 'import os, time; print(os.getpid(), flush=True); time.sleep(60)'],"
+        "Children().run([sys.executable, '-c', 'import os, time; print(os.getpid(), flush=True); "
+        "time.sleep(60)'],"
         "lambda line: print(line, flush=True), {})"
     )
     parent = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True)
@@ -91,8 +98,10 @@ def test_children_that_do_not_listen_are_killed_after_the_grace():
     children, lines = Children(grace_s=0.5), []
     script = (
         "import os, signal, subprocess, sys, time; signal.signal(signal.SIGTERM, signal.SIG_IGN);"
-        "deaf = 'import signal, time; signal.signal(15, signal.SIG_IGN); print(1, flush=True); time.sleep(60)';"
-        "p = subprocess.Popen([sys.executable, '-c', deaf], stdout=subprocess.PIPE); p.stdout.readline();"
+        "deaf = 'import signal, time; signal.signal(15, signal.SIG_IGN); print(1, flush=True); "
+        "time.sleep(60)';"
+        "p = subprocess.Popen([sys.executable, '-c', deaf], stdout=subprocess.PIPE); "
+        "p.stdout.readline();"
         "print(os.getpid(), p.pid, flush=True); time.sleep(60)"
     )
     codes: list[int] = []
@@ -110,7 +119,8 @@ def test_children_that_do_not_listen_are_killed_after_the_grace():
 def test_a_time_limit_ends_a_process_with_all_it_started():
     children, lines = Children(grace_s=0.5), []
     script = (
-        "import os, subprocess, time; p = subprocess.Popen(['sleep', '60']); print(os.getpid(), p.pid, flush=True);"
+        "import os, subprocess, time; p = subprocess.Popen(['sleep', '60']); print(os.getpid(), "
+        "p.pid, flush=True);"
         "time.sleep(60)"
     )
     started = time.monotonic()
@@ -123,15 +133,25 @@ def test_a_time_limit_ends_a_process_with_all_it_started():
 
 def test_a_progress_bar_is_one_line_in_the_folder_it_runs_in(tmp_path):
     lines: list[str] = []
-    script = "import os, sys; sys.stdout.write('1 %\\r2 %\\r3 %\\n'); print(os.getcwd(), os.environ['GIVEN'])"
+    script = (
+        "import os, sys; sys.stdout.write('1 %\\r2 %\\r3 %\\n'); print(os.getcwd(), "
+        "os.environ['GIVEN'])"
+    )
     environment = {"GIVEN": "yes", "PYTHONPATH": str(ROOT)}
-    assert Children().run([sys.executable, "-c", script], lines.append, environment, folder=tmp_path) == 0
+    assert (
+        Children().run([sys.executable, "-c", script], lines.append, environment, folder=tmp_path)
+        == 0
+    )
     assert lines == ["3 %", f"{tmp_path} yes"]
 
 
 @pytest.mark.parametrize("killed", [False, True])
-def test_a_flow_with_a_server_of_its_own_ends_when_it_is_through_whatever_happens_to_the_server(tmp_path, killed):
-    """At exit Prefect's queues of logs and events would wait for a server that is gone: many minutes."""
+def test_a_flow_with_a_server_of_its_own_ends_when_it_is_through_whatever_happens_to_the_server(
+    tmp_path, killed
+):
+    """At exit Prefect's queues of logs and events would wait for a server that is gone: many
+    minutes.
+    """
     script = (
         "import flows.environment, psutil, sys\n"
         "from prefect import flow\n"
@@ -146,7 +166,9 @@ def test_a_flow_with_a_server_of_its_own_ends_when_it_is_through_whatever_happen
     )
     environment = {**os.environ, "PREFECT_HOME": str(tmp_path)}
     command = [sys.executable, "-c", script, str(killed)]
-    found = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)
+    found = subprocess.run(
+        command, env=environment, capture_output=True, text=True, timeout=60, check=False
+    )
     assert found.returncode == 0, found.stderr
     assert found.stdout.endswith("through\n")
     assert "Finished in state Completed()" in found.stderr

@@ -1,4 +1,6 @@
-"""Progress in Prefect's UI: the newest share, the last one surely, and never a wait for the server."""
+"""Progress in Prefect's UI: the newest share, the last one surely, and never a wait for the
+server.
+"""
 
 import threading
 import time
@@ -13,8 +15,12 @@ from flows.progress import Progress
 def told(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """What the server has been told."""
     shares: list[float] = []
-    monkeypatch.setattr(progress, "create_progress_artifact", lambda share, **of: shares.append(share) or "id")
-    monkeypatch.setattr(progress, "update_progress_artifact", lambda id, share: shares.append(share))
+    monkeypatch.setattr(
+        progress, "create_progress_artifact", lambda share, **of: shares.append(share) or "id"
+    )
+    monkeypatch.setattr(
+        progress, "update_progress_artifact", lambda id, share: shares.append(share)
+    )
     return shares
 
 

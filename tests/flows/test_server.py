@@ -1,4 +1,6 @@
-"""A real server, its worker, deployments and schedules: run, cancel, lose a process. Marked ``reliability``."""
+"""A real server, its worker, deployments and schedules: run, cancel, lose a process. Marked
+``reliability``.
+"""
 
 import json
 import os
@@ -33,7 +35,8 @@ def test_deployments_are_there_and_the_schedule_makes_runs(server):
     def planned() -> bool:
         runs = server.ask(
             """
-runs = await client.read_flow_runs(flow_run_filter=FlowRunFilter(state={"type": {"any_": ["SCHEDULED"]}}))
+only = FlowRunFilter(state={"type": {"any_": ["SCHEDULED"]}})
+runs = await client.read_flow_runs(flow_run_filter=only)
 print(json.dumps([str(run.expected_start_time) for run in runs]))
 """
         )
@@ -56,25 +59,45 @@ print(json.dumps({{task.name: task.state.name for task in found}}))
     assert len(tasks) == 18
     assert set(tasks.values()) <= {"Completed", "Cached"}
     artifacts = server.ask(
-        "print(json.dumps({one.key: str(one.data) for one in await client.read_latest_artifacts()}))"
+        "print(json.dumps({one.key: str(one.data)"
+        " for one in await client.read_latest_artifacts()}))"
     )
-    assert {"plan", "graph", "results", "bleu", "progress-bert", "progress-seq2seq-gru"} <= set(artifacts)
+    assert {"plan", "graph", "results", "bleu", "progress-bert", "progress-seq2seq-gru"} <= set(
+        artifacts
+    )
     assert "![graph](data:image/svg+xml;base64," in artifacts["graph"]
     assert "| bert2bert |" in artifacts["results"]
     assert artifacts["bleu"].startswith("![bleu](data:image/png;base64,")
     assert float(artifacts["progress-bert"]) == 100
-    assert run_in(server.folder, "dvc", "status").stdout.strip() == "Data and pipelines are up to date."
+    assert (
+        run_in(server.folder, "dvc", "status").stdout.strip()
+        == "Data and pipelines are up to date."
+    )
 
 
 _LONG = {
-    "bert": {"phases": [{"updates": 100_000, "batch_size": 8, "ramp": "none", "max_length": 96, "max_predictions": 20}]}
+    "bert": {
+        "phases": [
+            {
+                "updates": 100_000,
+                "batch_size": 8,
+                "ramp": "none",
+                "max_length": 96,
+                "max_predictions": 20,
+            }
+        ]
+    }
 }
 
 
 def _training(server: Server, id: str) -> Path:
     """The experiment of a flow run, once its BERT has a checkpoint."""
     experiment = server.folder / ".runs/experiments" / server.flow_run(id)["name"]
-    until(lambda: bool(list(experiment.glob(".runs/bert/*/checkpoints/*.ckpt"))), 240, lambda: server.log("worker"))
+    until(
+        lambda: bool(list(experiment.glob(".runs/bert/*/checkpoints/*.ckpt"))),
+        240,
+        lambda: server.log("worker"),
+    )
     return experiment
 
 
@@ -94,7 +117,9 @@ def _left(experiment: Path) -> dict[str, object]:
 
 def _seconds_to_cancel(server: Server, id: str, experiment: Path) -> float:
     """Cancel a flow run in BERT as the UI does, until it is Cancelled."""
-    assert any("pipelines.bert.pretrain" in command for command in processes_in(experiment).values())
+    assert any(
+        "pipelines.bert.pretrain" in command for command in processes_in(experiment).values()
+    )
     asked = time.monotonic()
     server.ask(f'await client.set_flow_run_state("{id}", Cancelling()); print(0)')
     server.wait(id, "Cancelled", patience_s=2 * GRACE_S)
@@ -117,7 +142,9 @@ def _serving(server: Server) -> Iterator[subprocess.Popen[bytes]]:
     )
     environment = {**inherited(), **server.environment}
     with (server.folder / ".runs/serve.log").open("w") as log:
-        process = subprocess.Popen([sys.executable, "-c", script], cwd=server.folder, env=environment, stdout=log)
+        process = subprocess.Popen(
+            [sys.executable, "-c", script], cwd=server.folder, env=environment, stdout=log
+        )
     try:
         until(lambda: f"pid {process.pid}" in _served(server), 60, lambda: server.log("server"))
         yield process
@@ -128,7 +155,11 @@ def _serving(server: Server) -> Iterator[subprocess.Popen[bytes]]:
 
 def _served(server: Server) -> str:
     """What the deployments say of themselves."""
-    return str(server.ask("print(json.dumps([one.description for one in await client.read_deployments()]))"))
+    return str(
+        server.ask(
+            "print(json.dumps([one.description for one in await client.read_deployments()]))"
+        )
+    )
 
 
 def test_cancelling_a_run_that_is_served_ends_everything_and_keeps_the_checkpoint(server):
@@ -157,7 +188,9 @@ def test_a_killed_flow_leaves_nothing_and_its_run_crashes(server):
     id = server.start(overrides=_LONG)
     experiment = _training(server, id)
     running = processes_in(server.folder)
-    (pid,) = [pid for pid, command in running.items() if "flow_run" in command or "engine" in command]
+    (pid,) = [
+        pid for pid, command in running.items() if "flow_run" in command or "engine" in command
+    ]
     os.kill(pid, signal.SIGKILL)
     server.wait(id, "Crashed", patience_s=60)
     until(lambda: processes_in(experiment) == {}, 60, lambda: str(processes_in(experiment)))
@@ -165,7 +198,10 @@ def test_a_killed_flow_leaves_nothing_and_its_run_crashes(server):
 
 
 def test_the_automation_for_vanished_flow_runs_is_registered(server):
-    (found,) = server.ask("print(json.dumps([one.model_dump(mode='json') for one in await client.read_automations()]))")
+    (found,) = server.ask(
+        "print(json.dumps([one.model_dump(mode='json') for one in await "
+        "client.read_automations()]))"
+    )
     assert found["name"] == "maskline-zombies"
     assert found["enabled"]
     assert found["trigger"]["within"] == 3 * HEARTBEAT_S

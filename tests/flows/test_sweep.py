@@ -32,7 +32,9 @@ def _sweep(**changes: Any) -> Sweep:
 
 def test_a_grid_is_every_combination():
     assert _sweep().combinations() == [
-        {"decoding.beam_size": beam, "decoding.score.strength": strength} for beam in (2, 3) for strength in (0.0, 1.0)
+        {"decoding.beam_size": beam, "decoding.score.strength": strength}
+        for beam in (2, 3)
+        for strength in (0.0, 1.0)
     ]
     assert nested({"a.b.c": 1, "a.d": 2, "e": 3}) == {"a": {"b": {"c": 1}, "d": 2}, "e": 3}
 
@@ -54,7 +56,13 @@ def test_random_combinations_are_of_their_ranges_and_their_seed():
 
 
 def test_halving_keeps_one_in_factor_with_factor_times_the_budget():
-    method = {"name": "halving", "samples": 20, "budget": "seq2seq.common.updates", "smallest": 50, "factor": 3}
+    method = {
+        "name": "halving",
+        "samples": 20,
+        "budget": "seq2seq.common.updates",
+        "smallest": 50,
+        "factor": 3,
+    }
     plan = _sweep(method=method, space={"seq2seq.common.batch_size": [8, 16]})
     assert plan.method.rounds() == [(20, 50), (6, 150), (2, 450)]
     assert len(plan.combinations()) == 20
@@ -67,9 +75,15 @@ def test_halving_keeps_one_in_factor_with_factor_times_the_budget():
         ({"name": "beams-r1"}, r"name \(beams-r1\) must not end as a round of halving does"),
         ({"space": {}}, "at least 1 item"),
         ({"space": {"a": []}}, r"space.a \(\[\]\) must have values"),
-        ({"space": {"a": {"low": 0, "high": 1}}}, r"space.a \(a range\) must be a list of values in a grid"),
+        (
+            {"space": {"a": {"low": 0, "high": 1}}},
+            r"space.a \(a range\) must be a list of values in a grid",
+        ),
         ({"space": {"a": {"low": 2, "high": 1}}}, r"low \(2\) must be below high \(1\)"),
-        ({"space": {"a": {"low": 0, "high": 1, "log": True}}}, r"low \(0\) must be above 0 on a logarithmic scale"),
+        (
+            {"space": {"a": {"low": 0, "high": 1, "log": True}}},
+            r"low \(0\) must be above 0 on a logarithmic scale",
+        ),
         ({"goal": "best"}, "'maximize' or 'minimize'"),
         ({"method": {"name": "bayes"}}, "'grid', 'random', 'halving'"),
     ],
@@ -83,7 +97,9 @@ def _ready(folder: Path) -> None:
     """The copied project with everything committed, as an experiment needs it, and a sweep."""
     run_in(folder, "git", "add", "-A")
     run_in(folder, "git", "commit", "-qm", "all")
-    (folder / "sweep.yaml").write_text(json.dumps({"sweep": {**SPEC, "space": {"decoding.beam_size": [2, 3, 4]}}}))
+    (folder / "sweep.yaml").write_text(
+        json.dumps({"sweep": {**SPEC, "space": {"decoding.beam_size": [2, 3, 4]}}})
+    )
 
 
 def test_a_sweep_of_uncommitted_code_is_refused(reproduced_copy):
@@ -97,11 +113,23 @@ def test_a_sweep_of_uncommitted_code_is_refused(reproduced_copy):
 
 def test_an_experiment_of_other_params_is_made_anew(reproduced_copy):
     _ready(reproduced_copy)
-    script = "import sys, json; from flows.experiment import experiment; experiment('x', [], json.loads(sys.argv[1]))"
-    record, params = (reproduced_copy / ".runs/experiments/x" / name for name in ("experiment.json", "params.yaml"))
+    script = (
+        "import sys, json; from flows.experiment import experiment; experiment('x', [], "
+        "json.loads(sys.argv[1]))"
+    )
+    record, params = (
+        reproduced_copy / ".runs/experiments/x" / name
+        for name in ("experiment.json", "params.yaml")
+    )
     for beam, kept in ((2, False), (2, True), (4, False)):
         before = record.stat().st_mtime_ns if record.exists() else None
-        run_in(reproduced_copy, sys.executable, "-c", script, json.dumps({"decoding": {"beam_size": beam}}))
+        run_in(
+            reproduced_copy,
+            sys.executable,
+            "-c",
+            script,
+            json.dumps({"decoding": {"beam_size": beam}}),
+        )
         assert f"beam_size: {beam}" in params.read_text()
         assert (record.stat().st_mtime_ns == before) == kept
     assert "beam_size: 3" in (reproduced_copy / "params.yaml").read_text()
@@ -110,23 +138,33 @@ def test_an_experiment_of_other_params_is_made_anew(reproduced_copy):
 def test_a_sweep_is_removed_and_no_other(reproduced_copy):
     _ready(reproduced_copy)
     names = ("beams-0-01234567", "beams-r1-2-89abcdef", "beams-2-0-01234567")
-    script = f"from flows.experiment import experiment; [experiment(one, [], {{'seed': 2}}) for one in {names}]"
+    script = (
+        f"from flows.experiment import experiment; [experiment(one, [], {{'seed': 2}}) for one in "
+        f"{names}]"
+    )
     run_in(reproduced_copy, sys.executable, "-c", script)
     for branch in ("sweep/beams/beams-0", "sweep/beams-2/beams-2-0"):
         run_in(reproduced_copy, "git", "branch", branch)
-    told = run_in(reproduced_copy, sys.executable, "-m", "flows.sweep", "sweep.yaml", "--remove").stdout
+    told = run_in(
+        reproduced_copy, sys.executable, "-m", "flows.sweep", "sweep.yaml", "--remove"
+    ).stdout
     assert told == "2 experiments removed\n"
-    assert [path.name for path in (reproduced_copy / ".runs/experiments").iterdir()] == ["beams-2-0-01234567"]
+    assert [path.name for path in (reproduced_copy / ".runs/experiments").iterdir()] == [
+        "beams-2-0-01234567"
+    ]
     assert run_in(reproduced_copy, "git", "worktree", "list").stdout.count("experiments") == 1
     branches = run_in(reproduced_copy, "git", "branch", "--list", "sweep/*").stdout.split()
     assert branches == ["sweep/beams-2/beams-2-0"]
 
 
 def test_an_experiment_begins_from_a_commit_and_params(reproduced_copy):
-    """The same overrides of another commit, of edited params or of an edited recipe are another experiment."""
+    """The same overrides of another commit, of edited params or of an edited recipe are another
+    experiment.
+    """
     _ready(reproduced_copy)
     script = (
-        "from flows.experiment import base_of, experiment; experiment('x', ['words'], {}); print(base_of(['words']))"
+        "from flows.experiment import base_of, experiment; experiment('x', ['words'], {}); "
+        "print(base_of(['words']))"
     )
 
     def base() -> str:
@@ -162,7 +200,10 @@ def test_hooks_and_signing_of_a_user_keep_no_branch_from_being_made(reproduced_c
         (hooks / name).chmod(0o755)
     run_in(reproduced_copy, "git", "config", "commit.gpgsign", "true")
     run_in(reproduced_copy, "git", "config", "user.signingkey", "nobody")
-    script = "from flows.experiment import *; record('sweep/x/y', experiment('y', [], {'seed': 3}), 'y: 1.0')"
+    script = (
+        "from flows.experiment import *; record('sweep/x/y', experiment('y', [], {'seed': 3}), "
+        "'y: 1.0')"
+    )
     run_in(reproduced_copy, sys.executable, "-c", script)
     shown = run_in(reproduced_copy, "git", "show", "sweep/x/y:params.yaml").stdout
     assert "seed: 3 " in shown
@@ -211,13 +252,20 @@ def test_a_result_is_kept_whatever_git_does_and_only_for_its_base_and_target(mon
     assert values() == [None, None]
     state["done"] = True
     assert values() == [1.0, 1.0]  # tried again
-    assert said[-1].startswith("sweep/beams/beams-1-00000000: no branch was made (git commit: error")
+    assert said[-1].startswith(
+        "sweep/beams/beams-1-00000000: no branch was made (git commit: error"
+    )
     assert values() == [1.0, 1.0]
     assert ran == ["beams-0-00000000", "beams-1-00000000"] * 2
     assert values("b") == [2.0, 2.0]
     state["base"] = "1" * 64
     assert values("b") == [2.0, 2.0]
-    assert ran[4:] == ["beams-0-00000000", "beams-1-00000000", "beams-0-11111111", "beams-1-11111111"]
+    assert ran[4:] == [
+        "beams-0-00000000",
+        "beams-1-00000000",
+        "beams-0-11111111",
+        "beams-1-11111111",
+    ]
 
 
 @pytest.mark.reliability
@@ -225,7 +273,9 @@ def test_a_killed_sweep_goes_on_and_ends_with_every_result(reproduced_copy):
     _ready(reproduced_copy)
     command = [sys.executable, "-m", "flows.sweep", "sweep.yaml"]
     environment = {key: value for key, value in os.environ.items() if key != "PREFECT_HOME"}
-    first = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    first = subprocess.Popen(
+        command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
     results = reproduced_copy / ".runs/sweeps/beams.jsonl"
     deadline = time.monotonic() + 240
     while not (results.exists() and results.read_text().count("\n") >= 1):
@@ -251,4 +301,6 @@ def test_a_killed_sweep_goes_on_and_ends_with_every_result(reproduced_copy):
     assert len([name for name in branches if name.startswith("sweep/")]) == 3
     shown = run_in(reproduced_copy, "dvc", "exp", "show", "--all-branches", "--csv").stdout
     assert "sweep/beams/beams-2-" in shown
-    assert (reproduced_copy / "params.yaml").read_text().count("beam_size: 3") == 1  # nothing here has changed
+    assert (reproduced_copy / "params.yaml").read_text().count(
+        "beam_size: 3"
+    ) == 1  # nothing here has changed

@@ -20,9 +20,13 @@ def test_loopback_needs_no_password(host):
     assert require_password(host, "") is None  # nothing raised
 
 
-@pytest.mark.parametrize("host", ["0.0.0.0", "::", "10.1.2.3", "example.org", "127.0.0.1.example.org", ""])
+@pytest.mark.parametrize(
+    "host", ["0.0.0.0", "::", "10.1.2.3", "example.org", "127.0.0.1.example.org", ""]
+)
 def test_other_addresses_need_one(host):
-    with pytest.raises(ParamsError, match=r"--host .* must be a loopback address .* or have a password"):
+    with pytest.raises(
+        ParamsError, match=r"--host .* must be a loopback address .* or have a password"
+    ):
         require_password(host, "")
     require_password(host, "me:secret")
     for useless in ("secret", ":secret", "me:"):
@@ -50,7 +54,9 @@ def test_flows_and_workers_of_a_server_with_a_password_know_it():
         for given in ({}, {"PREFECT_SERVER_API_AUTH_STRING": "a:b"})
     ]
     own = {"PREFECT_SERVER_API_AUTH_STRING": "a:b", "PREFECT_API_AUTH_STRING": "c:d"}
-    told.append(run_in(ROOT, sys.executable, "-c", script, PREFECT_HOME="/nowhere", **own).stdout.strip())
+    told.append(
+        run_in(ROOT, sys.executable, "-c", script, PREFECT_HOME="/nowhere", **own).stdout.strip()
+    )
     assert told == ["None", "a:b", "c:d"]
 
 
@@ -98,12 +104,17 @@ def guarded():
     ("environment", "told"),
     [
         ({}, "PREFECT_API_AUTH_STRING (not set) must be the server's"),
-        ({"PREFECT_API_AUTH_STRING": "x:y"}, "PREFECT_API_AUTH_STRING (another) must be the server's"),
+        (
+            {"PREFECT_API_AUTH_STRING": "x:y"},
+            "PREFECT_API_AUTH_STRING (another) must be the server's",
+        ),
         ({"PREFECT_API_AUTH_STRING": "a:b"}, None),
         ({"PREFECT_SERVER_API_AUTH_STRING": "a:b"}, None),
     ],
 )
-def test_preflight_finds_a_password_that_is_not_the_servers(monkeypatch, guarded, environment, told):
+def test_preflight_finds_a_password_that_is_not_the_servers(
+    monkeypatch, guarded, environment, told
+):
     for name in ("PREFECT_API_AUTH_STRING", "PREFECT_SERVER_API_AUTH_STRING"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")

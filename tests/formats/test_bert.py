@@ -18,7 +18,18 @@ from pipelines.nn.transformer.params import BertModelParams
 from tests.bert.sample import MODEL
 
 OURS = [*SPECIAL_TOKENS, "a", "b", "c", "##d"]
-THEIRS = ["x", "c", "[PAD]", "[CLS]", "[SEP]", "[UNK]", "[MASK]", "b", "##d", "y"]  # "a" is unknown to it
+THEIRS = [
+    "x",
+    "c",
+    "[PAD]",
+    "[CLS]",
+    "[SEP]",
+    "[UNK]",
+    "[MASK]",
+    "b",
+    "##d",
+    "y",
+]  # "a" is unknown to it
 PARAMS = BertModelParams(**MODEL)
 
 
@@ -52,13 +63,21 @@ def test_load_pretrained_copies_rows_by_token_and_everything_else_as_it_is(given
     taken = load_pretrained(bert, folder, _folder(tmp_path / "own", OURS))
     weights = dict(theirs.named_parameters())
     for own, token in enumerate(OURS):
-        expected = own_row if token == "a" else weights["bert.embeddings.word_embeddings.weight"][THEIRS.index(token)]
+        expected = (
+            own_row
+            if token == "a"
+            else weights["bert.embeddings.word_embeddings.weight"][THEIRS.index(token)]
+        )
         assert torch.equal(bert.embeddings.token.weight[own], expected)
-    assert torch.equal(bert.embeddings.position.weight, weights["bert.embeddings.position_embeddings.weight"][:64])
+    assert torch.equal(
+        bert.embeddings.position.weight, weights["bert.embeddings.position_embeddings.weight"][:64]
+    )
     for name, parameter in bert.named_parameters():
         if name not in ("embeddings.token.weight", "embeddings.position.weight", "mlm_bias"):
             assert torch.equal(parameter, weights[hugging_face_name(name)]), name
-    assert taken == sum(parameter.numel() for parameter in bert.parameters()) - 33  # the row of "a" and its bias
+    assert (
+        taken == sum(parameter.numel() for parameter in bert.parameters()) - 33
+    )  # the row of "a" and its bias
 
 
 def test_load_pretrained_bare_encoder_keeps_fresh_heads(given, tmp_path):
@@ -69,7 +88,10 @@ def test_load_pretrained_bare_encoder_keeps_fresh_heads(given, tmp_path):
     fresh = bert.nsp.weight.clone()
     load_pretrained(bert, bare, _folder(tmp_path / "own", OURS))
     assert torch.equal(bert.nsp.weight, fresh)
-    assert torch.equal(bert.blocks[0].attention.query.weight, theirs.bert.encoder.layer[0].attention.self.query.weight)
+    assert torch.equal(
+        bert.blocks[0].attention.query.weight,
+        theirs.bert.encoder.layer[0].attention.self.query.weight,
+    )
 
 
 def test_load_pretrained_reads_what_save_pretrained_wrote(tmp_path):
@@ -95,7 +117,9 @@ def test_load_pretrained_reads_what_save_pretrained_wrote(tmp_path):
 def test_load_pretrained_other_sizes_are_refused_with_the_tensor(given, tmp_path):
     folder, _ = given
     bert = Bert(BertModelParams(**{**MODEL, "feed_forward_width": 65}), len(OURS))
-    with pytest.raises(CheckpointError, match=r"intermediate.dense.weight \(\(64, 32\)\) must fit \(65, 32\)"):
+    with pytest.raises(
+        CheckpointError, match=r"intermediate.dense.weight \(\(64, 32\)\) must fit \(65, 32\)"
+    ):
         load_pretrained(bert, folder, _folder(tmp_path / "own", OURS))
 
 

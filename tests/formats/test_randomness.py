@@ -20,11 +20,18 @@ def test_bits_block_streams_of_other_seed_epoch_or_purpose_differ():
 
 
 def test_streams_of_neighbouring_seeds_are_not_shifted_copies():
-    """Megatron's bert_dataset takes seed + index, so sample i + 1 of one seed is drawn like sample i of the next."""
-    one, next_one = (bits_block(seed, "masks", epoch=0, first=0, count=50, width=8) for seed in (1, 2))
+    """Megatron's bert_dataset takes seed + index, so sample i + 1 of one seed is drawn like sample
+    i of the next.
+    """
+    one, next_one = (
+        bits_block(seed, "masks", epoch=0, first=0, count=50, width=8) for seed in (1, 2)
+    )
     rows = [{row.tobytes() for row in block} for block in (one, next_one)]
     assert not rows[0] & rows[1]
-    draws = [{generator(seed, "x", position).integers(2**63) for position in range(50)} for seed in (1, 2)]
+    draws = [
+        {generator(seed, "x", position).integers(2**63) for position in range(50)}
+        for seed in (1, 2)
+    ]
     assert not draws[0] & draws[1]
 
 
@@ -42,6 +49,10 @@ def test_generator_is_reproducible_and_positions_differ():
 
 
 def test_bits_block_does_not_repeat_beyond_a_million_rows():
-    """fairseq's mask_tokens_dataset takes its seeds modulo a million, so sample 1,000,000 + n is masked like n."""
-    near, far = (bits_block(1, "masks", epoch=0, first=first, count=100, width=8) for first in (0, 1_000_000))
+    """fairseq's mask_tokens_dataset takes its seeds modulo a million, so sample 1,000,000 + n is
+    masked like n.
+    """
+    near, far = (
+        bits_block(1, "masks", epoch=0, first=first, count=100, width=8) for first in (0, 1_000_000)
+    )
     assert not (near == far).all(axis=1).any()

@@ -14,7 +14,11 @@ from pipelines.tokenizer.train import assembled, save, take_over, train_vocabula
 from tests.languages import SENTENCES
 
 PARAMS = TokenizerParams(
-    vocabulary_from="data/corpus", vocab_size="characters", min_frequency=1, lowercase=False, strip_accents=False
+    vocabulary_from="data/corpus",
+    vocab_size="characters",
+    min_frequency=1,
+    lowercase=False,
+    strip_accents=False,
 )
 ODD = [
     "He said [SEP] stop [MASK] [PAD] [UNK] [CLS]",
@@ -54,10 +58,14 @@ def test_all_languages_in_one_vocabulary_and_odd_lines_come_back():
 
 def test_han_characters_are_berts():
     """Every character that BERT makes a word of, of all there are."""
-    theirs = BertNormalizer(clean_text=False, handle_chinese_chars=True, strip_accents=False, lowercase=False)
+    theirs = BertNormalizer(
+        clean_text=False, handle_chinese_chars=True, strip_accents=False, lowercase=False
+    )
     characters = [chr(code) for code in range(0x110000) if not 0xD800 <= code < 0xE000]
     assert [char for char in characters if is_han(char)] == [
-        char for char in characters if theirs.normalize_str(f"a{char}b") == f"a {char} b" and char != " "
+        char
+        for char in characters
+        if theirs.normalize_str(f"a{char}b") == f"a {char} b" and char != " "
     ]
 
 
@@ -85,7 +93,9 @@ def test_docstring_example_of_rock_climbing():
     assert guessed_spaces(words) == [False, True, False, True, False, False]
     tokenizer = _tokenizer(["U.S. rock - climbing"])
     (ids,) = tokenizer.encode_targets(["U.S. rock - climbing"])
-    pieces = [tokenizer.token(index) for index in ids if not tokenizer.token(index).startswith("##")]
+    pieces = [
+        tokenizer.token(index) for index in ids if not tokenizer.token(index).startswith("##")
+    ]
     assert pieces == ["U", ".", "[JOIN]", "S", ".", "r", "[SPACE]", "-", "[SPACE]", "c"]
 
 
@@ -112,7 +122,10 @@ def test_a_vocabulary_taken_over_uses_its_spare_tokens_or_grows_by_two(tmp_path,
     vocabulary = take_over(theirs, tmp_path, PARAMS, ["a - b"])
     assert list(vocabulary) == theirs + [*SPACING_TOKENS] * (not spare)
     tokenizer = WordPieceTokenizer(assembled(vocabulary, PARAMS))
-    assert [tokenizer.decode(ids) for ids in tokenizer.encode_targets(["a - b", "a-b"])] == ["a - b", "a-b"]
+    assert [tokenizer.decode(ids) for ids in tokenizer.encode_targets(["a - b", "a-b"])] == [
+        "a - b",
+        "a-b",
+    ]
 
 
 def test_a_word_of_many_letters_is_spelt():
@@ -125,7 +138,9 @@ def test_a_word_of_many_letters_is_spelt():
 
 
 def test_transformers_gives_the_same_ids_on_raw_odd_lines(tmp_path):
-    """Text as it comes, not normalised; special tokens as text where they are asked to be (docs/text.md)."""
+    """Text as it comes, not normalised; special tokens as text where they are asked to be
+    (docs/text.md).
+    """
     from transformers import AutoTokenizer
 
     lines = [*ODD, *(line for group in SENTENCES.values() for line in group)]

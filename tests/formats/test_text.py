@@ -7,7 +7,15 @@ import unicodedata
 import pytest
 from tokenizers import normalizers
 
-from pipelines.formats.text import Tally, bad_byte, bad_byte_of, is_blank, normalise, num_words, spaced
+from pipelines.formats.text import (
+    Tally,
+    bad_byte,
+    bad_byte_of,
+    is_blank,
+    normalise,
+    num_words,
+    spaced,
+)
 from pipelines.formats.text_rules import normalizer
 
 ZWNJ, ZWJ, ZWSP, BOM, SHY, RLM = "\u200c", "\u200d", "\u200b", "\ufeff", "\u00ad", "\u200f"
@@ -19,7 +27,11 @@ ZWNJ, ZWJ, ZWSP, BOM, SHY, RLM = "\u200c", "\u200d", "\u200b", "\ufeff", "\u00ad
         ("plain text", "plain text", []),
         (f"{BOM}first line", "first line", ["byte order marks"]),
         ("a\u00a0b\u202fc\u3000d\te\u2028f", "a b c d e f", ["other spaces to plain ones"]),
-        ("bell\x07 and\x9d", "bell and", ["control characters to spaces", "outer and repeated spaces"]),
+        (
+            "bell\x07 and\x9d",
+            "bell and",
+            ["control characters to spaces", "outer and repeated spaces"],
+        ),
         (f"co{SHY}operate", "cooperate", ["soft hyphens"]),
         (f"a{ZWSP}b\u2060c", "abc", ["zero-width spaces"]),
         (f"שלום{RLM}!", "שלום!", ["direction marks"]),
@@ -29,10 +41,18 @@ ZWNJ, ZWJ, ZWSP, BOM, SHY, RLM = "\u200c", "\u200d", "\u200b", "\ufeff", "\u00ad
         (f"می{ZWNJ}روم", f"می{ZWNJ}روم", []),  # Persian spelling needs it
         (f"क्{ZWJ}ष", f"क्{ZWJ}ष", []),
         (f"👨{ZWJ}👩{ZWJ}👧 ❤\ufe0f", f"👨{ZWJ}👩{ZWJ}👧 ❤\ufe0f", []),
-        (f"wo{ZWNJ}rd {ZWJ} می{ZWNJ}", "word می", ["joiners with nothing to join", "outer and repeated spaces"]),
+        (
+            f"wo{ZWNJ}rd {ZWJ} می{ZWNJ}",
+            "word می",
+            ["joiners with nothing to join", "outer and repeated spaces"],
+        ),
         ("\u1820\u180e\u1820", "\u1820\u180e\u1820", []),  # Mongolian
         ("\u06dd\u0661", "\u06dd\u0661", []),  # a visible sign, though of category Cf
-        ("\ue000 \ufffd \U000f0000", "\ue000 \ufffd \U000f0000", []),  # private use, replacement: kept as they are
+        (
+            "\ue000 \ufffd \U000f0000",
+            "\ue000 \ufffd \U000f0000",
+            [],
+        ),  # private use, replacement: kept as they are
         (ZWSP, "", ["zero-width spaces"]),
         ("\u3164 \ufe0f\u2800", "", ["lines without anything to see"]),
     ],
@@ -46,12 +66,23 @@ def test_normalise_changes_what_it_names_and_nothing_else(given, expected, kinds
 
 
 def _odd_lines(count: int) -> list[str]:
-    """Random lines of all characters that Unicode 3.2 has: later ones differ between versions of its tables."""
+    """Random lines of all characters that Unicode 3.2 has: later ones differ between versions of
+    its tables.
+    """
     rng = random.Random(1)
-    old = [chr(c) for c in range(0x110000) if unicodedata.ucd_3_2_0.category(chr(c)) not in ("Cn", "Cs")]
-    odd = [char for char in old if unicodedata.category(char) in ("Cf", "Cc", "Zs", "Zl", "Zp", "Mn")]
+    old = [
+        chr(c)
+        for c in range(0x110000)
+        if unicodedata.ucd_3_2_0.category(chr(c)) not in ("Cn", "Cs")
+    ]
+    odd = [
+        char for char in old if unicodedata.category(char) in ("Cf", "Cc", "Zs", "Zl", "Zp", "Mn")
+    ]
     pools = (old, odd, f"ab 中の{ZWNJ}{ZWJ}می\u093f\u0915 ")
-    lines = ("".join(rng.choice(rng.choice(pools)) for _ in range(rng.randrange(13))) for _ in range(count))
+    lines = (
+        "".join(rng.choice(rng.choice(pools)) for _ in range(rng.randrange(13)))
+        for _ in range(count)
+    )
     return [line.replace("\n", " ") for line in lines]
 
 
@@ -63,10 +94,14 @@ def test_normalise_twice_is_once_and_blank_lines_are_those_it_empties():
 
 
 def test_tokenizer_json_normalises_alike():
-    """Its spaces are not squeezed, which splitting into words does; spaces stand around Han characters."""
+    """Its spaces are not squeezed, which splitting into words does; spaces stand around Han
+    characters.
+    """
     theirs = normalizer(lowercase=False, strip_accents=False)
     for line in _odd_lines(20_000):
-        assert theirs.normalize_str(line).split() == theirs.normalize_str(normalise(line)).split(), ascii(line)
+        assert (
+            theirs.normalize_str(line).split() == theirs.normalize_str(normalise(line)).split()
+        ), ascii(line)
     for line in ("Ein Mann läuft.", f"می{ZWNJ}روم", f"{BOM}a{SHY}b"):
         assert theirs.normalize_str(line) == normalise(line)
     assert isinstance(theirs, normalizers.Normalizer)

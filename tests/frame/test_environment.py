@@ -1,4 +1,6 @@
-"""Odd machines: no git, no home, a terminal that knows no Unicode, a path like a pattern, a shallow clone."""
+"""Odd machines: no git, no home, a terminal that knows no Unicode, a path like a pattern, a shallow
+clone.
+"""
 
 import json
 import os
@@ -18,10 +20,13 @@ ODD = "my proj [1] größe"
 
 def _run(folder: Path, module: str, *arguments: str, without: tuple[str, ...] = (), **changes: str):
     """A module in a folder, with some variables changed and others taken out."""
-    inherited = {key: value for key, value in os.environ.items() if key not in ("PREFECT_HOME", *without)}
+    inherited = {
+        key: value for key, value in os.environ.items() if key not in ("PREFECT_HOME", *without)
+    }
     return subprocess.run(
         [sys.executable, "-m", module, *arguments],
-        cwd=folder, env={**inherited, **QUIET, "WANDB_MODE": "disabled", **changes}, capture_output=True, check=False,
+        cwd=folder, env={**inherited, **QUIET, "WANDB_MODE": "disabled", **changes},
+        capture_output=True, check=False,
         timeout=120,
     )  # fmt: skip
 
@@ -29,7 +34,9 @@ def _run(folder: Path, module: str, *arguments: str, without: tuple[str, ...] = 
 @pytest.fixture
 def project(tmp_path: Path) -> Path:
     """A checkout without git, whose corpus is small."""
-    (tmp_path / "small.yaml").write_text("corpus: {reader: {num_documents: 20, num_training_pairs: 20}}\n")
+    (tmp_path / "small.yaml").write_text(
+        "corpus: {reader: {num_documents: 20, num_training_pairs: 20}}\n"
+    )
     return checkout(tmp_path / ODD, tmp_path / "small.yaml")
 
 
@@ -40,7 +47,10 @@ def project(tmp_path: Path) -> Path:
         (("HOME",), {}),
         ((), {"HOME": "/proc"}),  # nobody can write there
         ((), {"PYTHONIOENCODING": "ascii"}),
-        (("LANG", "LC_ALL", "LC_CTYPE"), {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}),
+        (
+            ("LANG", "LC_ALL", "LC_CTYPE"),
+            {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"},
+        ),
     ],
     ids=["no git", "no HOME", "read-only HOME", "ASCII terminal", "C locale"],
 )
@@ -61,7 +71,8 @@ def test_tables_and_messages_are_shown_on_a_terminal_without_unicode(reproduced)
     assert b"masked tokens (MLM)" in table.stdout
     lines = subprocess.run(
         [sys.executable, "-m", "pipelines.translate", "--arch", "gru"],
-        cwd=reproduced, env={**os.environ, "PYTHONIOENCODING": "latin-1"}, input=b"The cow is small.\n",
+        cwd=reproduced, env={**os.environ, "PYTHONIOENCODING": "latin-1"},
+        input=b"The cow is small.\n",
         capture_output=True, check=True,
     ).stdout  # fmt: skip
     lines.decode("utf-8")  # translations are UTF-8 wherever they go
@@ -74,14 +85,27 @@ def _own_text(folder: Path) -> None:
     for side in ("x", "y"):
         (raw / f"documents [{side}].txt").write_text(lines)
         (raw / f"pairs [{side}].txt").write_text(lines.replace("\n\n", "\n"))
-    documents, pairs = ({side: f"{kind} [{side}].txt" for side in ("x", "y")} for kind in ("documents", "pairs"))
+    documents, pairs = (
+        {side: f"{kind} [{side}].txt" for side in ("x", "y")} for kind in ("documents", "pairs")
+    )
     reader = {
         "kind": "files", "max_words": 9, "documents": {"train": documents, "valid": documents},
         "pairs": dict.fromkeys(("train", "valid", "test"), pairs),
     }  # fmt: skip
-    names = ("documents", "validation_documents", "training_pairs", "validation_pairs", "test_pairs")
+    names = (
+        "documents",
+        "validation_documents",
+        "training_pairs",
+        "validation_pairs",
+        "test_pairs",
+    )
     reader |= {f"num_{name}": None for name in names}
-    section = {"raw": "data/raw/mine [2]", "source_language": "x", "target_language": "y", "reader": reader}
+    section = {
+        "raw": "data/raw/mine [2]",
+        "source_language": "x",
+        "target_language": "y",
+        "reader": reader,
+    }
     (folder / "mine.yaml").write_text(json.dumps({"corpus": section}))
 
 
@@ -116,7 +140,9 @@ def test_a_temporary_experiment_in_a_path_with_other_letters_needs_what_prefligh
     folder = copy_project(tmp_path / ODD)
     run_in(folder, "git", "config", "user.name", "José")
     command = ["dvc", "exp", "run", "--temp", "-S", "seed=3", "corpus"]
-    assert "codec can't encode" in run_in(folder, *command, check=False, WANDB_MODE="disabled").stderr
+    assert (
+        "codec can't encode" in run_in(folder, *command, check=False, WANDB_MODE="disabled").stderr
+    )
     told = _run(folder, PREFLIGHT).stderr.decode()
     assert told.count("for `dvc exp run --temp` and `--queue`") == 2
     assert "dvc cache dir --local FOLDER" in told
@@ -127,7 +153,9 @@ def test_a_temporary_experiment_in_a_path_with_other_letters_needs_what_prefligh
 
 
 @pytest.mark.recipes
-def test_raw_data_git_does_not_know_reaches_a_temporary_experiment_or_is_missed_in_one_line(tmp_path):
+def test_raw_data_git_does_not_know_reaches_a_temporary_experiment_or_is_missed_in_one_line(
+    tmp_path,
+):
     folder = copy_project(tmp_path / "project")
     _own_text(folder)
     shutil.move(folder / "data/raw/mine [2]", folder / "data/raw/mine")

@@ -14,14 +14,17 @@ def faults():
     before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
     torch.ones(64 << 18)  # 64 MiB
     return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
-for _ in range(20):  # an aligned block does not always fit where one just like it was: a few places are made first
+# An aligned block does not always fit where one just like it was: a few places are made first.
+for _ in range(20):
     faults()
 print(faults())
 """
 
 
 def _faults(mode: str) -> int:
-    run = subprocess.run([sys.executable, "-c", _PROGRAM, mode], capture_output=True, text=True, check=True)
+    run = subprocess.run(
+        [sys.executable, "-c", _PROGRAM, mode], capture_output=True, text=True, check=True
+    )
     return int(run.stdout)
 
 
@@ -45,5 +48,7 @@ print(before - resident_mib())
 
 
 def test_released_memory_leaves_the_process():
-    run = subprocess.run([sys.executable, "-c", _RELEASE], capture_output=True, text=True, check=True)
+    run = subprocess.run(
+        [sys.executable, "-c", _RELEASE], capture_output=True, text=True, check=True
+    )
     assert float(run.stdout) > 300

@@ -9,11 +9,28 @@ from pipelines.frame.ranks import launch, process_rank, rank_and_world_size
 from pipelines.preflight import machine
 from tests.conftest import ROOT
 
-_PREFIXES = ("RANK", "LOCAL_RANK", "NODE_RANK", "GROUP_RANK", "WORLD_SIZE", "SLURM_", "TORCHELASTIC_", "MASTER_")
-TORCHRUN = {"TORCHELASTIC_RUN_ID": "x", "RANK": "2", "LOCAL_RANK": "0", "GROUP_RANK": "1", "WORLD_SIZE": "4"}
+_PREFIXES = (
+    "RANK",
+    "LOCAL_RANK",
+    "NODE_RANK",
+    "GROUP_RANK",
+    "WORLD_SIZE",
+    "SLURM_",
+    "TORCHELASTIC_",
+    "MASTER_",
+)
+TORCHRUN = {
+    "TORCHELASTIC_RUN_ID": "x",
+    "RANK": "2",
+    "LOCAL_RANK": "0",
+    "GROUP_RANK": "1",
+    "WORLD_SIZE": "4",
+}
 SLURM = {
-    "SLURM_NTASKS": "4", "SLURM_NTASKS_PER_NODE": "2", "SLURM_NNODES": "2", "SLURM_PROCID": "3", "SLURM_LOCALID": "1",
-    "SLURM_NODEID": "1", "SLURM_JOB_NAME": "train", "SLURM_NODELIST": "127.0.0.1", "SLURM_JOB_ID": "7",
+    "SLURM_NTASKS": "4", "SLURM_NTASKS_PER_NODE": "2", "SLURM_NNODES": "2", "SLURM_PROCID": "3",
+    "SLURM_LOCALID": "1",
+    "SLURM_NODEID": "1", "SLURM_JOB_NAME": "train", "SLURM_NODELIST": "127.0.0.1",
+    "SLURM_JOB_ID": "7",
 }  # fmt: skip
 INTERACTIVE = {**SLURM, "SLURM_JOB_NAME": "bash", "SLURM_PROCID": "0"}
 LIGHTNING = {"LOCAL_RANK": "1", "NODE_RANK": "1"}
@@ -25,13 +42,19 @@ CASES = {
     "torchrun inside of SLURM": ({**SLURM, **TORCHRUN}, "torchrun", 2),
     "interactive SLURM": (INTERACTIVE, "lightning", 0),
     "Lightning's child in interactive SLURM": ({**INTERACTIVE, **LIGHTNING}, "lightning", 3),
-    "named interactive": ({**INTERACTIVE, **LIGHTNING, "SLURM_JOB_NAME": "interactive"}, "lightning", 3),
+    "named interactive": (
+        {**INTERACTIVE, **LIGHTNING, "SLURM_JOB_NAME": "interactive"},
+        "lightning",
+        3,
+    ),
 }
 
 
 def _hardware(devices: int = 2, num_nodes: int = 2) -> Hardware:
     shipped = validate(read_document(ROOT / "params.yaml"), "hardware", Hardware)
-    return shipped.model_copy(update={"devices": devices, "num_nodes": num_nodes, "accelerator": "cpu"})
+    return shipped.model_copy(
+        update={"devices": devices, "num_nodes": num_nodes, "accelerator": "cpu"}
+    )
 
 
 @pytest.fixture(params=CASES)
@@ -65,26 +88,49 @@ def test_rank_is_that_of_lightnings_own_environment(case):
 
     by, rank = case
     trainer = lightning.Trainer(
-        accelerator="cpu", devices=2, num_nodes=2, strategy="ddp", logger=False, enable_checkpointing=False,
+        accelerator="cpu", devices=2, num_nodes=2, strategy="ddp", logger=False,
+        enable_checkpointing=False,
         enable_progress_bar=False, enable_model_summary=False,
     )  # fmt: skip
     environment = trainer._accelerator_connector.cluster_environment
-    names = {"torchrun": "TorchElasticEnvironment", "slurm": "SLURMEnvironment", "lightning": "LightningEnvironment"}
+    names = {
+        "torchrun": "TorchElasticEnvironment",
+        "slurm": "SLURMEnvironment",
+        "lightning": "LightningEnvironment",
+    }
     assert type(environment).__name__ == names[by]
-    theirs = environment.node_rank() * 2 + environment.local_rank() if by == "lightning" else environment.global_rank()
+    theirs = (
+        environment.node_rank() * 2 + environment.local_rank()
+        if by == "lightning"
+        else environment.global_rank()
+    )
     assert theirs == rank
 
 
 @pytest.mark.parametrize(
     ("variables", "devices", "message"),
     [
-        ({**SLURM, "SLURM_NTASKS": "1", "SLURM_PROCID": "0"}, 2, r"SLURM_NTASKS \(1\) must be .* \(2 x 1\); give srun"),
-        ({**SLURM, "SLURM_NTASKS": "4", "SLURM_PROCID": "1"}, 1, r"SLURM_NTASKS \(4\) must be .* \(1 x 1\)"),
-        ({**TORCHRUN, "WORLD_SIZE": "3"}, 2, r"WORLD_SIZE \(3\) must be .* \(2 x 1\); start torchrun with"),
+        (
+            {**SLURM, "SLURM_NTASKS": "1", "SLURM_PROCID": "0"},
+            2,
+            r"SLURM_NTASKS \(1\) must be .* \(2 x 1\); give srun",
+        ),
+        (
+            {**SLURM, "SLURM_NTASKS": "4", "SLURM_PROCID": "1"},
+            1,
+            r"SLURM_NTASKS \(4\) must be .* \(1 x 1\)",
+        ),
+        (
+            {**TORCHRUN, "WORLD_SIZE": "3"},
+            2,
+            r"WORLD_SIZE \(3\) must be .* \(2 x 1\); start torchrun with",
+        ),
         ({**TORCHRUN, "WORLD_SIZE": "2", "RANK": "1"}, 1, r"WORLD_SIZE \(2\) must be .* \(1 x 1\)"),
     ],
 )
-def test_another_number_of_processes_than_hardware_says_is_refused(monkeypatch, variables, devices, message):
+def test_another_number_of_processes_than_hardware_says_is_refused(
+    monkeypatch, variables, devices, message
+):
     """Else two ranks of which one is missing would train on half of each batch."""
     _set(monkeypatch, variables)
     with pytest.raises(ParamsError, match=message):

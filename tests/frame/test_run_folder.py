@@ -22,7 +22,10 @@ def test_key_of_order_of_params_does_not_matter_values_do():
     base = key_of("a", {"x": 1, "y": 2}, {}, {})
     assert base == key_of("a", {"y": 2, "x": 1}, {}, {})
     others = [key_of("b", {"x": 1, "y": 2}, {}, {}), key_of("a", {"x": 1, "y": 3}, {}, {})]
-    others += [key_of("a", {"x": 1, "y": 2}, {"f": "0"}, {}), key_of("a", {"x": 1, "y": 2}, {}, {"f": "0"})]
+    others += [
+        key_of("a", {"x": 1, "y": 2}, {"f": "0"}, {}),
+        key_of("a", {"x": 1, "y": 2}, {}, {"f": "0"}),
+    ]
     assert len({base, *others}) == 5
 
 
@@ -42,7 +45,9 @@ def test_describe_input_missing_is_a_data_error(tmp_path):
 
 
 @pytest.mark.parametrize("across_file_systems", [False, True])
-def test_commit_replaces_the_old_out_whole_and_its_reader_drops_checkpoints(tmp_path, monkeypatch, across_file_systems):
+def test_commit_replaces_the_old_out_whole_and_its_reader_drops_checkpoints(
+    tmp_path, monkeypatch, across_file_systems
+):
     if across_file_systems:
         rename = type(tmp_path).rename
 
@@ -68,7 +73,9 @@ def test_commit_replaces_the_old_out_whole_and_its_reader_drops_checkpoints(tmp_
     assert sorted(path.name for path in out.parent.iterdir()) == ["toy"]
 
 
-def test_runs_of_other_keys_give_their_checkpoints_up_and_damaged_records_harm_nobody(tmp_path, monkeypatch):
+def test_runs_of_other_keys_give_their_checkpoints_up_and_damaged_records_harm_nobody(
+    tmp_path, monkeypatch
+):
     monkeypatch.chdir(tmp_path)
     folders = [RunFolder.open("toy", letter * 16) for letter in "abc"]
     for folder in folders[:2]:

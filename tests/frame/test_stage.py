@@ -63,7 +63,9 @@ def toy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def _start(mode: str = "") -> subprocess.Popen[str]:
     command = [sys.executable, "-m", "pipelines.toy"]
     environment = {**os.environ, "TOY": mode, "WANDB_MODE": "disabled"}
-    return subprocess.Popen(command, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    return subprocess.Popen(
+        command, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
 
 
 def _run(mode: str = "") -> tuple[int, str]:
@@ -86,7 +88,9 @@ def test_run_stage_success_commits_files_manifest_metrics_and_curves(toy):
     assert metrics["origin"]["seed"] == 1
     assert json.loads((out / "curves.json").read_text()) == [{"step": 1, "loss": 0.5}]
     manifest = json.loads((out / MANIFEST).read_text())
-    assert manifest == {name: sha256_of(out / name) for name in ("curves.json", "metrics.json", "result.txt")}
+    assert manifest == {
+        name: sha256_of(out / name) for name in ("curves.json", "metrics.json", "result.txt")
+    }
     folder = folder_of_out("toy", out)
     assert folder is not None
     assert not (folder / "work").exists()
@@ -143,7 +147,8 @@ def test_run_stage_whose_reader_is_gone_still_stops_politely(toy):
 
 def test_run_stage_dies_with_its_parent(toy):
     script = (
-        "import subprocess, sys; p = subprocess.Popen([sys.executable, '-m', 'pipelines.toy'], stdout=subprocess.PIPE);"
+        "import subprocess, sys; p = subprocess.Popen([sys.executable, '-m', 'pipelines.toy'], "
+        "stdout=subprocess.PIPE);"
         "p.stdout.readline(); print(p.pid, flush=True); sys.stdin.read()"
     )
     parent = subprocess.Popen(
@@ -183,7 +188,9 @@ def test_key_depends_on_params_input_and_code(toy):
     keys = set()
     for change in ("", "params", "input", "code"):
         if change == "params":
-            Path("params.yaml").write_text(Path("params.yaml").read_text().replace("seed: 1", "seed: 2"))
+            Path("params.yaml").write_text(
+                Path("params.yaml").read_text().replace("seed: 1", "seed: 2")
+            )
         elif change == "input":
             Path("input.txt").write_text("other\n")
         elif change == "code":

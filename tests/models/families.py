@@ -7,8 +7,20 @@ import torch
 from pipelines.models.protocol.model import Seq2SeqModel
 from pipelines.models.protocol.registry import build_model, schema_of
 
-_TRANSFORMER = {"width": 16, "num_heads": 2, "feed_forward_width": 24, "attention_dropout": 0.0, "max_positions": 64}
-_RECURRENT = {"family": "recurrent", "layers": "recurrent", "width": 16, "bidirectional": True, "bridge": "linear"}
+_TRANSFORMER = {
+    "width": 16,
+    "num_heads": 2,
+    "feed_forward_width": 24,
+    "attention_dropout": 0.0,
+    "max_positions": 64,
+}
+_RECURRENT = {
+    "family": "recurrent",
+    "layers": "recurrent",
+    "width": 16,
+    "bidirectional": True,
+    "bridge": "linear",
+}
 _CELLS: dict[str, dict[str, Any]] = {
     "rnn": {"name": "rnn"},
     "lstm": {"name": "lstm"},
@@ -28,7 +40,12 @@ BLOCKS: dict[str, dict[str, Any]] = {
 }
 BLOCKS |= {
     "lstm_two_layers": {**BLOCKS["lstm"], "num_layers": 2},
-    "lstm_one_way": {**BLOCKS["lstm_general"], "num_layers": 2, "bidirectional": False, "bridge": "last"},
+    "lstm_one_way": {
+        **BLOCKS["lstm_general"],
+        "num_layers": 2,
+        "bidirectional": False,
+        "bridge": "last",
+    },
     "gru_from_zero": {**BLOCKS["gru_additive"], "bridge": "zero"},
     "transformer": {
         **_TRANSFORMER,
@@ -56,16 +73,30 @@ BLOCKS |= {
     },
 }
 BLOCKS |= {
-    "transformer_post": {**BLOCKS["transformer"], "norm": "post", "activation": "relu", "tied": "output"},
+    "transformer_post": {
+        **BLOCKS["transformer"],
+        "norm": "post",
+        "activation": "relu",
+        "tied": "output",
+    },
     "transformer_learned": {**BLOCKS["transformer"], "positions": "learned", "tied": "none"},
     "rnd_share": {**BLOCKS["rnd2rnd"], "shared": True},
 }
 
 
-def build(name: str, vocab_size: int = 20, seed: int = 0, *, double: bool = True, **changes: Any) -> Seq2SeqModel:
+def build(
+    name: str, vocab_size: int = 20, seed: int = 0, *, double: bool = True, **changes: Any
+) -> Seq2SeqModel:
     """A model with random weights, in evaluation mode."""
     torch.manual_seed(seed)
-    block = {**BLOCKS[name], "starts_from": "data/shards", "dropout": 0.0, "learning_rate": 0.01, **PLAIN, **changes}
+    block = {
+        **BLOCKS[name],
+        "starts_from": "data/shards",
+        "dropout": 0.0,
+        "learning_rate": 0.01,
+        **PLAIN,
+        **changes,
+    }
     model = build_model(schema_of(block["family"])(**block), vocab_size).eval()
     for parameter in model.parameters():
         if parameter.dim() > 1:

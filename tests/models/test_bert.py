@@ -43,7 +43,9 @@ def pair():
     theirs = _theirs(TINY, 50)
     missing, unexpected = theirs.load_state_dict(to_hugging_face(ours.state_dict()), strict=False)
     assert unexpected == []
-    assert all("decoder" in name or "position_ids" in name for name in missing)  # tied to the embeddings
+    assert all(
+        "decoder" in name or "position_ids" in name for name in missing
+    )  # tied to the embeddings
     theirs.tie_weights()
     return ours, theirs
 
@@ -74,8 +76,12 @@ def test_forward_logits_equal_transformers(pair, batch):
     mask = torch.arange(20) < lengths[:, None]
     hidden, pooled = _encode(ours, tokens, types, lengths)
     expected = theirs(input_ids=tokens, token_type_ids=types, attention_mask=mask.long())
-    torch.testing.assert_close(ours.mlm_logits(hidden)[mask], expected.prediction_logits[mask], atol=1e-5, rtol=0)
-    torch.testing.assert_close(ours.nsp_logits(pooled), expected.seq_relationship_logits, atol=1e-5, rtol=0)
+    torch.testing.assert_close(
+        ours.mlm_logits(hidden)[mask], expected.prediction_logits[mask], atol=1e-5, rtol=0
+    )
+    torch.testing.assert_close(
+        ours.nsp_logits(pooled), expected.seq_relationship_logits, atol=1e-5, rtol=0
+    )
 
 
 def test_losses_and_gradients_equal_transformers(pair, batch):
@@ -120,7 +126,9 @@ def test_losses_and_gradients_equal_transformers(pair, batch):
     torch.testing.assert_close(loss, expected, atol=1e-5, rtol=0)
     gradients = {name: parameter.grad for name, parameter in theirs.named_parameters()}
     for name, parameter in ours.named_parameters():
-        torch.testing.assert_close(parameter.grad, gradients[hugging_face_name(name)], atol=1e-5, rtol=1e-4)
+        torch.testing.assert_close(
+            parameter.grad, gradients[hugging_face_name(name)], atol=1e-5, rtol=1e-4
+        )
 
 
 @pytest.mark.learning  # half a minute of compiling
@@ -146,7 +154,12 @@ def test_compiled_blocks_lose_and_learn_as_eager_ones(packed):
 @pytest.mark.parametrize(
     ("layers", "width", "vocab_size", "count"),
     [
-        (12, 768, 30522, 110_106_428),  # counted with transformers' BertForPreTraining on the meta device
+        (
+            12,
+            768,
+            30522,
+            110_106_428,
+        ),  # counted with transformers' BertForPreTraining on the meta device
         (24, 1024, 30522, 336_226_108),
         (2, 128, 30522, 4_433_468),
         (4, 256, 30522, 11_267_900),
@@ -168,7 +181,9 @@ def test_parameter_count_is_berts(layers, width, vocab_size, count):
         vocab_pad_multiple=1,
     )
     with torch.device("meta"):
-        assert sum(parameter.numel() for parameter in Bert(params, vocab_size).parameters()) == count
+        assert (
+            sum(parameter.numel() for parameter in Bert(params, vocab_size).parameters()) == count
+        )
 
 
 def test_initial_losses_are_those_of_guessing():
@@ -176,7 +191,9 @@ def test_initial_losses_are_those_of_guessing():
     torch.manual_seed(0)
     params = BertModelParams(**{**MODEL, "width": 256, "initializer_range": 0.02})
     shard = two_languages()
-    batches = PretrainingBatches(Split(shard, 1, "t", 0.15, 1000), bert_params(phases={"batch_size": "full"}))
+    batches = PretrainingBatches(
+        Split(shard, 1, "t", 0.15, 1000), bert_params(phases={"batch_size": "full"})
+    )
     batch = batches(Position(0, 0, 0))
     found = _module(Bert(params, 1000).eval()).losses(batch).measured
     mlm, nsp = (float(found[name][0]) / found[name][1] for name in ("mlm_loss", "nsp_loss"))
@@ -191,15 +208,22 @@ def test_packed_equals_unpacked_token_for_token(training):
     shard, bert = two_languages(), Bert(TINY, 300).double().train(training)
     found, sums = [], []
     for packed in (False, True):
-        params = bert_params(segments={"packed": packed}, phases={"batch_size": "full", "max_length": 64})
+        params = bert_params(
+            segments={"packed": packed}, phases={"batch_size": "full", "max_length": 64}
+        )
         batch = PretrainingBatches(Split(shard, 1, "t", 0.15, 300), params)(Position(0, 0, 0))
         tokens = batch.tokens_RT.flatten().clone()
-        tokens[batch.masked_M] = batch.labels_M  # masks belong to the place in the epoch, which packing changes
+        tokens[batch.masked_M] = (
+            batch.labels_M
+        )  # masks belong to the place in the epoch, which packing changes
         mask = attention_mask(batch.sequences_RT, packed=packed)
         hidden = bert(tokens.view_as(batch.tokens_RT), batch.types_RT, mask, batch.places_RT)
         sums.append(bert.pooled(hidden, batch.first_S).abs().sum())
         lengths = [int(n) for row in batch.sequences_RT for n in torch.bincount(row)[1:]]
-        spans = [slice(first, first + n) for first, n in zip(batch.first_S.tolist(), lengths, strict=True)]
+        spans = [
+            slice(first, first + n)
+            for first, n in zip(batch.first_S.tolist(), lengths, strict=True)
+        ]
         found.append({tuple(tokens[span].tolist()): hidden.flatten(0, 1)[span] for span in spans})
     assert found[0].keys() == found[1].keys()
     assert max((found[0][text] - found[1][text]).abs().max() for text in found[0]) < 1e-10
@@ -209,7 +233,9 @@ def test_packed_equals_unpacked_token_for_token(training):
 def test_overfits_one_batch():
     torch.manual_seed(0)
     bert = Bert(TINY, 300)
-    batch = PretrainingBatches(Split(two_languages(), 1, "t", 0.15, 300), bert_params())(Position(0, 0, 0))
+    batch = PretrainingBatches(Split(two_languages(), 1, "t", 0.15, 300), bert_params())(
+        Position(0, 0, 0)
+    )
     module, optimizer = _module(bert), torch.optim.AdamW(bert.parameters(), lr=3e-3)
     for _ in range(150):
         found = module.losses(batch)

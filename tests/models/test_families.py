@@ -1,4 +1,6 @@
-"""What holds for every family: steps equal teacher forcing, neighbours and padding change nothing."""
+"""What holds for every family: steps equal teacher forcing, neighbours and padding change
+nothing.
+"""
 
 import pytest
 import torch
@@ -38,7 +40,9 @@ def test_steps_with_hypotheses_changing_places_equal_teacher_forcing(name):
     state = model.reorder(state, torch.arange(B).repeat_interleave(W))
     history = history.repeat_interleave(W, dim=0)
     for _ in range(4):
-        parents = (torch.randint(0, W, (B, W), generator=rng) + W * torch.arange(B)[:, None]).flatten()
+        parents = (
+            torch.randint(0, W, (B, W), generator=rng) + W * torch.arange(B)[:, None]
+        ).flatten()
         state, history = model.reorder(state, parents), history[parents]
         tokens = torch.randint(5, 20, (B * W,), generator=rng)
         history = torch.cat([history, tokens[:, None]], dim=1)
@@ -63,7 +67,9 @@ def test_padding_and_neighbours_change_nothing(name):
     model = build(name)
     together = model.hidden(SOURCE, LENGTHS, INPUTS)
     for row in range(B):
-        alone = model.hidden(SOURCE[row : row + 1, : LENGTHS[row]], LENGTHS[row : row + 1], INPUTS[row : row + 1])
+        alone = model.hidden(
+            SOURCE[row : row + 1, : LENGTHS[row]], LENGTHS[row : row + 1], INPUTS[row : row + 1]
+        )
         torch.testing.assert_close(together[row], alone[0], atol=1e-9, rtol=0)
 
 
@@ -81,8 +87,12 @@ def test_future_targets_change_nothing(name):
 def test_every_parameter_gets_a_gradient(name):
     model = build(name)
     model.logits(model.hidden(SOURCE, LENGTHS, INPUTS)).log_softmax(-1)[..., 7].sum().backward()
-    without = {n for n, p in model.named_parameters() if p.grad is None or not p.grad.abs().max() > 0}
-    if name.startswith("rnd"):  # the second segment's embedding: a sentence alone is all first segment
+    without = {
+        n for n, p in model.named_parameters() if p.grad is None or not p.grad.abs().max() > 0
+    }
+    if name.startswith(
+        "rnd"
+    ):  # the second segment's embedding: a sentence alone is all first segment
         for stack in ("encoder", "decoder"):
             assert getattr(model, stack).embeddings.segment.weight.grad[0].abs().max() > 0
     # A key's bias adds the same to every score of a query, so softmax takes it away again.
@@ -96,7 +106,13 @@ def test_save_and_load_give_the_same_model(name, tmp_path):
     from pipelines.models.protocol.registry import schema_of
 
     model = build(name, double=False)
-    block = {**BLOCKS[name], "starts_from": "data/shards", "dropout": 0.0, "learning_rate": 0.01, **PLAIN}
+    block = {
+        **BLOCKS[name],
+        "starts_from": "data/shards",
+        "dropout": 0.0,
+        "learning_rate": 0.01,
+        **PLAIN,
+    }
     save(model, schema_of(block["family"])(**block), 20, tmp_path)
     again = load(tmp_path)
     torch.testing.assert_close(
@@ -137,8 +153,14 @@ def test_family_module_unknown_family_is_refused():
 def test_transformer_equals_marian():
     """`transformers.MarianMTModel`, post-norm, with our weights, positions and LayerNorm ε."""
     ours = build("transformer_post", tied="all", num_decoder_layers=2, max_positions=128)
-    theirs = marian(20, layers=2, width=16, feed_forward_width=24, heads=2, attention="eager").eval().double()
+    theirs = (
+        marian(20, layers=2, width=16, feed_forward_width=24, heads=2, attention="eager")
+        .eval()
+        .double()
+    )
     give_weights(ours, theirs)
     mask = (torch.arange(S) < LENGTHS[:, None]).long()
     expected = theirs(input_ids=SOURCE, attention_mask=mask, decoder_input_ids=INPUTS).logits
-    torch.testing.assert_close(ours.logits(ours.hidden(SOURCE, LENGTHS, INPUTS)), expected, atol=1e-9, rtol=0)
+    torch.testing.assert_close(
+        ours.logits(ours.hidden(SOURCE, LENGTHS, INPUTS)), expected, atol=1e-9, rtol=0
+    )

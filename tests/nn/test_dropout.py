@@ -1,4 +1,6 @@
-"""Dropout: the statistics of PyTorch's own, the same mask forward and backward, and a state that can be saved."""
+"""Dropout: the statistics of PyTorch's own, the same mask forward and backward, and a state that
+can be saved.
+"""
 
 import pytest
 import torch
@@ -14,17 +16,23 @@ def test_dropout_rate_scale_and_mean(rate, dtype):
     y = dropout(torch.ones(n, dtype=dtype), rate)
     dropped = (y == 0).double().mean().item()
     assert dropped == pytest.approx(rate, abs=4 * (rate * (1 - rate) / n) ** 0.5 + 1e-5)
-    assert y[y != 0].unique().tolist() == pytest.approx([1 / (1 - rate)], rel=1e-4 if dtype == torch.float32 else 1e-2)
+    assert y[y != 0].unique().tolist() == pytest.approx(
+        [1 / (1 - rate)], rel=1e-4 if dtype == torch.float32 else 1e-2
+    )
 
 
 def test_dropout_places_are_independent():
-    """Chi-square over how many of 8 neighbours are dropped, and no correlation from call to call."""
+    """Chi-square over how many of 8 neighbours are dropped, and no correlation from call to
+    call.
+    """
     torch.manual_seed(1)
     first, second = (dropout(torch.ones(800_000), 0.3) == 0 for _ in range(2))
     counts = torch.bincount(first.view(-1, 8).sum(dim=1), minlength=9).double()
     binomial = torch.distributions.Binomial(8, torch.tensor(0.3, dtype=torch.float64))
     expected = binomial.log_prob(torch.arange(9.0, dtype=torch.float64)).exp() * 100_000
-    assert ((counts - expected) ** 2 / expected).sum() < 26.1  # 0.999 quantile of chi-square, 8 degrees
+    assert (
+        (counts - expected) ** 2 / expected
+    ).sum() < 26.1  # 0.999 quantile of chi-square, 8 degrees
     both = (first & second).double().mean().item()
     assert both == pytest.approx(0.09, abs=4 * (0.09 * 0.91 / 800_000) ** 0.5)
 

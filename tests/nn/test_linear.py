@@ -14,7 +14,9 @@ def test_linear_without_gradients_is_pytorchs(shape, bias):
     layer, x = Linear(16, 24, bias=bias), torch.randn(shape)
     with torch.no_grad():
         assert _suits(x, layer.weight, layer.bias)
-        torch.testing.assert_close(layer(x), F.linear(x, layer.weight, layer.bias), atol=1e-5, rtol=1e-5)
+        torch.testing.assert_close(
+            layer(x), F.linear(x, layer.weight, layer.bias), atol=1e-5, rtol=1e-5
+        )
 
 
 def test_linear_of_views_is_pytorchs():
@@ -22,7 +24,9 @@ def test_linear_of_views_is_pytorchs():
     assert not _suits(x, weight[:, :16], None)
     for part in (x[:, :, ::2], x.transpose(0, 1)[..., :16], x[:, 1:2].expand(5, 3, 32)[..., 16:]):
         for matrix in (weight[:, :16], weight[:, ::4], weight.T[:24, :16]):
-            torch.testing.assert_close(linear(part, matrix), F.linear(part, matrix), atol=1e-4, rtol=1e-5)
+            torch.testing.assert_close(
+                linear(part, matrix), F.linear(part, matrix), atol=1e-4, rtol=1e-5
+            )
 
 
 def test_linear_with_gradients_in_double_or_under_autocast_is_left_to_pytorch():
@@ -42,7 +46,9 @@ def test_product_in_float32_is_pytorchs(shape, bias):
     layer, x = Linear(16, 24, bias=bias), torch.randn(shape)
     with torch.no_grad():
         product = Product(layer.weight, layer.bias, "float32")
-        torch.testing.assert_close(product(x), F.linear(x, layer.weight, layer.bias), atol=1e-5, rtol=1e-5)
+        torch.testing.assert_close(
+            product(x), F.linear(x, layer.weight, layer.bias), atol=1e-5, rtol=1e-5
+        )
         layer.product = product
         assert torch.equal(layer(x), product(x))
 
@@ -50,13 +56,18 @@ def test_product_in_float32_is_pytorchs(shape, bias):
 @pytest.mark.parametrize("steps", [63, weight_steps()])
 @pytest.mark.parametrize("bias", [True, False])
 def test_product_in_int8_is_that_of_rounded_rows(monkeypatch, bias, steps):
-    """63 steps of a weight are exact on every processor; 127 where VNNI adds up products in 32 bits."""
+    """63 steps of a weight are exact on every processor; 127 where VNNI adds up products in 32
+    bits.
+    """
     monkeypatch.setattr("pipelines.nn.cpu.linear.weight_steps", lambda: steps)
     generator = torch.Generator().manual_seed(1)
     layer, x = Linear(64, 24, bias=bias), torch.randn(5, 4, 64, generator=generator)
     x[2, 1] *= 1000
     weight = layer.weight.detach()
-    largest = [(x, x.abs().amax(-1, keepdim=True) / 127), (weight, weight.abs().amax(-1, keepdim=True) / steps)]
+    largest = [
+        (x, x.abs().amax(-1, keepdim=True) / 127),
+        (weight, weight.abs().amax(-1, keepdim=True) / steps),
+    ]
     rounded = [(part / step).round() * step for part, step in largest]
     with torch.no_grad():
         product = Product(weight, layer.bias, "int8")
@@ -69,7 +80,9 @@ def test_product_in_int8_is_that_of_rounded_rows(monkeypatch, bias, steps):
 
 
 def test_products_of_the_largest_integers_are_not_cut_off():
-    """All factors alike and as large as they get: what a processor without VNNI cuts off at 16 bits."""
+    """All factors alike and as large as they get: what a processor without VNNI cuts off at 16
+    bits.
+    """
     weight, x = torch.ones(3, 256), torch.full((2, 256), 5.0)
     with torch.no_grad():
         torch.testing.assert_close(Product(weight, None, "int8")(x), torch.full((2, 3), 1280.0))

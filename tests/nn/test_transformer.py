@@ -25,7 +25,9 @@ def _double():
 
 def _copy_attention(ours: MultiHeadAttention, theirs: nn.MultiheadAttention) -> None:
     with torch.no_grad():
-        theirs.in_proj_weight.copy_(torch.cat([ours.query.weight, ours.key.weight, ours.value.weight]))
+        theirs.in_proj_weight.copy_(
+            torch.cat([ours.query.weight, ours.key.weight, ours.value.weight])
+        )
         theirs.in_proj_bias.copy_(torch.cat([ours.query.bias, ours.key.bias, ours.value.bias]))
         theirs.out_proj.weight.copy_(ours.output.weight)
         theirs.out_proj.bias.copy_(ours.output.bias)
@@ -51,18 +53,29 @@ def test_attention_equals_pytorch(causal):
     actual = ours(x, *ours.keys_and_values(x), causal=causal)
     torch.testing.assert_close(actual, expected, atol=1e-10, rtol=0)
     torch.testing.assert_close(
-        torch.autograd.grad(actual.sum(), x)[0], torch.autograd.grad(expected.sum(), x)[0], atol=1e-10, rtol=0
+        torch.autograd.grad(actual.sum(), x)[0],
+        torch.autograd.grad(expected.sum(), x)[0],
+        atol=1e-10,
+        rtol=0,
     )
 
 
 @pytest.mark.parametrize("masked", ["nothing", "causal", "padding"])
 def test_explicit_product_equals_pytorchs_kernel(masked):
     """What trains on a CPU with dropout or in bf16 is what evaluates."""
-    query, key, value = (torch.randn(2, 3, 5, 4, dtype=torch.float64, requires_grad=True) for _ in range(3))
-    mask = torch.tensor([[1, 1, 1, 1, 1], [1, 1, 0, 0, 0]]).bool()[:, None, None] if masked == "padding" else None
+    query, key, value = (
+        torch.randn(2, 3, 5, 4, dtype=torch.float64, requires_grad=True) for _ in range(3)
+    )
+    mask = (
+        torch.tensor([[1, 1, 1, 1, 1], [1, 1, 0, 0, 0]]).bool()[:, None, None]
+        if masked == "padding"
+        else None
+    )
     causal = masked == "causal"
     ours = _explicit(query, key, value, mask, causal=causal, rate=0.0)
-    theirs = nn.functional.scaled_dot_product_attention(query, key, value, attn_mask=mask, is_causal=causal)
+    theirs = nn.functional.scaled_dot_product_attention(
+        query, key, value, attn_mask=mask, is_causal=causal
+    )
     torch.testing.assert_close(ours, theirs, atol=1e-12, rtol=0)
     inputs = (query, key, value)
     for mine, its in zip(
@@ -98,7 +111,12 @@ def test_attention_heads_that_do_not_divide_are_refused():
 @pytest.mark.parametrize("kind", [EncoderBlock, DecoderBlock])
 def test_dropout_of_attention_is_a_rate_of_its_own(kind):
     params = TransformerShape(
-        width=D, num_heads=H, feed_forward_width=F, dropout=0.25, attention_dropout=0.5, max_positions=8
+        width=D,
+        num_heads=H,
+        feed_forward_width=F,
+        dropout=0.25,
+        attention_dropout=0.5,
+        max_positions=8,
     )
     block = kind(BlockShape.of(params))
     attentions = [part.dropout for part in block.modules() if isinstance(part, MultiHeadAttention)]
@@ -133,7 +151,9 @@ def test_encoder_block_equals_pytorch(norm, activation):
     x, lengths = torch.randn(B, T, D), torch.tensor([5, 3, 4])
     real = padding_mask(lengths, T)[:, 0, 0]
     expected = theirs(x, src_key_padding_mask=~real)
-    torch.testing.assert_close(ours(x, padding_mask(lengths, T))[real], expected[real], atol=1e-10, rtol=0)
+    torch.testing.assert_close(
+        ours(x, padding_mask(lengths, T))[real], expected[real], atol=1e-10, rtol=0
+    )
 
 
 @pytest.mark.parametrize("norm", ["pre", "post"])
@@ -153,12 +173,19 @@ def test_decoder_block_equals_pytorch_and_its_own_steps(norm):
         (ours.feed_forward_norm, theirs.norm3),
     ):
         _copy(mine, its)
-    x, memory, mask = torch.randn(B, T, D), torch.randn(B, S, D), padding_mask(torch.tensor([7, 2, 5]), S)
+    x, memory, mask = (
+        torch.randn(B, T, D),
+        torch.randn(B, S, D),
+        padding_mask(torch.tensor([7, 2, 5]), S),
+    )
     causal = torch.triu(torch.ones(T, T, dtype=torch.bool), 1)
     expected = theirs(x, memory, tgt_mask=causal, memory_key_padding_mask=~mask[:, 0, 0])
     torch.testing.assert_close(ours(x, memory, mask), expected, atol=1e-10, rtol=0)
 
-    table, source = tuple(torch.empty(B, H, T, D // H) for _ in range(2)), ours.cross_attention.keys_and_values(memory)
+    table, source = (
+        tuple(torch.empty(B, H, T, D // H) for _ in range(2)),
+        ours.cross_attention.keys_and_values(memory),
+    )
     far, steps = torch.zeros(B, 1, 1, S).masked_fill(~mask, float("-inf")), []
     for t in range(T):
         places = (torch.arange(B * H) * T + t).long()

@@ -39,14 +39,21 @@ def _schedule(name: str, **keys: float) -> Schedule:
     ],
 )
 def test_factor_exact_values(name, keys, update, expected):
-    assert factor(_schedule(name, warmup_updates=10, **keys), update, total=100) == pytest.approx(expected, abs=1e-12)
+    assert factor(_schedule(name, warmup_updates=10, **keys), update, total=100) == pytest.approx(
+        expected, abs=1e-12
+    )
 
 
 def test_factor_one_cycle_equals_pytorchs():
     parameter = torch.nn.Parameter(torch.zeros(1))
     optimizer = torch.optim.SGD([parameter], lr=1.0)
     theirs = torch.optim.lr_scheduler.OneCycleLR(
-        optimizer, max_lr=1.0, total_steps=100, pct_start=0.31, div_factor=25.0, final_div_factor=100.0
+        optimizer,
+        max_lr=1.0,
+        total_steps=100,
+        pct_start=0.31,
+        div_factor=25.0,
+        final_div_factor=100.0,
     )
     ours = _schedule("one_cycle", warmup_updates=30, initial_factor=1 / 25, final_factor=1 / 2500)
     for update in range(100):

@@ -1,4 +1,6 @@
-"""What can be known before a run: versions, disk, devices, and servers with certificates of every kind."""
+"""What can be known before a run: versions, disk, devices, and servers with certificates of every
+kind.
+"""
 
 import http.server
 import json
@@ -67,11 +69,35 @@ def _found(document: Document, seconds: float = 60.0) -> list[Finding]:
     ("name", "start", "end", "severity", "told"),
     [
         ("localhost", -DAY, 100 * DAY, None, ""),
-        ("localhost", -9 * DAY, -DAY, "error", "the certificate has expired (of CN=localhost, by CN=Test Authority"),
+        (
+            "localhost",
+            -9 * DAY,
+            -DAY,
+            "error",
+            "the certificate has expired (of CN=localhost, by CN=Test Authority",
+        ),
         ("localhost", DAY, 9 * DAY, "error", "the certificate is not valid yet"),
-        ("elsewhere", -DAY, 100 * DAY, "error", "the certificate is for another name (of CN=elsewhere"),
-        ("localhost", -DAY, 20 * DAY + timedelta(hours=1), "warning", "the certificate ends in 20 days"),
-        ("localhost", -DAY, timedelta(minutes=10), "error", "before the run, which takes about 1:00:00; renew it"),
+        (
+            "elsewhere",
+            -DAY,
+            100 * DAY,
+            "error",
+            "the certificate is for another name (of CN=elsewhere",
+        ),
+        (
+            "localhost",
+            -DAY,
+            20 * DAY + timedelta(hours=1),
+            "warning",
+            "the certificate ends in 20 days",
+        ),
+        (
+            "localhost",
+            -DAY,
+            timedelta(minutes=10),
+            "error",
+            "before the run, which takes about 1:00:00; renew it",
+        ),
     ],
     ids=["good", "expired", "not-yet", "name", "soon", "during-the-run"],
 )
@@ -82,7 +108,10 @@ def test_certificates(document, tmp_path, monkeypatch, name, start, end, severit
         monkeypatch.setenv("PREFECT_API_URL", f"https://localhost:{port}/api")
         found = _found(document, seconds=3600)
     assert [one.severity for one in found] == ([severity] if severity else [])
-    assert all(f"Prefect (https://localhost:{port}): " in one.message and told in one.message for one in found)
+    assert all(
+        f"Prefect (https://localhost:{port}): " in one.message and told in one.message
+        for one in found
+    )
 
 
 def test_a_chain_nobody_knows_is_named(document, tmp_path, monkeypatch):
@@ -90,7 +119,10 @@ def test_a_chain_nobody_knows_is_named(document, tmp_path, monkeypatch):
         monkeypatch.setenv("PREFECT_API_URL", f"https://localhost:{port}/api")
         (found,) = _found(document)
     assert found.severity == "error"
-    assert "has a chain that ends in a certificate signed by itself (of CN=localhost, by CN=Test Auth" in found.message
+    assert (
+        "has a chain that ends in a certificate signed by itself (of CN=localhost, by CN=Test Auth"
+        in found.message
+    )
     assert "SSL_CERT_FILE" in found.message
 
 
@@ -118,10 +150,17 @@ def test_wandb_and_remotes_are_asked_only_where_they_are_used(document, tmp_path
         monkeypatch.setenv("WANDB_MODE", "online")
         monkeypatch.setenv("WANDB_BASE_URL", f"http://127.0.0.1:{port}")
         run_in(tmp_path, "dvc", "remote", "add", "store", "s3://bucket/path")
-        run_in(tmp_path, "dvc", "remote", "modify", "store", "endpointurl", f"http://127.0.0.1:{port}")
-        run_in(tmp_path, "dvc", "remote", "add", "--local", "folder", str(tmp_path / "a_file/store"))
+        run_in(
+            tmp_path, "dvc", "remote", "modify", "store", "endpointurl", f"http://127.0.0.1:{port}"
+        )
+        run_in(
+            tmp_path, "dvc", "remote", "add", "--local", "folder", str(tmp_path / "a_file/store")
+        )
         named = {one.name: one.url for one in endpoints.endpoints(document)}
-        assert named == {"W&B": f"http://127.0.0.1:{port}", "DVC remote store": f"http://127.0.0.1:{port}"}
+        assert named == {
+            "W&B": f"http://127.0.0.1:{port}",
+            "DVC remote store": f"http://127.0.0.1:{port}",
+        }
         found = {one.check: one.message for one in _found(document)}
         assert set(found) == {"credentials", "remotes"}
         assert "wandb login" in found["credentials"]
@@ -140,7 +179,9 @@ def test_wandb_and_remotes_are_asked_only_where_they_are_used(document, tmp_path
 )
 def test_versions_that_do_not_work(monkeypatch, package, bad, good):
     for number in (*bad, *good):
-        monkeypatch.setattr(machine, "version", lambda name, number=number: number if name == package else "0.0")
+        monkeypatch.setattr(
+            machine, "version", lambda name, number=number: number if name == package else "0.0"
+        )
         assert [one.severity for one in machine.versions()] == (["error"] if number in bad else [])
 
 
@@ -149,7 +190,9 @@ def test_installed_versions_work():
 
 
 def test_disk_that_is_full_or_nearly_so(document, tmp_path, monkeypatch):
-    (tmp_path / "dvc.lock").write_text("stages:\n  bert:\n    outs:\n    - {path: data/bert, size: 1048576000}\n")
+    (tmp_path / "dvc.lock").write_text(
+        "stages:\n  bert:\n    outs:\n    - {path: data/bert, size: 1048576000}\n"
+    )
     for free_mib, severities in ((10_000, []), (3000, ["warning"]), (1900, ["error"])):
         usage = type("usage", (), {"free": free_mib * 2**20})
         monkeypatch.setattr(machine.shutil, "disk_usage", lambda folder, usage=usage: usage)
@@ -161,12 +204,20 @@ def test_disk_that_is_full_or_nearly_so(document, tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("path", "content", "told"),
     [
-        ("dvc.lock", "schema: '2.0'\nstages:\n  bert:\n    cmd: python -m pip\n    de", "git checkout dvc.lock"),
+        (
+            "dvc.lock",
+            "schema: '2.0'\nstages:\n  bert:\n    cmd: python -m pip\n    de",
+            "git checkout dvc.lock",
+        ),
         ("dvc.lock", "stages: [", "git checkout dvc.lock"),
         ("dvc.lock", "", "git checkout dvc.lock"),
         ("dvc.lock", "schema: '2.0'\nstages:\n", "git checkout dvc.lock"),
         ("dvc.lock", "schema: '2.0'\nstages:\n  bert:\n", "git checkout dvc.lock"),
-        ("dvc.lock", "stages:\n  bert:\n    cmd: x\n    deps: []\n    outs:\n    - size: ", "git checkout dvc.lock"),
+        (
+            "dvc.lock",
+            "stages:\n  bert:\n    cmd: x\n    deps: []\n    outs:\n    - size: ",
+            "git checkout dvc.lock",
+        ),
         (".dvc/tmp/rwlock", '{"data/bert": {"read": [{"pid": 1', "rm "),
         (".dvc/config", "[core]\nrubbish\n", "Invalid line ('rubbish')"),
         (".dvc/config.local", "['remote \"x", "git checkout the file"),
@@ -187,8 +238,12 @@ def test_files_of_dvc_that_were_cut_short_or_spoilt(tmp_path, path, content, tol
 
 def test_remotes_of_both_files_are_looked_at(document, tmp_path):
     (tmp_path / ".dvc").mkdir()
-    (tmp_path / ".dvc/config").write_text("['remote \"a b\"']\n  url = s3://x/%40\n      region = r\n")
-    (tmp_path / ".dvc/config.local").write_text("['remote \"é\"']\n  url = ../größe\n", encoding="utf-8")
+    (tmp_path / ".dvc/config").write_text(
+        "['remote \"a b\"']\n  url = s3://x/%40\n      region = r\n"
+    )
+    (tmp_path / ".dvc/config.local").write_text(
+        "['remote \"é\"']\n  url = ../größe\n", encoding="utf-8"
+    )
     document.root["tracking"]["mode"] = "offline"
     (one,) = endpoints.endpoints(document, tmp_path)
     assert one == endpoints.Endpoint("DVC remote a b", "https://s3.r.amazonaws.com")
@@ -197,7 +252,11 @@ def test_remotes_of_both_files_are_looked_at(document, tmp_path):
 
 def test_what_dvc_cannot_write_for_a_temporary_experiment_is_told(tmp_path):
     folder = tmp_path / "größe"
-    for name, content in ((".git/config", "[user]\n"), (".dvc/config", ""), (".dvc/config.local", "[core]\n")):
+    for name, content in (
+        (".git/config", "[user]\n"),
+        (".dvc/config", ""),
+        (".dvc/config.local", "[core]\n"),
+    ):
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_text(content)
     (found,) = dvc_files.temporary_experiments(folder)
@@ -230,7 +289,9 @@ def test_devices_that_are_not_there(document, monkeypatch):
     monkeypatch.setenv("MASTER_ADDR", "no.such.host.invalid")
     found = [one.message for one in machine.devices(document) if one.severity == "error"]
     assert "hardware.devices (64) must be at most the GPUs of this machine" in found[0]
-    assert "MASTER_ADDR ('no.such.host.invalid') must be the address of the first machine" in found[1]
+    assert (
+        "MASTER_ADDR ('no.such.host.invalid') must be the address of the first machine" in found[1]
+    )
 
 
 def test_preflight_as_json(reproduced_copy):
@@ -242,5 +303,8 @@ def test_preflight_as_json(reproduced_copy):
     result = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
     assert result.returncode == 2
     found = json.loads(result.stdout)
-    assert {(one["severity"], one["check"]) for one in found} == {("warning", "git"), ("error", "params")}
+    assert {(one["severity"], one["check"]) for one in found} == {
+        ("warning", "git"),
+        ("error", "params"),
+    }
     assert "params.yaml" in found[0]["message"]

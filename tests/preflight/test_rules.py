@@ -22,7 +22,9 @@ def test_problems_of_shipped_params_none():
     assert problems_of(read_document(ROOT / "params.yaml")) == []
 
 
-@pytest.mark.parametrize("recipe", sorted((ROOT / "recipes").glob("*.yaml")), ids=lambda path: path.stem)
+@pytest.mark.parametrize(
+    "recipe", sorted((ROOT / "recipes").glob("*.yaml")), ids=lambda path: path.stem
+)
 def test_apply_recipe_shipped_gives_valid_params_and_is_idempotent(params, recipe):
     assert apply_recipes([recipe], params)
     assert problems_of(read_document(params)) == []
@@ -31,7 +33,9 @@ def test_apply_recipe_shipped_gives_valid_params_and_is_idempotent(params, recip
 
 def test_coverage_is_refused_where_something_has_no_attention_of_its_own(params):
     text = params.read_text().replace("    coverage: 0.0 ", "    coverage: 0.2 ")
-    params.write_text(text.replace("ensembles: {} ", "ensembles: {both: {members: [transformer, bert2bert]}} "))
+    params.write_text(
+        text.replace("ensembles: {} ", "ensembles: {both: {members: [transformer, bert2bert]}} ")
+    )
     found = [problem for problem in problems_of(read_document(params)) if "coverage" in problem]
     assert len(found) == 2
     for problem, name in zip(found, ("gru", "both"), strict=True):
@@ -66,9 +70,13 @@ def test_apply_recipes_one_over_the_other_only_the_result_must_be_valid(params, 
 
 def test_apply_recipe_merge_keys_are_written_out(params, tmp_path):
     recipe = tmp_path / "recipe.yaml"
-    block = read_document(ROOT / "recipes/all_architectures.yaml").root["seq2seq"]["architectures"]["lstm"]
+    block = read_document(ROOT / "recipes/all_architectures.yaml").root["seq2seq"]["architectures"][
+        "lstm"
+    ]
     lines = "".join(f"      {key}: {json.dumps(plain(value))}\n" for key, value in block.items())
-    recipe.write_text(f"seq2seq:\n  architectures:\n    one: &one\n{lines}    two: {{<<: *one, width: 20}}\n")
+    recipe.write_text(
+        f"seq2seq:\n  architectures:\n    one: &one\n{lines}    two: {{<<: *one, width: 20}}\n"
+    )
     apply_recipes([recipe], params)
     blocks = plain(read_document(params).root)["seq2seq"]["architectures"]
     assert blocks["two"] == blocks["one"] | {"width": 20}
@@ -89,9 +97,13 @@ def test_apply_recipe_aliased_blocks_are_blocks_of_their_own(params, tmp_path):
 
 def test_problem_of_a_key_that_a_recipe_brought_is_told_without_its_line(params, tmp_path):
     recipe = tmp_path / "recipe.yaml"
-    block = plain(read_document(ROOT / "params.yaml").root)["seq2seq"]["architectures"]["bert2bert"] | {"width": 64}
+    block = plain(read_document(ROOT / "params.yaml").root)["seq2seq"]["architectures"][
+        "bert2bert"
+    ] | {"width": 64}
     recipe.write_text(json.dumps({"seq2seq": {"architectures": {"brought": block}}}))
-    with pytest.raises(ParamsError, match=r"architectures.brought.width \(64\) must equal bert.model.width \(128\)"):
+    with pytest.raises(
+        ParamsError, match=r"architectures.brought.width \(64\) must equal bert.model.width \(128\)"
+    ):
         apply_recipes([recipe], params)
 
 
@@ -116,17 +128,49 @@ def test_apply_recipe_that_breaks_a_rule_writes_nothing(params, tmp_path):
         ("max_length: 48", "max_length: 500", "must be at least decoding.max_length (500)"),
         ("baseline: rnd2rnd", "baseline: rnd3rnd", "('rnd3rnd') must name one of gru"),
         ("decoding:\n", "decodign:\n", "decodign must be a known section"),
-        ("family: recurrent", "family: recurent", "must be one of bert2bert, recurrent, transformer"),
-        ("      starts_from: data/bert\n", "      starts_from: data/brt\n", "did you mean 'data/bert'"),
-        ("strip_accents: false", "strip_accents: true", "evaluation.strip_accents (False) must be true where"),
-        ("ensembles: {}", "ensembles: {both: {members: [gru, gruu]}}", "members.1 ('gruu') must name one of gru,"),
-        ("ensembles: {}", "ensembles: {both: {members: [gru, gru]}}", "members (gru, gru) must differ"),
+        (
+            "family: recurrent",
+            "family: recurent",
+            "must be one of bert2bert, recurrent, transformer",
+        ),
+        (
+            "      starts_from: data/bert\n",
+            "      starts_from: data/brt\n",
+            "did you mean 'data/bert'",
+        ),
+        (
+            "strip_accents: false",
+            "strip_accents: true",
+            "evaluation.strip_accents (False) must be true where",
+        ),
+        (
+            "ensembles: {}",
+            "ensembles: {both: {members: [gru, gruu]}}",
+            "members.1 ('gruu') must name one of gru,",
+        ),
+        (
+            "ensembles: {}",
+            "ensembles: {both: {members: [gru, gru]}}",
+            "members (gru, gru) must differ",
+        ),
         ("ensembles: {}", "ensembles: {both: {members: [gru]}}", "ensembles.both.members"),
-        ("ensembles: {}", "ensembles: {gru: {members: [gru, transformer]}}", "must not be named like an architecture"),
+        (
+            "ensembles: {}",
+            "ensembles: {gru: {members: [gru, transformer]}}",
+            "must not be named like an architecture",
+        ),
         ("num_best: 5", "num_best: 6", "num_best (6) must not exceed beam_size (5)"),
-        ("max_length: 96", "max_length: 129", "phases.0.max_length (129) must not exceed model.max_positions"),
+        (
+            "max_length: 96",
+            "max_length: 129",
+            "phases.0.max_length (129) must not exceed model.max_positions",
+        ),
         ("target_language: de", "target_language: en", "must differ"),
-        ("lowercase: false", "lowercase: true", "evaluation.lowercase (False) must be true where tokenizer.lowercase"),
+        (
+            "lowercase: false",
+            "lowercase: true",
+            "evaluation.lowercase (False) must be true where tokenizer.lowercase",
+        ),
         ("seed: 1 ", "seed: -1 ", "seed (-1)"),
         ("seed: 1 ", "seed: 2026-11-23 ", "seed ('2026-11-23')"),
         ("num_heads: 4", "num_heads: 3", "num_heads (3) must divide width (128)"),
@@ -140,7 +184,9 @@ def test_problems_of_broken_rule_is_named(params, old, new, message):
 
 def test_every_leaf_of_params_is_read_by_some_code():
     code = "\n".join(
-        path.read_text() for path in (ROOT / "pipelines").rglob("*.py") if path.name not in ("params.py", "__init__.py")
+        path.read_text()
+        for path in (ROOT / "pipelines").rglob("*.py")
+        if path.name not in ("params.py", "__init__.py")
     )
     root = plain(read_document(ROOT / "params.yaml").root)
 

@@ -1,9 +1,11 @@
-"""Kills at random moments, against the uninterrupted run: ``python -m tests.reliability.chaos --trials 50``.
+"""Kills at random moments, against the uninterrupted run: ``python -m tests.reliability.chaos
+--trials 50``.
 
-Each trial starts the flow for BERT, on one process or two gloo ranks, sends SIGKILL or SIGTERM to one of {trainer,
-rank 0, rank 1, dvc, flow, server, whole group} at a random moment, and starts the flow again until it is through. Then
-data/bert (weights, curves, manifest), dvc.lock and the optimizer have to be, byte for byte, those of the uninterrupted
-run. One line per trial, last the totals.
+Each trial starts the flow for BERT, on one process or two gloo ranks, sends SIGKILL or SIGTERM to
+one of {trainer, rank 0, rank 1, dvc, flow, server, whole group} at a random moment, and starts the
+flow again until it is through. Then data/bert (weights, curves, manifest), dvc.lock and the
+optimizer have to be, byte for byte, those of the uninterrupted run. One line per trial, last the
+totals.
 """
 
 import argparse
@@ -47,14 +49,19 @@ class Trial:
     problems: list[str] = field(default_factory=list)
 
     def __str__(self) -> str:
-        told = "; ".join([*self.problems, *(f"orphan: {one}" for one in self.orphans)]) or "as uninterrupted"
+        told = (
+            "; ".join([*self.problems, *(f"orphan: {one}" for one in self.orphans)])
+            or "as uninterrupted"
+        )
         hit = f"after {self.delay_s:4.1f} s" if self.hit else "not there    "
         cost = f"{self.starts} starts  {self.lost_updates:2} updates lost"
         return f"{self.signal.name:8}{self.target:8} {hit}  {cost}  {told}"
 
 
 class Chaos:
-    """Trials in a folder; projects of one process and of two ranks, and their uninterrupted results, are made once."""
+    """Trials in a folder; projects of one process and of two ranks, and their uninterrupted
+    results, are made once.
+    """
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -67,7 +74,9 @@ class Chaos:
         if ranks > 1:
             overlay += "hardware: {devices: 2, strategy: ddp}\n"
         (project / "overlay.yaml").write_text(overlay)
-        run_in(project, sys.executable, "-m", "pipelines.preflight.recipes", "apply", "overlay.yaml")
+        run_in(
+            project, sys.executable, "-m", "pipelines.preflight.recipes", "apply", "overlay.yaml"
+        )
         run_in(project, "git", "add", "-A")
         run_in(project, "git", "commit", "-qm", "ready")
         run_in(project, "dvc", "repro", "shards")
@@ -81,12 +90,16 @@ class Chaos:
         self._seconds[ranks] = time.monotonic() - started
         flow.wait()
         self._ready[ranks], self._expected[ranks] = project, _contents(whole)
-        assert f"optimizer_states after update {_UPDATES}" in self._expected[ranks], "the uninterrupted run failed"
+        assert f"optimizer_states after update {_UPDATES}" in self._expected[ranks], (
+            "the uninterrupted run failed"
+        )
 
     def _flow(self, project: Path) -> subprocess.Popen[bytes]:
         environment = {key: value for key, value in os.environ.items() if key != "PREFECT_HOME"}
         with (project / "flow.log").open("ab") as log:
-            return subprocess.Popen(_FLOW, cwd=project, env=environment, stdout=log, stderr=log, start_new_session=True)
+            return subprocess.Popen(
+                _FLOW, cwd=project, env=environment, stdout=log, stderr=log, start_new_session=True
+            )
 
     def trial(self, target: str, number: signal.Signals, moment: float) -> Trial:
         """One trial.
@@ -146,12 +159,19 @@ def _wait_for_stage(project: Path, flow: subprocess.Popen[bytes]) -> None:
 
 def _contents(project: Path) -> dict[str, bytes]:
     paths = [project / "dvc.lock", *sorted((project / "data/bert").rglob("*"))]
-    found = {path.relative_to(project).as_posix(): path.read_bytes() for path in paths if path.is_file()}
-    for path in sorted(project.glob(".runs/bert/*/checkpoints/update-*.ckpt"))[-1:]:  # there until its out is read
+    found = {
+        path.relative_to(project).as_posix(): path.read_bytes() for path in paths if path.is_file()
+    }
+    for path in sorted(project.glob(".runs/bert/*/checkpoints/update-*.ckpt"))[
+        -1:
+    ]:  # there until its out is read
         saved = torch.load(path, weights_only=True)
         for name in ("optimizer_states", "lr_schedulers"):
             leaves = tree_flatten_with_path(saved[name])[0]
-            told = [(keystr(at), leaf.numpy().tobytes() if hasattr(leaf, "numpy") else leaf) for at, leaf in leaves]
+            told = [
+                (keystr(at), leaf.numpy().tobytes() if hasattr(leaf, "numpy") else leaf)
+                for at, leaf in leaves
+            ]
             found[f"{name} after update {saved['global_step']}"] = repr(told).encode()
     return found
 
@@ -177,8 +197,12 @@ def _processes(project: Path) -> dict[int, str]:
 def _hit(project: Path, target: str, number: signal.Signals, flow: subprocess.Popen[bytes]) -> bool:
     """Send the signal, if the target is there."""
     running = _processes(project)
-    trainers = sorted(pid for pid, command in running.items() if "-m pipelines.bert.pretrain" in command)
-    second = [pid for pid in trainers if b"LOCAL_RANK=1" in Path(f"/proc/{pid}/environ").read_bytes()]
+    trainers = sorted(
+        pid for pid, command in running.items() if "-m pipelines.bert.pretrain" in command
+    )
+    second = [
+        pid for pid in trainers if b"LOCAL_RANK=1" in Path(f"/proc/{pid}/environ").read_bytes()
+    ]
     first = [pid for pid in trainers if pid not in second]
     chosen = {
         "trainer": first,
@@ -187,7 +211,11 @@ def _hit(project: Path, target: str, number: signal.Signals, flow: subprocess.Po
         "group": first,
         "dvc": [pid for pid, command in running.items() if "-m dvc" in command],
         "flow": [flow.pid],
-        "server": [pid for pid, command in running.items() if "uvicorn" in command or "prefect.server" in command],
+        "server": [
+            pid
+            for pid, command in running.items()
+            if "uvicorn" in command or "prefect.server" in command
+        ],
     }[target][:1]
     for pid in chosen:
         try:
@@ -214,7 +242,9 @@ def _resumed_at(project: Path) -> int | None:
 
 def main() -> int:
     """The command line; 0 if nothing was lost or left."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--trials", type=int, default=50)
     parser.add_argument("--seed", type=int, default=1)
     arguments = parser.parse_args()
@@ -224,7 +254,9 @@ def main() -> int:
         for number in range(arguments.trials):
             chosen = generator.choice([signal.SIGKILL, signal.SIGTERM])
             trial = chaos.trial(TARGETS[number % len(TARGETS)], chosen, generator.uniform(0.1, 1.1))
-            totals.update(trials=1, hits=trial.hit, orphans=len(trial.orphans), problems=len(trial.problems))
+            totals.update(
+                trials=1, hits=trial.hit, orphans=len(trial.orphans), problems=len(trial.problems)
+            )
             print(f"{number + 1:3}  {trial}", flush=True)
     print(", ".join(f"{count} {name}" for name, count in totals.items()))
     return 1 if totals["orphans"] or totals["problems"] else 0

@@ -1,4 +1,6 @@
-"""Full disks, read-only folders, damaged files, two at once, a clock set back: a clear error or a right result."""
+"""Full disks, read-only folders, damaged files, two at once, a clock set back: a clear error or a
+right result.
+"""
 
 import hashlib
 import json
@@ -16,7 +18,10 @@ import pytest
 from tests.conftest import run_in
 
 pytestmark = pytest.mark.reliability
-LONG = "bert: {phases: [{updates: 60, batch_size: 8, ramp: none, max_length: 96, max_predictions: 20}]}\n"
+LONG = (
+    "bert: {phases: [{updates: 60, batch_size: 8, ramp: none, max_length: 96, "
+    "max_predictions: 20}]}\n"
+)
 _FUNCTIONS = """
 mkdir -p "$DISK" && mount -t tmpfs -o size=400m tmpfs "$DISK"
 cp -a "$PROJECT" "$DISK/project" && cd "$DISK/project"
@@ -30,7 +35,9 @@ again() { rm -f ../filler; echo "-- again"; dvc repro --single-item "$1"; digest
 def project(reproduced_copy: Path) -> Path:
     """Reproduced, but for a BERT that trains for some seconds."""
     (reproduced_copy / "long.yaml").write_text(LONG)
-    run_in(reproduced_copy, sys.executable, "-m", "pipelines.preflight.recipes", "apply", "long.yaml")
+    run_in(
+        reproduced_copy, sys.executable, "-m", "pipelines.preflight.recipes", "apply", "long.yaml"
+    )
     return reproduced_copy
 
 
@@ -44,15 +51,37 @@ def expected(project: Path, tmp_path: Path) -> dict[str, str]:
 
 
 def _digest(folder: Path) -> dict[str, str]:
-    return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in folder.rglob("*") if path.is_file()}
+    return {
+        path.name: hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in folder.rglob("*")
+        if path.is_file()
+    }
 
 
 def _in_namespace(project: Path, tmp_path: Path, script: str) -> tuple[str, dict[str, str]]:
-    """Run a script in a copy of the project on a disk of 400 MiB; all it printed, and the digest it made."""
+    """Run a script in a copy of the project on a disk of 400 MiB; all it printed, and the digest it
+    made.
+    """
     result = tmp_path / "result"
     told = subprocess.run(
-        ["unshare", "--user", "--map-root-user", "--mount", "bash", "-eu", "-o", "pipefail", "-c", _FUNCTIONS + script],
-        env={**os.environ, "PROJECT": str(project), "DISK": str(tmp_path / "disk"), "RESULT": str(result)},
+        [
+            "unshare",
+            "--user",
+            "--map-root-user",
+            "--mount",
+            "bash",
+            "-eu",
+            "-o",
+            "pipefail",
+            "-c",
+            _FUNCTIONS + script,
+        ],
+        env={
+            **os.environ,
+            "PROJECT": str(project),
+            "DISK": str(tmp_path / "disk"),
+            "RESULT": str(result),
+        },
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
@@ -96,7 +125,8 @@ def test_disk_full_when_the_model_is_done_costs_no_training(project, expected, t
         until [ -e data/bert/manifest.json ]; do :; done
         fill
         wait $stage || true
-        rm -rf ../filler data/bert .dvc/cache/runs  # as if DVC had found no room for its part at all
+        # as if DVC had found no room for its part at all
+        rm -rf ../filler data/bert .dvc/cache/runs
         cp ../before dvc.lock
         python -m pipelines.preflight || rm .dvc/tmp/rwlock  # as it says
         again bert
@@ -139,7 +169,9 @@ def test_read_only_data_folder_is_said_and_loses_nothing(project, expected, tmp_
     )
     assert "Read-only file system" in told.split("-- again")[0]
     assert "Traceback" not in told
-    assert "\nupdate " not in told.split("-- again")[1]  # the training was done; only its place could not be written
+    assert (
+        "\nupdate " not in told.split("-- again")[1]
+    )  # the training was done; only its place could not be written
     assert found == expected
 
 
@@ -172,7 +204,10 @@ def test_truncated_lock_file_is_an_error_that_loses_nothing_or_is_made_anew(repr
 
 def test_two_at_once_do_not_disturb_each_other(project, expected):
     command = ["dvc", "repro", "bert"]
-    both = [subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) for _ in range(2)]
+    both = [
+        subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        for _ in range(2)
+    ]
     told = [process.communicate(timeout=240)[0] for process in both]
     codes = sorted(process.returncode for process in both)
     assert codes[0] == 0, told
@@ -183,7 +218,9 @@ def test_two_at_once_do_not_disturb_each_other(project, expected):
 
 
 def test_clock_set_back_a_day_changes_nothing(project, expected):
-    process = subprocess.Popen(["dvc", "repro", "bert"], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    process = subprocess.Popen(
+        ["dvc", "repro", "bert"], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
     while not list(Path(".runs/bert").glob("*/checkpoints/update-*.ckpt")):
         assert process.poll() is None
         time.sleep(0.01)
@@ -206,7 +243,9 @@ class _Malicious:
 
 
 def test_malicious_pickle_in_a_checkpoints_place_is_refused(project):
-    process = subprocess.Popen([sys.executable, "-m", "pipelines.bert.pretrain"], stdout=subprocess.DEVNULL)
+    process = subprocess.Popen(
+        [sys.executable, "-m", "pipelines.bert.pretrain"], stdout=subprocess.DEVNULL
+    )
     while not (found := list(Path(".runs/bert").glob("*/checkpoints/update-*.ckpt"))):
         assert process.poll() is None
         time.sleep(0.01)
@@ -215,7 +254,10 @@ def test_malicious_pickle_in_a_checkpoints_place_is_refused(project):
     newest = max(Path(".runs/bert").glob("*/checkpoints/update-*.ckpt"), default=found[0])
     newest.write_bytes(pickle.dumps(_Malicious()))
     seal = newest.with_suffix(".json")
-    forged = {**json.loads(seal.read_text()), "sha256": hashlib.sha256(newest.read_bytes()).hexdigest()}
+    forged = {
+        **json.loads(seal.read_text()),
+        "sha256": hashlib.sha256(newest.read_bytes()).hexdigest(),
+    }
     for content in (seal.read_text(), json.dumps(forged)):
         seal.write_text(content)
         result = run_in(project, sys.executable, "-m", "pipelines.bert.pretrain", check=False)

@@ -43,11 +43,16 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     threading.Thread(target=remote.serve_forever, daemon=True).start()
     address = f"user:{_SECRET}url@127.0.0.1:{remote.server_port}"
     run_in(folder, "git", "remote", "add", "origin", f"http://{address}/project.git")
-    run_in(folder, "dvc", "remote", "add", "--local", "--default", "store", f"http://{address}/store")
+    run_in(
+        folder, "dvc", "remote", "add", "--local", "--default", "store", f"http://{address}/store"
+    )
     run_in(folder, "dvc", "remote", "modify", "--local", "store", "password", f"{_SECRET}remote")
     environment = {name: f"{_SECRET}{name}" for name in _VARIABLES}
     environment["WANDB_API_KEY"] = f"{_SECRET}{'0' * 40}"[:40]
-    environment |= {"MASKLINE_WEBHOOK": f"http://{address}/hook?token={_SECRET}hook", "WANDB_MODE": "offline"}
+    environment |= {
+        "MASKLINE_WEBHOOK": f"http://{address}/hook?token={_SECRET}hook",
+        "WANDB_MODE": "offline",
+    }
     run_in(folder, sys.executable, "-m", "pipelines.preflight", "--json", **environment)
     told = run_in(folder, sys.executable, "-m", "flows.pipeline", **environment)
     (folder / "data/raw/embedded/nouns.tsv").write_text("broken")
@@ -64,12 +69,20 @@ def test_flows_write_no_secret_into_logs_artifacts_params_or_wandb(project):
     assert ".runs/prefect/prefect.db" in names
     assert any(name.endswith(".wandb") for name in names)
     assert any(name.endswith("output.log") for name in names)
-    telling = [path.relative_to(project).as_posix() for path in written if _SECRET.encode() in path.read_bytes()]
+    telling = [
+        path.relative_to(project).as_posix()
+        for path in written
+        if _SECRET.encode() in path.read_bytes()
+    ]
     assert set(telling) <= _OWN
 
 
 def test_the_search_finds_a_secret_that_is_there(project):
-    assert any(_SECRET.encode() in (project / name).read_bytes() for name in _OWN if (project / name).exists())
+    assert any(
+        _SECRET.encode() in (project / name).read_bytes()
+        for name in _OWN
+        if (project / name).exists()
+    )
 
 
 def test_wandb_config_holds_params_and_versions_and_no_environment(project):

@@ -29,7 +29,9 @@ _SCORES = {
 }
 
 
-def _results(difference: float, p_value: float, *, leading: str = "bleu", ceiling: float = 100.0) -> Results:
+def _results(
+    difference: float, p_value: float, *, leading: str = "bleu", ceiling: float = 100.0
+) -> Results:
     bert = {
         "valid_mlm_accuracy": 0.5,
         "mlm_accuracy_unigram": 0.1,
@@ -40,13 +42,20 @@ def _results(difference: float, p_value: float, *, leading: str = "bleu", ceilin
     comparison = {"system": "a", "baseline": "b", leading: found}
     pair = {**comparison, "system": "a<b>", "baseline": "c"}
     rows = [Row(name, 1234567, _SCORES, _SCORES, [], []) for name in ("a<b>", "c")]
-    reach, warnings = {"bleu": ceiling, "chrf": ceiling}, ["<too short>"] if leading == "chrf" else []
+    reach, warnings = (
+        {"bleu": ceiling, "chrf": ceiling},
+        ["<too short>"] if leading == "chrf" else [],
+    )
     return Results(bert, rows, [comparison], [pair], {}, {}, leading, reach, warnings, {})
 
 
 def test_differences_are_of_rows_less_columns_with_stars_where_sure():
     table = differences_table(_results(2.0, 0.01))
-    assert table == [["BLEU, row less column", "a<b>", "c"], ["a<b>", "", "+2.00*"], ["c", "-2.00*", ""]]
+    assert table == [
+        ["BLEU, row less column", "a<b>", "c"],
+        ["a<b>", "", "+2.00*"],
+        ["c", "-2.00*", ""],
+    ]
     assert differences_table(_results(-0.5, 0.3))[1] == ["a<b>", "", "-0.50"]
 
 
@@ -82,7 +91,14 @@ def test_html_page_escapes_text_and_shows_all_pictures():
 
 
 def test_scores_table_row():
-    assert scores_table(_results(1, 0.1))[1] == ["a<b>", "1,234,567", "30.00", "30.00 ± 1.50", "55.00", "55.00"]
+    assert scores_table(_results(1, 0.1))[1] == [
+        "a<b>",
+        "1,234,567",
+        "30.00",
+        "30.00 ± 1.50",
+        "55.00",
+        "55.00",
+    ]
 
 
 def test_where_answers_are_too_short_for_bleu_chrf_leads_and_it_is_said():
@@ -97,12 +113,22 @@ def test_where_answers_are_too_short_for_bleu_chrf_leads_and_it_is_said():
 
 def test_a_low_ceiling_is_a_row_of_its_own():
     assert [row[0] for row in scores_table(_results(1, 0.1))[1:]] == ["a<b>", "c"]
-    assert scores_table(_results(1, 0.1, ceiling=48.0))[-1] == ["(a perfect model)", "", "", "48.00", "", "48.00"]
+    assert scores_table(_results(1, 0.1, ceiling=48.0))[-1] == [
+        "(a perfect model)",
+        "",
+        "",
+        "48.00",
+        "",
+        "48.00",
+    ]
 
 
 def test_a_bert_without_next_sentences_has_no_row_for_them():
     results = _results(1, 0.1)
-    assert [row[0] for row in bert_table(results)[1:]] == ["masked tokens (MLM)", "next sentence (NSP)"]
+    assert [row[0] for row in bert_table(results)[1:]] == [
+        "masked tokens (MLM)",
+        "next sentence (NSP)",
+    ]
     for name in [name for name in results.bert if "nsp" in name]:
         del results.bert[name]
     assert [row[0] for row in bert_table(results)[1:]] == ["masked tokens (MLM)"]

@@ -17,7 +17,9 @@ def shard():
 
     def ragged(first: int) -> Ragged:
         sizes = rng.integers(1, 20, 100)
-        tokens = np.concatenate([np.full(size, first + row) for row, size in enumerate(sizes)]).astype(np.uint16)
+        tokens = np.concatenate(
+            [np.full(size, first + row) for row, size in enumerate(sizes)]
+        ).astype(np.uint16)
         return Ragged(tokens, np.concatenate([[0], np.cumsum(sizes)]))
 
     return PairShard(ragged(5), ragged(205))
@@ -25,7 +27,9 @@ def shard():
 
 def test_pair_batch_shifts_the_target_by_one(shard):
     batch = PairBatches(shard, 10, seed=1)(Position(0, 0, 0))
-    for source, inputs, labels in zip(batch.source_BS, batch.inputs_BT, batch.labels_BT, strict=True):
+    for source, inputs, labels in zip(
+        batch.source_BS, batch.inputs_BT, batch.labels_BT, strict=True
+    ):
         pair = int(source[1]) - 5
         x, y = shard.source[pair].tolist(), shard.target[pair].tolist()
         assert source[source != PAD].tolist() == [CLS, *x, SEP]
@@ -40,7 +44,9 @@ def test_pair_batches_of_an_epoch_hold_each_pair_once(shard):
     batches = PairBatches(shard, 10, seed=1)
     both = list(Batches(batches, Position(0, 0, 0), 20))
     assert [batch.position.epoch for batch in both] == [0] * 10 + [1] * 10
-    pairs, following = (torch.cat([batch.source_BS[:, 1] for batch in part]) - 5 for part in (both[:10], both[10:]))
+    pairs, following = (
+        torch.cat([batch.source_BS[:, 1] for batch in part]) - 5 for part in (both[:10], both[10:])
+    )
     assert sorted(pairs.tolist()) == sorted(following.tolist()) == list(range(100))
     assert pairs.tolist() != following.tolist()
 
@@ -63,7 +69,9 @@ def test_pair_batches_are_the_same_for_any_number_of_ranks(shard, world_size):
 
 def test_draw_pairs_keeps_pairs_together_and_more_hold_fewer(shard):
     few, more = draw_pairs(shard, 7, 1), draw_pairs(shard, 30, 1)
-    chosen = [{int(row[0]) for row in (part.source[i] for i in range(len(part)))} for part in (few, more)]
+    chosen = [
+        {int(row[0]) for row in (part.source[i] for i in range(len(part)))} for part in (few, more)
+    ]
     assert (len(few), len(more)) == (7, 30)
     assert chosen[0] < chosen[1]
     for row in range(30):
@@ -75,7 +83,9 @@ def test_draw_pairs_keeps_pairs_together_and_more_hold_fewer(shard):
 
 
 def test_draw_pairs_more_than_there_are_is_refused(shard):
-    with pytest.raises(DataError, match=r"seq2seq.common.training_pairs \(101\) must not exceed .* \(100\)"):
+    with pytest.raises(
+        DataError, match=r"seq2seq.common.training_pairs \(101\) must not exceed .* \(100\)"
+    ):
         draw_pairs(shard, 101, 1)
 
 

@@ -38,12 +38,17 @@ def test_source_gradients_are_autograds_by_distance_from_the_end(name):
 
 def test_source_gradients_of_a_plain_rnn_vanish_and_those_with_attention_do_not():
     shares = {}
-    for name, changes in (("rnn", {"bidirectional": False}), ("rnn_additive", {"bidirectional": False})):
+    for name, changes in (
+        ("rnn", {"bidirectional": False}),
+        ("rnn_additive", {"bidirectional": False}),
+    ):
         model = build(name, **changes)
         for cell in (layer[0] for layer in model.encoder.layers):
             torch.nn.init.normal_(cell.hidden.weight, std=0.5 * 16**-0.5)  # spectral radius 1/2
         found, _ = _reported(model)
-        near, far = (found[key][0] / found[key][1] for key in ("source_gradient/00", "source_gradient/08"))
+        near, far = (
+            found[key][0] / found[key][1] for key in ("source_gradient/00", "source_gradient/08")
+        )
         shares[name] = float(far / near)
     assert shares["rnn"] < 0.01
     assert shares["rnn_additive"] > 10 * shares["rnn"]

@@ -24,8 +24,13 @@ def pairs(count: int, seed: int, *, backwards: bool = True) -> PairShard:
     rng = np.random.default_rng(seed)
     rows = [rng.integers(5, 5 + SYMBOLS, rng.integers(3, 7)) for _ in range(count)]
     offsets = np.concatenate([[0], np.cumsum([len(row) for row in rows])])
-    source, target = np.concatenate(rows), np.concatenate([row[::-1] if backwards else row for row in rows])
-    return PairShard(Ragged(source.astype(np.uint16), offsets), Ragged(target.astype(np.uint16), offsets))
+    source, target = (
+        np.concatenate(rows),
+        np.concatenate([row[::-1] if backwards else row for row in rows]),
+    )
+    return PairShard(
+        Ragged(source.astype(np.uint16), offsets), Ragged(target.astype(np.uint16), offsets)
+    )
 
 
 def accuracy(name: str, *, backwards: bool) -> float:
@@ -34,21 +39,32 @@ def accuracy(name: str, *, backwards: bool) -> float:
     alone = BLOCKS[name].get("attention") == "none"  # one vector has to hold the whole sequence
     wide = BLOCKS[name]["family"] == "recurrent"
     rate, updates = (4e-3 if wide else 3e-3), (2000 if alone else 500)
-    block = {**BLOCKS[name], "starts_from": "data/shards", "dropout": 0.0, "learning_rate": rate, **PLAIN}
+    block = {
+        **BLOCKS[name],
+        "starts_from": "data/shards",
+        "dropout": 0.0,
+        "learning_rate": rate,
+        **PLAIN,
+    }
     block["width"] = 160 if alone else 64
     if not wide:
         block |= {"feed_forward_width": 128, "num_heads": 4}
     if "initializer_range" in block:
         block["initializer_range"] = 0.08
     params = CommonParams(
-        **{**OPTIMIZATION, "schedule": {"name": "linear", "warmup_updates": 100, "final_factor": 0.0}},
+        **{
+            **OPTIMIZATION,
+            "schedule": {"name": "linear", "warmup_updates": 100, "final_factor": 0.0},
+        },
         updates=updates,
         batch_size=64,
         label_smoothing=0.0,
         **PAIRS,
     )
     model = build_model(schema_of(block["family"])(**block), 5 + SYMBOLS).train()
-    module = Seq2SeqFinetuning(model, params, learning_rate=rate, updates=updates, validation_batches=[])
+    module = Seq2SeqFinetuning(
+        model, params, learning_rate=rate, updates=updates, validation_batches=[]
+    )
     made = module.configure_optimizers()
     optimizer, scheduler = made["optimizer"], made["lr_scheduler"]["scheduler"]
     batches = PairBatches(pairs(20000, 0, backwards=backwards), params.batch_size, seed=1)
@@ -72,7 +88,12 @@ def test_representative_learns_to_reverse(name):
 @pytest.mark.learning
 @pytest.mark.parametrize(
     ("name", "task"),
-    [(name, task) for name in BLOCKS for task in ("copy", "reverse") if task == "copy" or name not in REPRESENTATIVES],
+    [
+        (name, task)
+        for name in BLOCKS
+        for task in ("copy", "reverse")
+        if task == "copy" or name not in REPRESENTATIVES
+    ],
 )
 def test_architecture_learns(name, task):
     assert accuracy(name, backwards=task == "reverse") >= 0.99

@@ -28,7 +28,9 @@ BATCH = PairBatches(pairs(50, 0), 8, seed=1)(Position(0, 0, 0))
 
 def _module(name="transformer", dropout=0.0, **options):
     model = build(name, double=False, dropout=dropout).train()
-    return Seq2SeqFinetuning(model, PARAMS, learning_rate=0.1, updates=10, validation_batches=[], **options)
+    return Seq2SeqFinetuning(
+        model, PARAMS, learning_rate=0.1, updates=10, validation_batches=[], **options
+    )
 
 
 def test_r_drop_is_the_mean_loss_of_two_passes_and_half_alpha_their_divergence():
@@ -38,13 +40,19 @@ def test_r_drop_is_the_mean_loss_of_two_passes_and_half_alpha_their_divergence()
     torch.manual_seed(7)
     network, real = module.network, BATCH.labels_BT != PAD
     log = [
-        network.logits(network.hidden(BATCH.source_BS, BATCH.source_lengths_B, BATCH.inputs_BT)[real]).log_softmax(-1)
+        network.logits(
+            network.hidden(BATCH.source_BS, BATCH.source_lengths_B, BATCH.inputs_BT)[real]
+        ).log_softmax(-1)
         for _ in range(2)
     ]
     likelihood = sum(F.nll_loss(one, BATCH.labels_BT[real], reduction="sum") for one in log) / 2
-    divergence = sum(F.kl_div(a, b, reduction="sum", log_target=True) for a, b in (log, log[::-1])) / 2
+    divergence = (
+        sum(F.kl_div(a, b, reduction="sum", log_target=True) for a, b in (log, log[::-1])) / 2
+    )
     assert divergence > 1
-    torch.testing.assert_close(losses.objective["loss"], likelihood + 2.0 * divergence, rtol=1e-5, atol=1e-4)
+    torch.testing.assert_close(
+        losses.objective["loss"], likelihood + 2.0 * divergence, rtol=1e-5, atol=1e-4
+    )
     torch.testing.assert_close(losses.measured["divergence"][0], divergence, rtol=1e-5, atol=1e-4)
 
 
@@ -63,11 +71,15 @@ def test_r_drop_and_scheduled_sampling_are_for_training_only():
 
 
 @pytest.mark.parametrize(("update", "share"), [(0, 0.0), (5, 0.4), (10, 0.8)])
-def test_scheduled_sampling_replaces_a_rising_share_by_the_models_own_words(monkeypatch, update, share):
+def test_scheduled_sampling_replaces_a_rising_share_by_the_models_own_words(
+    monkeypatch, update, share
+):
     module = _module(scheduled_sampling=0.8)
     monkeypatch.setattr(type(module), "global_step", update)
     network = module.network
-    said = network.logits(network.hidden(BATCH.source_BS, BATCH.source_lengths_B, BATCH.inputs_BT)).argmax(-1)
+    said = network.logits(
+        network.hidden(BATCH.source_BS, BATCH.source_lengths_B, BATCH.inputs_BT)
+    ).argmax(-1)
     inputs, replaced, places = BATCH.inputs_BT, 0, 0
     for _ in range(100):
         mixed = module._own_predictions(BATCH)
@@ -85,7 +97,8 @@ def _measured_in_training(micro_batch_size):
     module = _module("lstm_general", micro_batch_size=micro_batch_size)
     batches = Batches(PairBatches(pairs(50, 0), 8, seed=1), Position(0, 0, 0), 3)
     trainer = lightning.Trainer(
-        max_steps=3, accelerator="cpu", logger=False, enable_checkpointing=False, enable_progress_bar=False,
+        max_steps=3, accelerator="cpu", logger=False, enable_checkpointing=False,
+        enable_progress_bar=False,
         enable_model_summary=False,
     )  # fmt: skip
     trainer.fit(module, DataLoader(batches, batch_size=None, collate_fn=lambda batch: batch))
@@ -94,9 +107,16 @@ def _measured_in_training(micro_batch_size):
 
 def test_curves_hold_gradients_of_layers_and_of_source_tokens_whatever_the_micro_batch():
     whole, parts = _measured_in_training(0), _measured_in_training(3)
-    assert {"loss", "token_accuracy", "gradient_norm", "gradient_norm/encoder.layers.0"} <= whole.keys()
+    assert {
+        "loss",
+        "token_accuracy",
+        "gradient_norm",
+        "gradient_norm/encoder.layers.0",
+    } <= whole.keys()
     distances = [name for name in whole if name.startswith("source_gradient/")]
-    assert distances == [f"source_gradient/{distance}" for distance in ("00", "01", "02", "04")]  # at most 8 tokens
+    assert distances == [
+        f"source_gradient/{distance}" for distance in ("00", "01", "02", "04")
+    ]  # at most 8 tokens
     assert all(whole[name] > 0 for name in distances)
     assert parts == pytest.approx(whole, rel=1e-4)
 
@@ -141,10 +161,14 @@ def test_validation_bleu_is_sacrebleus_of_the_greedy_translations():
     import sacrebleu
 
     shard, model = pairs(30, 3), build("gru", double=False).train()
-    measured = ValidationBleu(shard, _Words(), 20, 9, batch_size=7).measure(model, torch.device("cpu"))
+    measured = ValidationBleu(shard, _Words(), 20, 9, batch_size=7).measure(
+        model, torch.device("cpu")
+    )
     assert model.training
     model.eval()
-    hypotheses = [_Words().decode(greedy(model, *sources([shard.source[row]]), 9)[0]) for row in range(20)]
+    hypotheses = [
+        _Words().decode(greedy(model, *sources([shard.source[row]]), 9)[0]) for row in range(20)
+    ]
     references = [_Words().decode(shard.target[row].tolist()) for row in range(20)]
     assert measured.samples[0] == {
         "source": _Words().decode(shard.source[0].tolist()),

@@ -1,4 +1,6 @@
-"""Starting from BERT: every tensor that can come from the checkpoint does, the rest is new and trainable."""
+"""Starting from BERT: every tensor that can come from the checkpoint does, the rest is new and
+trainable.
+"""
 
 import re
 
@@ -41,8 +43,17 @@ def checkpoint(tmp_path_factory):
 
 
 def _vocabulary(folder, size):
-    tokens = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *(f"w{number}" for number in range(5, size))]
-    (folder / "vocab.txt").write_text("".join(f"{token}\n" for token in tokens[:size]), encoding="utf-8")
+    tokens = [
+        "[PAD]",
+        "[UNK]",
+        "[CLS]",
+        "[SEP]",
+        "[MASK]",
+        *(f"w{number}" for number in range(5, size)),
+    ]
+    (folder / "vocab.txt").write_text(
+        "".join(f"{token}\n" for token in tokens[:size]), encoding="utf-8"
+    )
 
 
 def _start(folder, vocab_size=20, **changes):
@@ -52,7 +63,10 @@ def _start(folder, vocab_size=20, **changes):
 
 def test_start_from_bert_copies_every_shared_tensor(checkpoint):
     folder, bert = checkpoint
-    before = {name: parameter.clone() for name, parameter in build("rnd2rnd", double=False).named_parameters()}
+    before = {
+        name: parameter.clone()
+        for name, parameter in build("rnd2rnd", double=False).named_parameters()
+    }
     model, copied = _start(folder)
     theirs = dict(bert.named_parameters())
     for stack in ("encoder", "decoder"):
@@ -61,7 +75,9 @@ def test_start_from_bert_copies_every_shared_tensor(checkpoint):
         tokens = dict(model.named_parameters())[f"{stack}.embeddings.token.weight"]
         assert torch.equal(tokens, theirs["bert.embeddings.word_embeddings.weight"])
     assert torch.equal(model.output_bias, theirs["cls.predictions.bias"])
-    new = {name for name, parameter in model.named_parameters() if torch.equal(parameter, before[name])}
+    new = {
+        name for name, parameter in model.named_parameters() if torch.equal(parameter, before[name])
+    }
     assert new
     assert all("cross_attention" in name for name in new)
     assert all(dict(model.named_parameters())[name].requires_grad for name in new)
@@ -86,8 +102,14 @@ def test_start_from_bert_encoder_equals_transformers_encoder(checkpoint):
     [
         ({"decoder": "random"}, lambda name: name.startswith("encoder.")),
         ({"encoder": "random"}, lambda name: not name.startswith("encoder.")),
-        ({"pretrained_parts": "embeddings"}, lambda name: "embeddings" in name or name == "output_bias"),
-        ({"pretrained_parts": "layers"}, lambda name: "embeddings" not in name and name != "output_bias"),
+        (
+            {"pretrained_parts": "embeddings"},
+            lambda name: "embeddings" in name or name == "output_bias",
+        ),
+        (
+            {"pretrained_parts": "layers"},
+            lambda name: "embeddings" not in name and name != "output_bias",
+        ),
         ({"shared": True}, lambda name: True),
     ],
     ids=["bert2rnd", "rnd2bert", "embeddings", "layers", "bertshare"],
@@ -96,14 +118,21 @@ def test_start_from_bert_takes_over_what_is_asked_for(checkpoint, changes, taken
     folder, _ = checkpoint
     model, copied = _start(folder, **changes)
     before = dict(build("rnd2rnd", double=False, **{**BOTH, **changes}).named_parameters())
-    changed = {name for name, parameter in model.named_parameters() if not torch.equal(parameter, before[name])}
+    changed = {
+        name
+        for name, parameter in model.named_parameters()
+        if not torch.equal(parameter, before[name])
+    }
     assert changed == {name for name in before if taken(name) and "cross_attention" not in name}
     assert copied == sum(before[name].numel() for name in changed)
 
 
 def test_bertshare_has_one_set_of_weights_and_new_cross_attention(checkpoint):
     model, _ = _start(checkpoint[0], shared=True)
-    assert model.decoder.blocks[1].feed_forward.inner.weight is model.encoder.blocks[1].feed_forward.inner.weight
+    assert (
+        model.decoder.blocks[1].feed_forward.inner.weight
+        is model.encoder.blocks[1].feed_forward.inner.weight
+    )
     assert model.decoder.embeddings.token.weight is model.encoder.embeddings.token.weight
     apart = {name for name, _ in model.named_parameters() if name.startswith("decoder.")}
     assert apart
@@ -112,7 +141,9 @@ def test_bertshare_has_one_set_of_weights_and_new_cross_attention(checkpoint):
 
 @pytest.mark.parametrize("shared", [False, True])
 def test_bert2bert_equals_encoder_decoder_model(checkpoint, shared):
-    """`transformers.EncoderDecoderModel` with our weights, cross-attention included, gives our logits."""
+    """`transformers.EncoderDecoderModel` with our weights, cross-attention included, gives our
+    logits.
+    """
     folder, _ = checkpoint
     model, _ = _start(folder, shared=shared)
     theirs = EncoderDecoderModel.from_encoder_decoder_pretrained(folder, folder).eval()
@@ -122,7 +153,9 @@ def test_bert2bert_equals_encoder_decoder_model(checkpoint, shared):
     inputs = torch.randint(5, 20, (2, 6))
     mask = (torch.arange(9) < lengths[:, None]).long()
     expected = theirs(input_ids=source, attention_mask=mask, decoder_input_ids=inputs).logits
-    torch.testing.assert_close(model.logits(model.hidden(source, lengths, inputs)), expected, atol=2e-5, rtol=0)
+    torch.testing.assert_close(
+        model.logits(model.hidden(source, lengths, inputs)), expected, atol=2e-5, rtol=0
+    )
 
 
 def test_frozen_updates_leave_pretrained_weights_alone_then_move_them_at_their_own_rate(checkpoint):
@@ -135,11 +168,15 @@ def test_frozen_updates_leave_pretrained_weights_alone_then_move_them_at_their_o
         label_smoothing=0.0,
         **PAIRS,
     )
-    module = Seq2SeqFinetuning(model, params, learning_rate=0.1, updates=4, validation_batches=[], start=start)
+    module = Seq2SeqFinetuning(
+        model, params, learning_rate=0.1, updates=4, validation_batches=[], start=start
+    )
     assert module.frozen(1) == start.names
     assert not module.frozen(2)
     rates = {
-        id(p): group["lr"] for group in module.configure_optimizers()["optimizer"].param_groups for p in group["params"]
+        id(p): group["lr"]
+        for group in module.configure_optimizers()["optimizer"].param_groups
+        for p in group["params"]
     }
     for name, parameter in model.named_parameters():
         assert rates[id(parameter)] == pytest.approx(0.05 if name in start.names else 0.1)
@@ -148,12 +185,16 @@ def test_frozen_updates_leave_pretrained_weights_alone_then_move_them_at_their_o
 def test_start_from_bert_other_vocabulary_is_refused_with_both_hashes(checkpoint, tmp_path):
     _vocabulary(tmp_path, 19)
     model = build("rnd2rnd", double=False, **BOTH)
-    with pytest.raises(CheckpointError, match=r"its vocabulary \([0-9a-f]{12}\) must be .*'s \([0-9a-f]{12}\)"):
+    with pytest.raises(
+        CheckpointError, match=r"its vocabulary \([0-9a-f]{12}\) must be .*'s \([0-9a-f]{12}\)"
+    ):
         start_from_bert(model, checkpoint[0], tmp_path)
 
 
 def test_start_from_bert_other_sizes_are_refused_with_both_shapes(checkpoint):
-    with pytest.raises(CheckpointError, match=r"\(\(24, 16\)\) must fit \(25, 16\); give the network the sizes"):
+    with pytest.raises(
+        CheckpointError, match=r"\(\(24, 16\)\) must fit \(25, 16\); give the network the sizes"
+    ):
         _start(checkpoint[0], feed_forward_width=25)
     with pytest.raises(CheckpointError, match=r"its vocabulary \(20\) must be the model's \(30\)"):
         _start(checkpoint[0], vocab_size=30)
@@ -161,13 +202,20 @@ def test_start_from_bert_other_sizes_are_refused_with_both_shapes(checkpoint):
 
 @pytest.mark.parametrize("old_names", [False, True], ids=["bare", "gamma"])
 def test_start_from_bert_takes_bare_encoders_and_early_names(checkpoint, tmp_path, old_names):
-    """As checkpoints of BertModel are, and those of 2018: the head that is not there stays random."""
+    """As checkpoints of BertModel are, and those of 2018: the head that is not there stays
+    random.
+    """
     weights = load_file(checkpoint[0] / "model.safetensors")
     early = {"LayerNorm.weight": "LayerNorm.gamma", "LayerNorm.bias": "LayerNorm.beta"}
     if old_names:
-        given = {re.sub("|".join(early), lambda match: early[match.group()], name): x for name, x in weights.items()}
+        given = {
+            re.sub("|".join(early), lambda match: early[match.group()], name): x
+            for name, x in weights.items()
+        }
     else:
-        given = {name.removeprefix("bert."): x for name, x in weights.items() if name.startswith("bert.")}
+        given = {
+            name.removeprefix("bert."): x for name, x in weights.items() if name.startswith("bert.")
+        }
     save_file(given, tmp_path / "model.safetensors")
     _vocabulary(tmp_path, 20)
     expected = dict(_start(checkpoint[0])[0].named_parameters())

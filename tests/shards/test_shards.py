@@ -6,7 +6,13 @@ import numpy as np
 import pytest
 
 from pipelines.formats.corpus.files import DOCUMENT_SPLITS, PAIR_SPLITS, Corpus
-from pipelines.formats.shards.arrays import DocumentShard, PairShard, Ragged, read_index, write_ragged
+from pipelines.formats.shards.arrays import (
+    DocumentShard,
+    PairShard,
+    Ragged,
+    read_index,
+    write_ragged,
+)
 from pipelines.formats.tokenizer.tokenizer import WordPieceTokenizer
 from pipelines.frame.errors import DataError
 from pipelines.frame.files import write_json
@@ -40,7 +46,9 @@ def test_open_missing_or_cut_file_is_a_data_error(tmp_path):
         read_index(tmp_path)
 
 
-def _shards(tmp_path, monkeypatch, lines, vocab_size="characters", *, more=(), limit=64, too_long="cut"):
+def _shards(
+    tmp_path, monkeypatch, lines, vocab_size="characters", *, more=(), limit=64, too_long="cut"
+):
     """The stage's writer on a corpus of these lines, on both sides of every split."""
     monkeypatch.chdir(tmp_path)
     corpus = Corpus(
@@ -51,17 +59,24 @@ def _shards(tmp_path, monkeypatch, lines, vocab_size="characters", *, more=(), l
     Path("data/corpus").mkdir(parents=True)
     corpus.write(Path("data/corpus"))
     params = TokenizerParams(
-        vocabulary_from="data/corpus", vocab_size=vocab_size, min_frequency=1, lowercase=False, strip_accents=False
+        vocabulary_from="data/corpus",
+        vocab_size=vocab_size,
+        min_frequency=1,
+        lowercase=False,
+        strip_accents=False,
     )
     vocabulary = train_vocabulary(lines, params, lines)
     vocabulary |= {token: number for number, token in enumerate(more, start=len(vocabulary))}
     writer = ShardWriter(
-        WordPieceTokenizer(assembled(vocabulary, params)), ShardsParams(max_sentence_tokens=limit, too_long=too_long)
+        WordPieceTokenizer(assembled(vocabulary, params)),
+        ShardsParams(max_sentence_tokens=limit, too_long=too_long),
     )
     out = tmp_path / "shards"
     out.mkdir()
     index = {
-        "documents": {split: writer.write_documents(out, split, ("x", "y")) for split in DOCUMENT_SPLITS},
+        "documents": {
+            split: writer.write_documents(out, split, ("x", "y")) for split in DOCUMENT_SPLITS
+        },
         "pairs": {split: writer.write_pairs(out, split, ("x", "y")) for split in PAIR_SPLITS},
     }
     write_json(out / "index.json", index)
@@ -96,7 +111,9 @@ def test_cut_targets_are_named_and_said(tmp_path, monkeypatch):
     _, out, index = _shards(tmp_path, monkeypatch, lines, limit=4)
     assert index["pairs"]["train"]["target"]["cut_rows"] == [0, 3]
     assert PairShard.open(out, "train").cut_targets.tolist() == [0, 3]
-    told = "50.0 % of the sentences of pairs.train.target were cut to shards.max_sentence_tokens (4)"
+    told = (
+        "50.0 % of the sentences of pairs.train.target were cut to shards.max_sentence_tokens (4)"
+    )
     assert any(warning.startswith(told) for warning in warnings_of(index))
     (tmp_path / "other").mkdir()
     _, out, index = _shards(tmp_path / "other", monkeypatch, lines)

@@ -31,7 +31,9 @@ def test_uncased_vocabulary_under_a_cased_tokenizer_names_the_key(tmp_path):
     found, (warning,) = _measured(lines, vocabulary, params)
     assert (found["unknown_words"], found["unknown_share"]) == (5, round(5 / 6, 6))
     assert found["unknown_character_share"] == pytest.approx(15 / 18, abs=1e-6)
-    assert warning.endswith("set lowercase: true in tokenizer and in evaluation, as the vocabulary was made")
+    assert warning.endswith(
+        "set lowercase: true in tokenizer and in evaluation, as the vocabulary was made"
+    )
     assert "83.3 % are ('The', …)" in warning
     assert _measured(lines, vocabulary, _params(lowercase=True))[1] == []
 
@@ -51,7 +53,9 @@ def test_a_long_word_counts_as_all_its_letters():
     assert "99.9 %" in warning
 
 
-@pytest.mark.parametrize("language", ["Hindi", "Thai", "Tamil", "Japanese", "Arabic", "Hebrew", "Russian", "Khmer"])
+@pytest.mark.parametrize(
+    "language", ["Hindi", "Thai", "Tamil", "Japanese", "Arabic", "Hebrew", "Russian", "Khmer"]
+)
 def test_stripping_marks_that_are_no_accents_is_said(language):
     lines = {"Hebrew": ["שָׁלוֹם"], "Japanese": ["ガギグ、パピプ"], "Arabic": ["أهلاً يَومٌ"]}.get(
         language, SENTENCES[language]
@@ -59,7 +63,9 @@ def test_stripping_marks_that_are_no_accents_is_said(language):
     params = _params(strip_accents=True, vocab_size="characters")
     found, (warning,) = _measured(lines, train_vocabulary(lines, params), params)
     assert found["marks_lost_share"] > 0.01
-    assert "tokenizer.strip_accents (true) must be false where marks are vowels or letters" in warning
+    assert (
+        "tokenizer.strip_accents (true) must be false where marks are vowels or letters" in warning
+    )
     assert f"{100 * found['marks_lost_share']:.1f} % of the words" in warning
 
 
@@ -85,19 +91,24 @@ def test_a_word_of_nothing_but_marks_leaves_no_spaces():
 @pytest.mark.parametrize("language", SENTENCES)
 @pytest.mark.parametrize("strip_accents", [False, True])
 def test_tokenizer_and_evaluation_fold_alike(language, strip_accents):
-    """What comes out of a folding tokenizer is what evaluation makes of the reference; final sigma, dotless i."""
+    """What comes out of a folding tokenizer is what evaluation makes of the reference; final sigma,
+    dotless i.
+    """
     params = _params(vocab_size="characters", lowercase=True, strip_accents=strip_accents)
     lines = SENTENCES[language]
     tokenizer = WordPieceTokenizer(assembled(train_vocabulary(lines, params, lines), params))
-    assert [tokenizer.decode(ids) for ids in tokenizer.encode_targets(lines)] == Folding(True, strip_accents)(lines)
+    assert [tokenizer.decode(ids) for ids in tokenizer.encode_targets(lines)] == Folding(
+        True, strip_accents
+    )(lines)
 
 
 def test_vocabulary_smaller_than_the_alphabet_is_refused_with_its_size():
     lines = [chr(0x4E00 + number) + chr(0x4E00 + number // 2) for number in range(3000)]
     with pytest.raises(DataError) as refused:
         train_vocabulary(lines, _params(vocab_size=2000))
-    assert "params.yaml: tokenizer.vocab_size (2000) must be at least 3005: the training text has 3000" in str(
-        refused.value
+    assert (
+        "params.yaml: tokenizer.vocab_size (2000) must be at least 3005: the training text has 3000"
+        in str(refused.value)
     )
     assert len(train_vocabulary(lines, _params(vocab_size=3005))) == 3005
     assert len(train_vocabulary(lines, _params(vocab_size="characters"))) == 3005
@@ -105,5 +116,11 @@ def test_vocabulary_smaller_than_the_alphabet_is_refused_with_its_size():
 
 def test_vocabulary_of_letters_needs_each_twice_and_room_for_spacing():
     lines = ["ab - cd"]
-    with pytest.raises(DataError, match="at least 17: the training text has 5 different characters"):
-        train_vocabulary(lines, TokenizerParams.model_construct(**{**_params().model_dump(), "vocab_size": 16}), lines)
+    with pytest.raises(
+        DataError, match="at least 17: the training text has 5 different characters"
+    ):
+        train_vocabulary(
+            lines,
+            TokenizerParams.model_construct(**{**_params().model_dump(), "vocab_size": 16}),
+            lines,
+        )

@@ -21,13 +21,19 @@ from pipelines.tokenizer.train import save, take_over, train_vocabulary
 from tests.conftest import ROOT, run_in
 
 PARAMS = TokenizerParams(
-    vocabulary_from="data/corpus", vocab_size=400, min_frequency=2, lowercase=False, strip_accents=False
+    vocabulary_from="data/corpus",
+    vocab_size=400,
+    min_frequency=2,
+    lowercase=False,
+    strip_accents=False,
 )
 
 
 def _lines(count: int = 60) -> list[str]:
     lexicon = read_lexicon(ROOT / "data/raw/embedded")
-    pairs = [pair for index in range(count) for pair in write_document(lexicon, 1, "tokenizer", index)]
+    pairs = [
+        pair for index in range(count) for pair in write_document(lexicon, 1, "tokenizer", index)
+    ]
     return [text for pair in pairs for text in (pair.english, pair.german)]
 
 
@@ -56,27 +62,37 @@ def _recipe(name: str) -> TokenizerParams:
 
 def test_recipe_of_characters_has_no_token_of_two():
     vocabulary = train_vocabulary(_lines(), _recipe("characters"))
-    assert max(len(token.removeprefix("##")) for token in set(vocabulary) - set(SPECIAL_TOKENS)) == 1
+    assert (
+        max(len(token.removeprefix("##")) for token in set(vocabulary) - set(SPECIAL_TOKENS)) == 1
+    )
 
 
 def test_recipe_of_words_has_every_word_that_occurs_twice():
     lines = _lines()
     words = Counter(word for line in lines for word, _ in BertPreTokenizer().pre_tokenize_str(line))
     assert len(words) > 400
-    assert {word for word, count in words.items() if count > 1} <= set(train_vocabulary(lines, _recipe("words")))
+    assert {word for word, count in words.items() if count > 1} <= set(
+        train_vocabulary(lines, _recipe("words"))
+    )
 
 
 def test_train_vocabulary_default_trainer_is_not_reproducible():
-    """The negative control: without the fix the library itself gives other vocabularies (tokenizers #1794)."""
+    """The negative control: without the fix the library itself gives other vocabularies (tokenizers
+    #1794).
+    """
     from tokenizers import Tokenizer, models, pre_tokenizers, trainers
 
     digests = set()
     for _ in range(8):
         tokenizer = Tokenizer(models.WordPiece(unk_token="[UNK]"))
         tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
-        trainer = trainers.WordPieceTrainer(vocab_size=400, special_tokens=list(SPECIAL_TOKENS), show_progress=False)
+        trainer = trainers.WordPieceTrainer(
+            vocab_size=400, special_tokens=list(SPECIAL_TOKENS), show_progress=False
+        )
         tokenizer.train_from_iterator(_lines(20), trainer)
-        digests.add(hashlib.sha256(json.dumps(tokenizer.get_vocab(), sort_keys=True).encode()).hexdigest())
+        digests.add(
+            hashlib.sha256(json.dumps(tokenizer.get_vocab(), sort_keys=True).encode()).hexdigest()
+        )
     assert len(digests) > 1
 
 
@@ -88,7 +104,13 @@ def test_encode_decode_gives_the_text_back(folder):
 
 @pytest.mark.parametrize(
     "text",
-    ["A T-shirt, red (and blue).", 'He says: "stop!" now.', "It's 3,5 m; 10:30?", "Größe äöü ß", ""],
+    [
+        "A T-shirt, red (and blue).",
+        'He says: "stop!" now.',
+        "It's 3,5 m; 10:30?",
+        "Größe äöü ß",
+        "",
+    ],
 )
 def test_decode_puts_punctuation_back(tmp_path, text):
     lines = [text] * 3 + ["abcdefghijklmnopqrstuvwxyz ABCDEFGHIJKLMNOPQRSTUVWXYZ"] * 3
@@ -127,10 +149,30 @@ def test_take_over_puts_special_tokens_first_and_tokenizes_as_the_original(tmp_p
     """bert-base's order: [PAD], unused rows, then the other special tokens at 100 to 103."""
     from transformers import BertTokenizer
 
-    theirs = ["[PAD]", "[unused0]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "the", "ca", "##fe", "cafe", "##s"]
+    theirs = [
+        "[PAD]",
+        "[unused0]",
+        "[UNK]",
+        "[CLS]",
+        "[SEP]",
+        "[MASK]",
+        "the",
+        "ca",
+        "##fe",
+        "cafe",
+        "##s",
+    ]
     (tmp_path / "vocab.txt").write_text("".join(f"{token}\n" for token in theirs))
     vocabulary = take_over(theirs, tmp_path, PARAMS)
-    assert list(vocabulary)[:7] == ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "[unused0]", "the"]
+    assert list(vocabulary)[:7] == [
+        "[PAD]",
+        "[UNK]",
+        "[CLS]",
+        "[SEP]",
+        "[MASK]",
+        "[unused0]",
+        "the",
+    ]
     own = tmp_path / "own"
     own.mkdir()
     save(vocabulary, PARAMS.model_copy(update={"lowercase": True, "strip_accents": True}), own)
@@ -149,5 +191,7 @@ def test_a_vocabulary_without_a_last_line_end_keeps_its_last_token(tmp_path):
 
 
 def test_take_over_without_special_tokens_is_refused(tmp_path):
-    with pytest.raises(DataError, match=r"vocab.txt: missing \('\[MASK\]'\) must have BERT's special tokens"):
+    with pytest.raises(
+        DataError, match=r"vocab.txt: missing \('\[MASK\]'\) must have BERT's special tokens"
+    ):
         take_over(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "a"], tmp_path, PARAMS)

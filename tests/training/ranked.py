@@ -1,4 +1,5 @@
-"""A rank of several trains every family for some updates, keeps the weights: ``python -m tests.training.ranked FILE``.
+"""A rank of several trains every family for some updates, keeps the weights: ``python -m
+tests.training.ranked FILE``.
 
 Run by ``test_ranks_without_rows``, with the variables that torchrun sets.
 """
@@ -31,7 +32,10 @@ def few_pairs() -> PairShard:
 
     def side() -> Ragged:
         sizes = rng.integers(4, 18, 10)
-        return Ragged(rng.integers(5, 20, sizes.sum()).astype(np.uint16), np.concatenate([[0], np.cumsum(sizes)]))
+        return Ragged(
+            rng.integers(5, 20, sizes.sum()).astype(np.uint16),
+            np.concatenate([[0], np.cumsum(sizes)]),
+        )
 
     return PairShard(side(), side())
 
@@ -39,7 +43,11 @@ def few_pairs() -> PairShard:
 def seq2seq_module(name: str, micro_batch_size: int = 0) -> Seq2SeqFinetuning:
     """A model of a family in float64 and what trains it."""
     common = CommonParams(
-        **OPTIMIZATION, updates=UPDATES, batch_size=TOKENS, label_smoothing=0.1, **{**PAIRS, "batch_unit": "tokens"}
+        **OPTIMIZATION,
+        updates=UPDATES,
+        batch_size=TOKENS,
+        label_smoothing=0.1,
+        **{**PAIRS, "batch_unit": "tokens"},
     )
     return Seq2SeqFinetuning(
         build(name), common, learning_rate=0.01, updates=UPDATES, validation_batches=[], r_drop=1.0,
@@ -48,25 +56,37 @@ def seq2seq_module(name: str, micro_batch_size: int = 0) -> Seq2SeqFinetuning:
 
 
 def trained(name: str, micro_batch_size: int) -> tuple[list[Tensor], list[int]]:
-    """Weights after the last update, and how many rows with something to learn each batch of this rank had."""
+    """Weights after the last update, and how many rows with something to learn each batch of this
+    rank had.
+    """
     environment = TorchElasticEnvironment()
     rank, world_size = environment.global_rank(), environment.world_size()
     module = seq2seq_module(name, micro_batch_size)
-    source = PairBatches(few_pairs(), TOKENS, in_tokens=True, seed=1, rank=rank, world_size=world_size)
+    source = PairBatches(
+        few_pairs(), TOKENS, in_tokens=True, seed=1, rank=rank, world_size=world_size
+    )
     rows = [int((one.labels_BT != PAD).any(dim=1).sum()) for one in Batches(source, START, UPDATES)]
     trainer = lightning.Trainer(
-        plugins=[environment], accelerator="cpu", devices=world_size, strategy="ddp", max_steps=UPDATES, logger=False,
+        plugins=[environment], accelerator="cpu", devices=world_size, strategy="ddp",
+        max_steps=UPDATES, logger=False,
         use_distributed_sampler=False, enable_checkpointing=False, enable_progress_bar=False,
         enable_model_summary=False,
     )  # fmt: skip
-    trainer.fit(module, DataLoader(Batches(source, START, UPDATES), batch_size=None, collate_fn=lambda batch: batch))
+    trainer.fit(
+        module,
+        DataLoader(
+            Batches(source, START, UPDATES), batch_size=None, collate_fn=lambda batch: batch
+        ),
+    )
     return [parameter.detach() for parameter in module.network.parameters()], rows
 
 
 def main() -> None:
     """Train every family, and write ``{(family, micro-batch size): (weights, rows)}``."""
     torch.set_num_threads(1)
-    torch.save({(name, size): trained(name, size) for name in BLOCKS for size in (0, 1)}, Path(sys.argv[1]))
+    torch.save(
+        {(name, size): trained(name, size) for name in BLOCKS for size in (0, 1)}, Path(sys.argv[1])
+    )
 
 
 if __name__ == "__main__":

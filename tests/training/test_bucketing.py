@@ -28,7 +28,9 @@ def test_bucketed_rows_come_once_and_pad_little():
 
 def test_bucketed_in_tokens_takes_in_every_row_within_the_budget():
     lengths = np.random.default_rng(0).integers(1, 100, 1000)
-    order = Bucketed(lengths, 800, seed=1, stream="test", where=("test", "batch_size"), in_tokens=True)
+    order = Bucketed(
+        lengths, 800, seed=1, stream="test", where=("test", "batch_size"), in_tokens=True
+    )
     position, batches = Position(0, 0, 0), []
     while position.epoch == 0:
         batches.append(order.rows(position))
@@ -45,7 +47,9 @@ def test_bucketed_pairs_pad_little_on_either_side():
     source = np.clip(rng.normal(15, 5, 20000), 4, 60).astype(np.int64)
     target = np.clip(source + rng.normal(0, 2.5, 20000), 4, 60).astype(np.int64)
     sides = np.stack([target, source], axis=1)
-    order = Bucketed(sides, 4096, seed=1, stream="test", where=("test", "batch_size"), in_tokens=True)
+    order = Bucketed(
+        sides, 4096, seed=1, stream="test", where=("test", "batch_size"), in_tokens=True
+    )
     position, slots, longer = Position(0, 0, 0), np.zeros(2), []
     while position.epoch == 0:
         rows = order.rows(position)
@@ -59,5 +63,10 @@ def test_bucketed_pairs_pad_little_on_either_side():
 
 
 def test_bucketed_in_tokens_row_over_the_budget_is_refused():
-    with pytest.raises(DataError, match=r"longest \(9\) must not exceed the tokens of a batch \(8\); raise batch_size"):
-        Bucketed(np.array([3, 9]), 8, seed=1, stream="test", where=("test", "batch_size"), in_tokens=True)
+    with pytest.raises(
+        DataError,
+        match=r"longest \(9\) must not exceed the tokens of a batch \(8\); raise batch_size",
+    ):
+        Bucketed(
+            np.array([3, 9]), 8, seed=1, stream="test", where=("test", "batch_size"), in_tokens=True
+        )

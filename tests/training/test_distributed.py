@@ -1,4 +1,6 @@
-"""Two processes with gloo: the losses of one, and no survivor, nothing half and no loss of work when one is killed."""
+"""Two processes with gloo: the losses of one, and no survivor, nothing half and no loss of work
+when one is killed.
+"""
 
 import json
 import os
@@ -23,7 +25,9 @@ hardware: {devices: 1, strategy: auto, checkpoint_every: 5, num_threads: 1}
 """
 
 
-@pytest.fixture(params=[pytest.param("false", marks=pytest.mark.chaos), "true"], ids=["unpacked", "packed"])
+@pytest.fixture(
+    params=[pytest.param("false", marks=pytest.mark.chaos), "true"], ids=["unpacked", "packed"]
+)
 def project(request: pytest.FixtureRequest, reproduced_copy: Path) -> Path:
     """A reproduced project with a short training that logs every update."""
     _apply(reproduced_copy, _OVERLAY.replace("PACKED", request.param))
@@ -74,7 +78,9 @@ def _start_and_wait_for_update_8() -> subprocess.Popen[str]:
 
 def _children_of(pid: int) -> list[int]:
     return [
-        int(word) for task in Path(f"/proc/{pid}/task").iterdir() for word in (task / "children").read_text().split()
+        int(word)
+        for task in Path(f"/proc/{pid}/task").iterdir()
+        for word in (task / "children").read_text().split()
     ]
 
 
@@ -95,7 +101,9 @@ def test_killed_rank_ends_all_saves_nothing_half_and_goes_on(project, victim):
     shutil.rmtree(".runs/bert")
     process = _start_and_wait_for_update_8()
     (second,) = [
-        child for child in _children_of(process.pid) if b"pretrain" in Path(f"/proc/{child}/cmdline").read_bytes()
+        child
+        for child in _children_of(process.pid)
+        if b"pretrain" in Path(f"/proc/{child}/cmdline").read_bytes()
     ]
     os.kill(process.pid if victim == "first" else second, signal.SIGKILL)
     text, _ = process.communicate(timeout=120)

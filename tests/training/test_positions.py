@@ -56,9 +56,13 @@ def test_any_number_of_loader_processes_goes_on_at_any_update(workers, done):
 @pytest.mark.parametrize("workers", [2, 3])
 @pytest.mark.parametrize("done", [1, 2, 3, 4, 5])
 def test_a_resume_around_a_change_of_phase_reads_the_same_rows(workers, done):
-    """Three updates of 32 tokens, three of 16: epochs are planned anew, batches are cut into micro-batches."""
+    """Three updates of 32 tokens, three of 16: epochs are planned anew, batches are cut into
+    micro-batches.
+    """
     phases = [{**PHASE, "updates": 3, "batch_size": 3, "max_length": length} for length in (32, 16)]
-    source = PretrainingBatches(Split(two_languages(), 1, "t", 0.15, 300), bert_params(phases=phases))
+    source = PretrainingBatches(
+        Split(two_languages(), 1, "t", 0.15, 300), bert_params(phases=phases)
+    )
     straight = _read(source, Position(0, 0, 0), 6, 0)
     again = _read(source, straight[done].position, 6, workers)
     assert len(again) == 6 - done

@@ -1,4 +1,6 @@
-"""Any remainder over any number of ranks: the sums of all ranks are those of one, whoever has no rows."""
+"""Any remainder over any number of ranks: the sums of all ranks are those of one, whoever has no
+rows.
+"""
 
 import os
 import subprocess
@@ -29,8 +31,12 @@ from tests.optimization import OPTIMIZATION
 from tests.training.ranked import START, TOKENS, few_pairs, seq2seq_module
 
 
-def _gradients(module: Any, batch: Any, rows: int) -> tuple[dict[str, Tensor], dict[str, int], dict[str, float]]:
-    """Gradients of the summed objectives, terms, and measurements of a rank's part, by micro-batches."""
+def _gradients(
+    module: Any, batch: Any, rows: int
+) -> tuple[dict[str, Tensor], dict[str, int], dict[str, float]]:
+    """Gradients of the summed objectives, terms, and measurements of a rank's part, by
+    micro-batches.
+    """
     module.zero_grad(set_to_none=True)
     module.train()
     module.meter.read()
@@ -38,8 +44,14 @@ def _gradients(module: Any, batch: Any, rows: int) -> tuple[dict[str, Tensor], d
         losses = module.losses(part)
         torch.stack(list(losses.objective.values())).sum().backward()
         module.meter.add(losses.measured)
-    sums = {f"{name} {kind}": float(pair[kind]) for name, pair in module.meter.state_dict().items() for kind in (0, 1)}
-    found = {name: p.grad.clone() for name, p in module.network.named_parameters() if p.grad is not None}
+    sums = {
+        f"{name} {kind}": float(pair[kind])
+        for name, pair in module.meter.state_dict().items()
+        for kind in (0, 1)
+    }
+    found = {
+        name: p.grad.clone() for name, p in module.network.named_parameters() if p.grad is not None
+    }
     return found, dict(module.num_terms(batch)), sums
 
 
@@ -50,7 +62,9 @@ def _assert_equal_sums(module: Any, whole: Any, parts: list[Any], micro_batch_si
     assert any(not any(one[1].values()) for one in found)  # a rank had nothing
     for name, gradient in expected.items():
         assert all(name in one[0] for one in found), name  # every rank has a gradient to exchange
-        torch.testing.assert_close(sum(one[0][name] for one in found), gradient, atol=1e-5, rtol=1e-4)
+        torch.testing.assert_close(
+            sum(one[0][name] for one in found), gradient, atol=1e-5, rtol=1e-4
+        )
     for key, value in sums.items():
         assert sum(one[2][key] for one in found) == pytest.approx(value, rel=1e-5, abs=1e-5)
 
@@ -65,14 +79,21 @@ def test_pairs_of_every_family(name, world_size, micro_batch_size):
     while len(one(position).source_BS) >= world_size:
         position = one.after(position)
     ranks = [
-        PairBatches(few_pairs(), TOKENS, **options, rank=rank, world_size=world_size) for rank in range(world_size)
+        PairBatches(few_pairs(), TOKENS, **options, rank=rank, world_size=world_size)
+        for rank in range(world_size)
     ]
-    _assert_equal_sums(seq2seq_module(name), one(position), [rank(position) for rank in ranks], micro_batch_size)
+    _assert_equal_sums(
+        seq2seq_module(name), one(position), [rank(position) for rank in ranks], micro_batch_size
+    )
 
 
 def _trained(folder: Path, world_size: int) -> list[Any]:
     """What each of some real ranks keeps, which exchange gradients by gloo."""
-    variables = {"TORCHELASTIC_RUN_ID": "test", "WORLD_SIZE": str(world_size), "MASTER_ADDR": "127.0.0.1"}
+    variables = {
+        "TORCHELASTIC_RUN_ID": "test",
+        "WORLD_SIZE": str(world_size),
+        "MASTER_ADDR": "127.0.0.1",
+    }
     variables["MASTER_PORT"] = str(free_port())
     processes = [
         subprocess.Popen(
@@ -93,7 +114,9 @@ def _trained(folder: Path, world_size: int) -> list[Any]:
 
 @pytest.mark.learning
 def test_two_ranks_learn_what_one_learns(tmp_path):
-    """Whole trainings: token batches that leave a remainder, an empty rank among them, and micro-batches."""
+    """Whole trainings: token batches that leave a remainder, an empty rank among them, and
+    micro-batches.
+    """
     (alone,) = _trained(tmp_path, 1)
     together = _trained(tmp_path, 2)
     for key, (expected, rows) in alone.items():
@@ -113,7 +136,9 @@ def test_pretraining(nsp, packed, micro_batch_size):
     torch.manual_seed(0)
     module = BertPretraining(Bert(params.model, 300), params, [], Baselines(0.0, 5.0, 5.0, 0.5))
     parts = [
-        PretrainingBatches(Split(two_languages(), 1, "t", 0.15, 300, rank=rank, world_size=world_size), params)(START)
+        PretrainingBatches(
+            Split(two_languages(), 1, "t", 0.15, 300, rank=rank, world_size=world_size), params
+        )(START)
         for rank, world_size in ((0, 1), *((rank, 5) for rank in range(5)))
     ]
     _assert_equal_sums(module, parts[0], parts[1:], micro_batch_size)
@@ -123,11 +148,17 @@ def test_pretraining(nsp, packed, micro_batch_size):
 @pytest.mark.parametrize("micro_batch_size", [0, 1])
 def test_classification(micro_batch_size):
     rows = [[CLS, *range(5, 7 + number % 9), SEP] for number in range(40)]
-    examples = EncodedExamples(rows, [[0] * len(row) for row in rows], [number % 3 for number in range(40)])
-    common = ClassificationCommon(**OPTIMIZATION, updates=3, batch_size=3, max_length=16, dropout=0.0)
+    examples = EncodedExamples(
+        rows, [[0] * len(row) for row in rows], [number % 3 for number in range(40)]
+    )
+    common = ClassificationCommon(
+        **OPTIMIZATION, updates=3, batch_size=3, max_length=16, dropout=0.0
+    )
     torch.manual_seed(0)
     network = BertClassifier(bert_params().model, 20, 3)
-    module = BertClassification(network, common, learning_rate=0.1, updates=3, validation_batches=[])
+    module = BertClassification(
+        network, common, learning_rate=0.1, updates=3, validation_batches=[]
+    )
     parts = [
         ClassificationBatches(examples, 3, seed=1, rank=rank, world_size=world_size)(START)
         for rank, world_size in ((0, 1), *((rank, 4) for rank in range(4)))
@@ -149,15 +180,28 @@ def _weights_after(updates: int, *, rank: int = 0, seed: int = 1, before: int = 
     """Weights of a network with dropout, whose generator was somewhere else before."""
     params = bert_params(model={"dropout": 0.3}, phases={"updates": 9})
     torch.manual_seed(0)
-    module = _Ranked(Bert(params.model, 300), params, [], Baselines(0.0, 5.0, 5.0, 0.5), seed=seed, micro_batch_size=3)
+    module = _Ranked(
+        Bert(params.model, 300),
+        params,
+        [],
+        Baselines(0.0, 5.0, 5.0, 0.5),
+        seed=seed,
+        micro_batch_size=3,
+    )
     module.rank = rank
     batches = PretrainingBatches(Split(two_languages(), 1, "t", 0.15, 300), params)
     torch.rand(before)
     trainer = lightning.Trainer(
-        max_steps=updates, accelerator="cpu", logger=False, enable_checkpointing=False, enable_progress_bar=False,
+        max_steps=updates, accelerator="cpu", logger=False, enable_checkpointing=False,
+        enable_progress_bar=False,
         enable_model_summary=False,
     )  # fmt: skip
-    trainer.fit(module, DataLoader(Batches(batches, START, updates), batch_size=None, collate_fn=lambda batch: batch))
+    trainer.fit(
+        module,
+        DataLoader(
+            Batches(batches, START, updates), batch_size=None, collate_fn=lambda batch: batch
+        ),
+    )
     return [parameter.detach() for parameter in module.network.parameters()]
 
 

@@ -1,4 +1,6 @@
-"""Killed anywhere, a training gives the bits it would have given: the real stage, in its own process."""
+"""Killed anywhere, a training gives the bits it would have given: the real stage, in its own
+process.
+"""
 
 import contextlib
 import hashlib
@@ -21,7 +23,15 @@ from torch.utils._pytree import keystr, tree_flatten_with_path
 from pipelines.frame.params_reader import plain, read_document
 from tests.conftest import enter_copy, run_in
 
-OTHERS = ("gru_attention", "lstm_attention", "gru_luong", "transformer", "transformer_post", "rnd2rnd", "bertshare")
+OTHERS = (
+    "gru_attention",
+    "lstm_attention",
+    "gru_luong",
+    "transformer",
+    "transformer_post",
+    "rnd2rnd",
+    "bertshare",
+)
 
 
 @pytest.fixture
@@ -47,7 +57,9 @@ def straight_bert(copied: Path) -> dict[str, str]:
 
 @pytest.fixture(scope="module")
 def interrupted(copied: Path, straight_bert: dict[str, str]) -> Path:
-    """A long project whose BERT was told to stop at update 30; after the uninterrupted one, which cleans up."""
+    """A long project whose BERT was told to stop at update 30; after the uninterrupted one, which
+    cleans up.
+    """
     with contextlib.chdir(copied):
         assert _interrupt("bert", signal.SIGTERM, 30) == 75
     return copied
@@ -60,9 +72,12 @@ def interrupted_copy(interrupted: Path, tmp_path: Path, monkeypatch: pytest.Monk
 
 def _lengthen(project: Path) -> Path:
     overlay = (
-        "bert: {phases: [{updates: 60, batch_size: 8, ramp: none, max_length: 96, max_predictions: 20}]}\n"
+        "bert: {phases: [{updates: 60, batch_size: 8, ramp: none, max_length: 96, "
+        "max_predictions: 20}]}\n"
         "seq2seq:\n"
-        "  common: {updates: 60, batch_unit: tokens, batch_size: 128, select: best, average: 2, validate_every: 20}\n"
+        "  common: "
+        "{updates: 60, batch_unit: tokens, batch_size: 128, select: best, average: 2, "
+        "validate_every: 20}\n"
         "  architectures: {gru: {dropout: 0.1, r_drop: 1.0, scheduled_sampling: 0.5}}\n"
         "hardware: {checkpoint_every: 7}\n"
     )
@@ -74,7 +89,11 @@ def _lengthen(project: Path) -> Path:
 def _entry(out: str) -> tuple[str, ...]:
     """Module and arguments of the stage that writes an out."""
     architecture = out.partition("/")[2]
-    return ("pipelines.seq2seq.finetune", architecture) if architecture else ("pipelines.bert.pretrain",)
+    return (
+        ("pipelines.seq2seq.finetune", architecture)
+        if architecture
+        else ("pipelines.bert.pretrain",)
+    )
 
 
 def _start(out: str) -> subprocess.Popen[str]:
@@ -90,7 +109,10 @@ def _start(out: str) -> subprocess.Popen[str]:
 
 
 def _digest(out: str) -> dict[str, str]:
-    return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in sorted(Path("data", out).iterdir())}
+    return {
+        path.name: hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in sorted(Path("data", out).iterdir())
+    }
 
 
 def _straight(out: str) -> dict[str, str]:
@@ -103,7 +125,9 @@ def _straight(out: str) -> dict[str, str]:
 
 
 def _randomize(project: Path, name: str) -> None:
-    """A block, of the recipe with all architectures where it is not there, in small and with all that draws numbers."""
+    """A block, of the recipe with all architectures where it is not there, in small and with all
+    that draws numbers.
+    """
     blocks: dict[str, Any] = {}
     for file in ("recipes/all_architectures.yaml", "params.yaml"):
         blocks |= plain(read_document(project / file).root)["seq2seq"]["architectures"]
@@ -116,7 +140,9 @@ def _randomize(project: Path, name: str) -> None:
 
 
 def _interrupt(out: str, number: int, update: int, *, group: bool = False) -> int:
-    """Start, wait for a line of an update, send a signal, to the whole group if asked; the exit code."""
+    """Start, wait for a line of an update, send a signal, to the whole group if asked; the exit
+    code.
+    """
     process = _start(out)
     for line in process.stdout:
         if line.startswith(f"update {update}/"):
@@ -127,10 +153,17 @@ def _interrupt(out: str, number: int, update: int, *, group: bool = False) -> in
 
 
 @pytest.mark.parametrize(
-    "out", ["bert", "seq2seq/gru", *(pytest.param(f"seq2seq/{name}", marks=pytest.mark.chaos) for name in OTHERS)]
+    "out",
+    [
+        "bert",
+        "seq2seq/gru",
+        *(pytest.param(f"seq2seq/{name}", marks=pytest.mark.chaos) for name in OTHERS),
+    ],
 )
 def test_stage_killed_three_times_gives_the_same_files(out, long_project, request):
-    """Straight without loader processes, then with two of them, killed, and signals to the whole group."""
+    """Straight without loader processes, then with two of them, killed, and signals to the whole
+    group.
+    """
     if out == "bert":
         expected = request.getfixturevalue("straight_bert")
     else:
@@ -173,12 +206,19 @@ def test_checkpoint_of_another_machine_is_gone_on_from_and_says_so():
     process = _start("bert")
     text, _ = process.communicate(timeout=120)
     assert process.returncode == 0, text
-    assert f"it was computed on 8 x NVIDIA H200, goes on on {found['machine']}: last bits may differ" in text
+    assert (
+        f"it was computed on 8 x NVIDIA H200, goes on on {found['machine']}: last bits may differ"
+        in text
+    )
 
 
 def _checkpoint(update: int) -> Path | None:
     """The newest checkpoint from ``update`` on."""
-    found = [path for path in sorted(Path(".runs/bert").glob("*/checkpoints/*.ckpt")) if int(path.stem[7:]) >= update]
+    found = [
+        path
+        for path in sorted(Path(".runs/bert").glob("*/checkpoints/*.ckpt"))
+        if int(path.stem[7:]) >= update
+    ]
     return found[-1] if found else None
 
 
@@ -197,16 +237,22 @@ def _state(path: Path) -> dict[str, object]:
     """Weights, optimizer, schedule, random states and curves, as bytes."""
     saved = torch.load(path, weights_only=True)
     curves = path.parent.parent.joinpath("metrics.jsonl").read_text().splitlines()
-    kept = {name: saved[name] for name in ("state_dict", "optimizer_states", "lr_schedulers", "callbacks")}
+    kept = {
+        name: saved[name]
+        for name in ("state_dict", "optimizer_states", "lr_schedulers", "callbacks")
+    }
     leaves = {keystr(place): leaf for place, leaf in tree_flatten_with_path(kept)[0]}
     return {
-        place: leaf.numpy().tobytes() if isinstance(leaf, torch.Tensor) else leaf for place, leaf in leaves.items()
+        place: leaf.numpy().tobytes() if isinstance(leaf, torch.Tensor) else leaf
+        for place, leaf in leaves.items()
     } | {"curves": [line for line in curves if json.loads(line)["step"] <= saved["global_step"]]}
 
 
 @pytest.mark.chaos
 @pytest.mark.usefixtures("long_project")
-@pytest.mark.parametrize("moved", [0, 8], ids=["as it was", "negative control: data moved on by a batch"])
+@pytest.mark.parametrize(
+    "moved", [0, 8], ids=["as it was", "negative control: data moved on by a batch"]
+)
 def test_training_killed_at_random_has_the_state_of_an_unbroken_one(moved):
     expected = _state(_train_until_killed_after(56))
     shutil.rmtree(".runs/bert")
@@ -253,12 +299,17 @@ def test_damaged_newest_checkpoint_is_refused_with_the_command_that_recovers():
 
 @pytest.mark.usefixtures("long_project")
 def test_loss_that_is_not_finite_stops_the_stage_and_keeps_the_checkpoint():
-    hot = "learning_rate: 1.0e+30, schedule: {name: constant, final_factor: null}, gradient_clip: none"
+    hot = (
+        "learning_rate: 1.0e+30, schedule: {name: constant, final_factor: null}, gradient_clip: "
+        "none"
+    )
     _apply(f"bert: {{training: {{{hot}}}}}\n")
     process = _start("bert")
     text, _ = process.communicate(timeout=60)
     assert process.returncode == 1
-    assert re.search(r"must be finite; update \d+, on samples from \d+ to \d+ of epoch 0, broke it", text)
+    assert re.search(
+        r"must be finite; update \d+, on samples from \d+ to \d+ of epoch 0, broke it", text
+    )
     assert not Path("data/bert").exists()
 
 
@@ -281,7 +332,9 @@ def test_second_start_after_the_last_checkpoint_only_commits(straight_bert):
 
 @pytest.mark.usefixtures("long_project")
 def test_training_without_a_better_validation_ends_with_the_weights_of_the_best():
-    """A learning rate next to zero: BLEU stays what it was, so the first validation remains the best."""
+    """A learning rate next to zero: BLEU stays what it was, so the first validation remains the
+    best.
+    """
     _apply(
         "seq2seq:\n"
         "  common: {select: best, select_by: bleu, average: 1, patience: 2, validate_every: 8}\n"

@@ -13,7 +13,8 @@ from tests.optimization import OPTIMIZATION
 
 
 @pytest.mark.parametrize(
-    ("select", "average", "updates"), [("last", 1, [40]), ("last", 3, [20, 30, 40]), ("best", 2, [20, 30])]
+    ("select", "average", "updates"),
+    [("last", 1, [40]), ("last", 3, [20, 30, 40]), ("best", 2, [20, 30])],
 )
 def test_wanted_validations_are_the_last_or_the_best(select, average, updates):
     from pipelines.optim.params import OptimizationParams
@@ -53,14 +54,24 @@ def test_checkpoints_on_disk_are_the_newest_and_the_kept_ones(tmp_path, monkeypa
     trainer, folder = Trainer(), module.Checkpoints(tmp_path, keep=2)
     for update in (10, 20, 30, 40):
         trainer.global_step = update
-        folder.save(trainer, {"position": {}, "kept": [{"update": 10, "value": 1.0}], "finished": False})
-    assert sorted(path.stem for path in tmp_path.glob("*.ckpt")) == [f"update-000000{n}" for n in (10, 30, 40)]
-    assert synced[-3:] == ["update-00000040.tmp", "update-00000040.json", tmp_path.name]  # data, seal, then the name
+        folder.save(
+            trainer, {"position": {}, "kept": [{"update": 10, "value": 1.0}], "finished": False}
+        )
+    assert sorted(path.stem for path in tmp_path.glob("*.ckpt")) == [
+        f"update-000000{n}" for n in (10, 30, 40)
+    ]
+    assert synced[-3:] == [
+        "update-00000040.tmp",
+        "update-00000040.json",
+        tmp_path.name,
+    ]  # data, seal, then the name
     assert folder.newest().update == 40
     assert folder.at(10).path.read_bytes() == b"weights of 10"
 
 
-@pytest.mark.parametrize(("update", "minutes", "due"), [(200, 0, True), (199, 14.9, False), (199, 15.1, True)])
+@pytest.mark.parametrize(
+    ("update", "minutes", "due"), [(200, 0, True), (199, 14.9, False), (199, 15.1, True)]
+)
 def test_checkpoint_is_due_by_updates_or_by_minutes(monkeypatch, update, minutes, due):
     import time
     from types import SimpleNamespace
@@ -87,7 +98,9 @@ def test_speed_counts_tokens_padding_waiting_and_operations(monkeypatch):
         speed.add(Cost(tokens=80, slots=100, flops=500_000))
     clock[0], loader.waited_s = 104.0, 8.0
     found = speed.read(torch.device("cpu"))
-    assert {name: found[name] for name in ("tokens_per_s", "padding_share", "loader_wait_share", "mfu")} == {
+    assert {
+        name: found[name] for name in ("tokens_per_s", "padding_share", "loader_wait_share", "mfu")
+    } == {
         "tokens_per_s": 40.0,
         "padding_share": pytest.approx(0.2),
         "loader_wait_share": 0.25,
@@ -110,7 +123,13 @@ def test_several_checkpoints_leave_the_mean_of_their_weights(tmp_path):
     for update in (1, 2, 3):
         path = tmp_path / f"{update}.ckpt"
         torch.save(
-            {"state_dict": {"weight": torch.full((3, 2), float(update)), "bias": torch.ones(3) * update**2}}, path
+            {
+                "state_dict": {
+                    "weight": torch.full((3, 2), float(update)),
+                    "bias": torch.ones(3) * update**2,
+                }
+            },
+            path,
         )
         found.append(Checkpoint(update, path, {}))
     assert _evaluated(module, found) == {"valid_loss": 12.0}
@@ -123,14 +142,20 @@ def test_equal_bleu_is_decided_by_loss():
     from pipelines.training.selection import best, wanted
 
     params = OptimizationParams(**{**OPTIMIZATION, "select": "best"})
-    found = [{"update": update, "value": [-0.0, loss]} for update, loss in ((1, 3.0), (2, 2.0), (3, 2.5), (4, 2.0))]
+    found = [
+        {"update": update, "value": [-0.0, loss]}
+        for update, loss in ((1, 3.0), (2, 2.0), (3, 2.5), (4, 2.0))
+    ]
     assert best(found)["update"] == 2
-    assert [one["update"] for one in wanted([*found, {"update": 5, "value": [-7.0, 9.0]}], params)] == [5]
+    assert [
+        one["update"] for one in wanted([*found, {"update": 5, "value": [-7.0, 9.0]}], params)
+    ] == [5]
 
 
 @pytest.mark.parametrize("finished", [False, True], ids=["trained", "found finished"])
 def test_after_training_the_network_is_where_it_trained(tmp_path, monkeypatch, finished):
-    """Lightning moves it to the CPU, where validation of the selected weights and predictions would take hours.
+    """Lightning moves it to the CPU, where validation of the selected weights and predictions would
+    take hours.
 
     The Trainer is a stand-in whose device is ``meta``; everything else is the product's.
     """
@@ -145,7 +170,11 @@ def test_after_training_the_network_is_where_it_trained(tmp_path, monkeypatch, f
             self.global_step = 4
 
         def fit(self, network, loader, **_):
-            loop.finished, loop.measured, loop.validations = True, {"valid_loss": 1.0}, [{"update": 4, "value": [1.0]}]
+            loop.finished, loop.measured, loop.validations = (
+                True,
+                {"valid_loss": 1.0},
+                [{"update": 4, "value": [1.0]}],
+            )
 
     class Loop(module.TrainingLoop):
         def __init__(self, *arguments):
@@ -159,9 +188,15 @@ def test_after_training_the_network_is_where_it_trained(tmp_path, monkeypatch, f
     monkeypatch.setattr(module.lightning, "Trainer", Standing)
     monkeypatch.setattr(module, "TrainingLoop", Loop)
     monkeypatch.setattr(module.Checkpoints, "at", lambda *_: None)
-    monkeypatch.setattr(module, "_evaluated", lambda network, _: events.append(next(network.parameters()).device))
+    monkeypatch.setattr(
+        module, "_evaluated", lambda network, _: events.append(next(network.parameters()).device)
+    )
     network = torch.nn.Linear(2, 2)
-    network.updates, network.params, network.meter = 4, SimpleNamespace(select="last", average=1), None
+    network.updates, network.params, network.meter = (
+        4,
+        SimpleNamespace(select="last", average=1),
+        None,
+    )
     hardware = validate(read_document(ROOT / "params.yaml"), "hardware", Hardware)
     stop = SimpleNamespace(install=lambda: None, cooperative=contextlib.nullcontext)
     folder = SimpleNamespace(checkpoints=tmp_path, path=tmp_path)

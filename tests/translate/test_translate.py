@@ -19,10 +19,14 @@ class _Pipe(io.TextIOWrapper):
 
 
 @pytest.fixture
-def translate(reproduced: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
+def translate(
+    reproduced: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
     monkeypatch.chdir(reproduced)
 
-    def run(text: str | bytes, *arguments: str, arch: str = "transformer") -> tuple[int, list[str], str]:
+    def run(
+        text: str | bytes, *arguments: str, arch: str = "transformer"
+    ) -> tuple[int, list[str], str]:
         monkeypatch.setattr("sys.stdin", _Pipe(text if isinstance(text, bytes) else text.encode()))
         code = main(["--arch", arch, *arguments])
         printed = capsys.readouterr()
@@ -32,21 +36,29 @@ def translate(reproduced: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.
 
 
 def test_lines_stay_in_their_places_whatever_is_wrong_with_some(translate):
-    text = "The cow is small.\n\n   \nThe ☃ is small.\n".encode() + b"\xff\xfe\n" + b"The cow is small."
+    text = (
+        "The cow is small.\n\n   \nThe ☃ is small.\n".encode()
+        + b"\xff\xfe\n"
+        + b"The cow is small."
+    )
     code, out, err = translate(text, "--json")
     assert code == 2
     found = [json.loads(line)["hypotheses"] for line in out]
     assert [len(group) for group in found] == [1, 0, 0, 1, 0, 1]
     assert found[0] == found[5] != found[3]
     assert translate(text)[1] == [group[0]["text"] if group else "" for group in found]
-    assert "line 4: words (☃) must be spelt in the vocabulary's characters; they become [UNK]" in err
+    assert (
+        "line 4: words (☃) must be spelt in the vocabulary's characters; they become [UNK]" in err
+    )
     assert "line 5: byte at offset 0 (0xff) must be UTF-8 text" in err
     assert translate("The cow is small.\n")[0] == 0
     assert translate("") == (0, [], "")
 
 
 def test_lines_are_normalised_as_the_corpus_is(translate):
-    """A byte order mark, a decomposed letter, invisible and other spaces change nothing; NULs are refused."""
+    """A byte order mark, a decomposed letter, invisible and other spaces change nothing; NULs are
+    refused.
+    """
     plain = translate("The cow is small.\n")[1]
     odd = "\ufeffThe\u00a0cow\u200b is  sm\u00adall.\r\n\u200b\n"
     assert translate(odd) == (0, [*plain, ""], "")
@@ -78,11 +90,17 @@ def test_scores_and_json_add_up(translate):
     found, blank = (json.loads(line)["hypotheses"] for line in out)
     assert (len(found), blank) == (3, [])
     for hypothesis in found:
-        assert sum(hypothesis["token_log_probabilities"]) == pytest.approx(hypothesis["log_probability"], abs=1e-5)
-        assert hypothesis["score"] == pytest.approx(hypothesis["log_probability"] / len(hypothesis["tokens"]))
+        assert sum(hypothesis["token_log_probabilities"]) == pytest.approx(
+            hypothesis["log_probability"], abs=1e-5
+        )
+        assert hypothesis["score"] == pytest.approx(
+            hypothesis["log_probability"] / len(hypothesis["tokens"])
+        )
         assert len(hypothesis["parents"]) == len(hypothesis["tokens"])
     _, out, _ = translate("The cow is small.\n", "--beam", "4", "--best", "3")
-    assert [line.split(maxsplit=1)[0] for line in out] == [f"{hypothesis['score']:.4f}" for hypothesis in found]
+    assert [line.split(maxsplit=1)[0] for line in out] == [
+        f"{hypothesis['score']:.4f}" for hypothesis in found
+    ]
 
 
 @pytest.mark.parametrize("arch", ["transformer", "gru_attention", "gru"])
@@ -96,7 +114,9 @@ def test_tree_and_attention_are_shown_and_drawn(translate, tmp_path, arch):
     else:
         assert any(line.strip().startswith("[") or "│" in line for line in out[len(tree) + 1 :])
     for name in ("beam.png", "beam.html"):
-        translate("The cow is small.\n", "--beam", "3", "--picture", str(tmp_path / name), arch=arch)
+        translate(
+            "The cow is small.\n", "--beam", "3", "--picture", str(tmp_path / name), arch=arch
+        )
     assert (tmp_path / "beam.png").read_bytes().startswith(b"\x89PNG")
     page = (tmp_path / "beam.html").read_text()
     assert ("<h2>Attention</h2>" in page) == (arch != "gru")
@@ -133,7 +153,9 @@ def test_unknown_architecture_is_refused(translate):
 
 
 def test_damaged_model_is_refused(translate, reproduced, tmp_path, monkeypatch):
-    shutil.copytree(reproduced / "data", tmp_path / "data", ignore=shutil.ignore_patterns("raw", "bert"))
+    shutil.copytree(
+        reproduced / "data", tmp_path / "data", ignore=shutil.ignore_patterns("raw", "bert")
+    )
     shutil.copy(reproduced / "params.yaml", tmp_path)
     weights = tmp_path / "data/seq2seq/transformer/model.safetensors"
     weights.chmod(0o644)
@@ -148,10 +170,13 @@ def test_damaged_model_is_refused(translate, reproduced, tmp_path, monkeypatch):
 
 
 def test_a_closed_pipe_ends_quietly(reproduced):
-    command = f"yes 'The cow is small.' | head -2000 | {sys.executable} -m pipelines.translate --arch gru"
+    command = (
+        f"yes 'The cow is small.' | head -2000 | {sys.executable} -m pipelines.translate --arch gru"
+    )
     done = subprocess.run(
         ["bash", "-c", f"set -o pipefail; {command} --beam 1 | head -1"],
-        cwd=reproduced, env={**QUIET, "OMP_NUM_THREADS": "1"}, capture_output=True, text=True, timeout=120, check=False,
+        cwd=reproduced, env={**QUIET, "OMP_NUM_THREADS": "1"}, capture_output=True, text=True,
+        timeout=120, check=False,
     )  # fmt: skip
     assert len(done.stdout.splitlines()) == 1
     assert done.stderr == ""

@@ -53,7 +53,9 @@ def _trained(folder, watch, monkeypatch):
     batches = PretrainingBatches(split, params)
     module = BertPretraining(bert, params, list(batches.all())[:2], Baselines(0.0, 5.0, 5.0, 0.5))
     hardware = validate(read_document(ROOT / "params.yaml"), "hardware", Hardware)
-    stop = SimpleNamespace(install=lambda: None, requested=False, cooperative=contextlib.nullcontext)
+    stop = SimpleNamespace(
+        install=lambda: None, requested=False, cooperative=contextlib.nullcontext
+    )
     tracker = SimpleNamespace(log=lambda _: None, log_table=lambda *_: None)
     run = StageRun(None, {}, hardware, RunFolder(folder), stop, tracker, {}, 0.0)
     measured = trainer.train(module, batches, run)

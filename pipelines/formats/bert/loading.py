@@ -1,4 +1,6 @@
-"""Reading any BERT in the format of Hugging Face: to go on from, or to start an encoder-decoder with."""
+"""Reading any BERT in the format of Hugging Face: to go on from, or to start an encoder-decoder
+with.
+"""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -16,24 +18,28 @@ _HEADS = ("pooler.", "mlm_", "nsp.", "classifier.")  # a checkpoint of the encod
 
 
 @torch.no_grad()
-def load_pretrained(network: nn.Module, folder: Path, tokenizer: Path, names: Mapping[str, str] | None = None) -> int:
+def load_pretrained(
+    network: nn.Module, folder: Path, tokenizer: Path, names: Mapping[str, str] | None = None
+) -> int:
     """Take over the weights of any BERT in the Hugging Face format.
 
-    Rows of the vocabulary are found by their token, so the two vocabularies may differ in order and content; a token
-    the checkpoint does not know keeps its random row, as do heads that are not in it.
+    Rows of the vocabulary are found by their token, so the two vocabularies may differ in order and
+    content; a token the checkpoint does not know keeps its random row, as do heads that are not in
+    it.
 
     Args:
         network: of the checkpoint's sizes; at most as many positions.
         folder: ``model.safetensors`` and ``vocab.txt``.
         tokenizer: folder of the network's own vocabulary.
-        names: the network's parameters that are to be taken over → their names in `pipelines.models.bert.Bert`; None
-            where it has these names itself.
+        names: the network's parameters that are to be taken over → their names in
+            `pipelines.models.bert.Bert`; None where it has these names itself.
 
     Returns:
         How many parameters (numbers) were taken over.
 
     Raises:
-        CheckpointError: a file is missing or damaged, a tensor is missing or has another shape, or no token is known.
+        CheckpointError: a file is missing or damaged, a tensor is missing or has another shape, or
+            no token is known.
         DataError: a vocabulary cannot be read.
     """
     path = folder / "model.safetensors"
@@ -43,10 +49,15 @@ def load_pretrained(network: nn.Module, folder: Path, tokenizer: Path, names: Ma
         remedy = "put a Hugging Face BERT there, or run dvc repro bert"
         raise CheckpointError(f"{path}: cannot be read ({error}); {remedy}") from None
     number = {token: row for row, token in enumerate(read_vocabulary(folder))}
-    rows = [(own, number[token]) for own, token in enumerate(read_vocabulary(tokenizer)) if token in number]
+    rows = [
+        (own, number[token])
+        for own, token in enumerate(read_vocabulary(tokenizer))
+        if token in number
+    ]
     if not rows:
         raise CheckpointError(
-            f"{folder}/vocab.txt: has no token of {tokenizer}/vocab.txt; take a BERT of the same language"
+            f"{folder}/vocab.txt: has no token of {tokenizer}/vocab.txt; take a BERT of the same "
+            "language"
         )
     own_rows, given_rows = (torch.tensor(column) for column in zip(*rows, strict=True))
     taken = 0
@@ -61,13 +72,23 @@ def load_pretrained(network: nn.Module, folder: Path, tokenizer: Path, names: Ma
     return taken
 
 
-def _take(parameter: Tensor, tensor: Tensor | None, name: str, path: Path, rows: tuple[Tensor, Tensor]) -> int:
+def _take(
+    parameter: Tensor, tensor: Tensor | None, name: str, path: Path, rows: tuple[Tensor, Tensor]
+) -> int:
     """Copy one tensor, or the part of it that is wanted; how many numbers."""
     if name == "embeddings.position.weight" and tensor is not None:
         tensor = tensor[: len(parameter)]
-    width = None if tensor is None else tuple(tensor.shape[1:] if name in VOCABULARY_TABLES else tensor.shape)
+    width = (
+        None
+        if tensor is None
+        else tuple(tensor.shape[1:] if name in VOCABULARY_TABLES else tensor.shape)
+    )
     wanted = tuple(parameter.shape[1:] if name in VOCABULARY_TABLES else parameter.shape)
-    if tensor is None or width != wanted or (name in VOCABULARY_TABLES and int(rows[1].max()) >= len(tensor)):
+    if (
+        tensor is None
+        or width != wanted
+        or (name in VOCABULARY_TABLES and int(rows[1].max()) >= len(tensor))
+    ):
         found = "missing" if tensor is None else tuple(tensor.shape)
         raise CheckpointError(
             f"{path}: {hugging_face_name(name)} ({found}) must fit {tuple(parameter.shape)}; "
@@ -81,6 +102,10 @@ def _take(parameter: Tensor, tensor: Tensor | None, name: str, path: Path, rows:
 
 
 def _modern(name: str) -> str:
-    """Names of early checkpoints (LayerNorm.gamma) and of bare encoders (no ``bert.``) as they are today."""
-    name = name.replace("LayerNorm.gamma", "LayerNorm.weight").replace("LayerNorm.beta", "LayerNorm.bias")
+    """Names of early checkpoints (LayerNorm.gamma) and of bare encoders (no ``bert.``) as they are
+    today.
+    """
+    name = name.replace("LayerNorm.gamma", "LayerNorm.weight").replace(
+        "LayerNorm.beta", "LayerNorm.bias"
+    )
     return f"bert.{name}" if name.startswith(("embeddings.", "encoder.", "pooler.")) else name

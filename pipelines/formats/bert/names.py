@@ -11,9 +11,18 @@ _RULES = (
     (r"embeddings\.position\.weight", "bert.embeddings.position_embeddings.weight"),
     (r"embeddings\.segment\.weight", "bert.embeddings.token_type_embeddings.weight"),
     (r"embeddings\.norm\.(\w+)", r"bert.embeddings.LayerNorm.\1"),
-    (r"blocks\.(\d+)\.attention\.(query|key|value)\.(\w+)", r"bert.encoder.layer.\1.attention.self.\2.\3"),
-    (r"blocks\.(\d+)\.attention\.output\.(\w+)", r"bert.encoder.layer.\1.attention.output.dense.\2"),
-    (r"blocks\.(\d+)\.attention_norm\.(\w+)", r"bert.encoder.layer.\1.attention.output.LayerNorm.\2"),
+    (
+        r"blocks\.(\d+)\.attention\.(query|key|value)\.(\w+)",
+        r"bert.encoder.layer.\1.attention.self.\2.\3",
+    ),
+    (
+        r"blocks\.(\d+)\.attention\.output\.(\w+)",
+        r"bert.encoder.layer.\1.attention.output.dense.\2",
+    ),
+    (
+        r"blocks\.(\d+)\.attention_norm\.(\w+)",
+        r"bert.encoder.layer.\1.attention.output.LayerNorm.\2",
+    ),
     (r"blocks\.(\d+)\.feed_forward\.inner\.(\w+)", r"bert.encoder.layer.\1.intermediate.dense.\2"),
     (r"blocks\.(\d+)\.feed_forward\.outer\.(\w+)", r"bert.encoder.layer.\1.output.dense.\2"),
     (r"blocks\.(\d+)\.feed_forward_norm\.(\w+)", r"bert.encoder.layer.\1.output.LayerNorm.\2"),

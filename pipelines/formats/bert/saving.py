@@ -33,7 +33,8 @@ def save_pretrained(
     architecture: str = "BertForPreTraining",
     config: Mapping[str, Any] | None = None,
 ) -> None:
-    """``config.json``, ``model.safetensors`` and the tokenizer's files; rows that pad the vocabulary are left out.
+    """``config.json``, ``model.safetensors`` and the tokenizer's files; rows that pad the
+    vocabulary are left out.
 
     Args:
         network: encoder and heads.
@@ -67,9 +68,13 @@ def save_pretrained(
         },
     )
     state = {name: tensor.cpu() for name, tensor in network.state_dict().items()}
-    weights = to_hugging_face({name: x[:vocab_size] if name in VOCABULARY_TABLES else x for name, x in state.items()})
+    weights = to_hugging_face(
+        {name: x[:vocab_size] if name in VOCABULARY_TABLES else x for name, x in state.items()}
+    )
     save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
     for name in ("tokenizer.json", "vocab.txt"):
         shutil.copyfile(tokenizer / name, folder / name)
     settings = json.loads((tokenizer / "tokenizer_config.json").read_text(encoding="utf-8"))
-    write_json(folder / "tokenizer_config.json", {**settings, "model_max_length": params.max_positions})
+    write_json(
+        folder / "tokenizer_config.json", {**settings, "model_max_length": params.max_positions}
+    )

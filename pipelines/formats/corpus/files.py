@@ -52,7 +52,9 @@ class Corpus:
             where = f"corpus, {split} documents in '{language}'"
             if len(documents) < 2:
                 rule = "be at least 2: NSP takes its negatives from another document"
-                raise DataError(broken_rule(where, "number of documents", len(documents), rule, "add documents"))
+                raise DataError(
+                    broken_rule(where, "number of documents", len(documents), rule, "add documents")
+                )
             if all(len(document) < 2 for document in documents):
                 rule = "hold a document of at least 2 sentences: NSP needs a next sentence"
                 remedy = "put one sentence on a line and a blank line between documents"
@@ -60,13 +62,21 @@ class Corpus:
         for split, pairs in self.pairs.items():
             if not pairs:
                 raise DataError(
-                    broken_rule(f"corpus, {split} pairs", "number of pairs", 0, "be at least 1", "add sentence pairs")
+                    broken_rule(
+                        f"corpus, {split} pairs",
+                        "number of pairs",
+                        0,
+                        "be at least 1",
+                        "add sentence pairs",
+                    )
                 )
 
     def write(self, folder: Path) -> None:
         """All files of the corpus."""
         for (split, language), documents in self.documents.items():
-            text = "\n".join("".join(f"{sentence}\n" for sentence in document) for document in documents)
+            text = "\n".join(
+                "".join(f"{sentence}\n" for sentence in document) for document in documents
+            )
             document_file(folder, split, language).write_text(text, encoding="utf-8", newline="\n")
         for split, pairs in self.pairs.items():
             for side, language in enumerate(self.languages):
@@ -80,7 +90,9 @@ class Corpus:
                 f"{split}.{language}": {
                     "documents": len(documents),
                     "sentences": sum(len(document) for document in documents),
-                    "words": sum(num_words(sentence) for document in documents for sentence in document),
+                    "words": sum(
+                        num_words(sentence) for document in documents for sentence in document
+                    ),
                 }
                 for (split, language), documents in self.documents.items()
             },
@@ -89,17 +101,22 @@ class Corpus:
                 split: len(pairs) + (self.dropped[split].total() if split in self.dropped else 0)
                 for split, pairs in self.pairs.items()
             },
-            "dropped": {split: tally.report() for split, tally in self.dropped.items() if tally.total()},
+            "dropped": {
+                split: tally.report() for split, tally in self.dropped.items() if tally.total()
+            },
             "changed": self.changed.report(),
             "test_sentences_seen": {
-                language: self._num_test_sentences_seen(side, language) for side, language in enumerate(self.languages)
+                language: self._num_test_sentences_seen(side, language)
+                for side, language in enumerate(self.languages)
             },
         }
 
     def _num_test_sentences_seen(self, side: int, language: str) -> int:
         seen = {pair[side] for pair in self.pairs["train"]}
         for split in DOCUMENT_SPLITS:
-            seen.update(sentence for document in self.documents[split, language] for sentence in document)
+            seen.update(
+                sentence for document in self.documents[split, language] for sentence in document
+            )
         return sum(pair[side] in seen for pair in self.pairs["test"])
 
 

@@ -1,7 +1,8 @@
 """Token shards: flat memory-mapped arrays with offsets, and their index.
 
-A ragged list of token lists is two ``.npy`` files: all tokens in one row, and where each list begins.
-Sentences of a document are neighbours, so a segment of several sentences is one slice of tokens.
+A ragged list of token lists is two ``.npy`` files: all tokens in one row, and where each list
+begins. Sentences of a document are neighbours, so a segment of several sentences is one slice of
+tokens.
 """
 
 import json
@@ -21,15 +22,23 @@ Tokens = npt.NDArray[np.uint16] | npt.NDArray[np.uint32]
 
 
 def token_type(vocab_size: int) -> type[np.uint16] | type[np.uint32]:
-    """The smallest integers that hold the ids of a vocabulary: uint16 up to 65,536 of them, else uint32."""
+    """The smallest integers that hold the ids of a vocabulary: uint16 up to 65,536 of them, else
+    uint32.
+    """
     return np.uint16 if vocab_size <= 2**16 else np.uint32
 
 
-def write_ragged(folder: Path, name: str, rows: Sequence[Sequence[int]], vocab_size: int = 2**16) -> None:
-    """``<name>.tokens.npy`` (see `token_type`) and ``<name>.offsets.npy`` (int64, one more than rows)."""
+def write_ragged(
+    folder: Path, name: str, rows: Sequence[Sequence[int]], vocab_size: int = 2**16
+) -> None:
+    """``<name>.tokens.npy`` (see `token_type`) and ``<name>.offsets.npy`` (int64, one more than
+    rows).
+    """
     offsets = np.zeros(len(rows) + 1, np.int64)
     np.cumsum([len(row) for row in rows], out=offsets[1:])
-    tokens = np.fromiter((token for row in rows for token in row), token_type(vocab_size), count=int(offsets[-1]))
+    tokens = np.fromiter(
+        (token for row in rows for token in row), token_type(vocab_size), count=int(offsets[-1])
+    )
     np.save(folder / f"{name}.tokens.npy", tokens)
     np.save(folder / f"{name}.offsets.npy", offsets)
 
@@ -93,7 +102,8 @@ class PairShard:
 
     Attributes:
         source, target: their tokens.
-        cut_targets: the rows, in order, whose targets were cut: they end in the middle, not at their end.
+        cut_targets: the rows, in order, whose targets were cut: they end in the middle, not at
+            their end.
     """
 
     source: Ragged
@@ -103,7 +113,9 @@ class PairShard:
     @classmethod
     def open(cls, folder: Path, split: str) -> "PairShard":
         """Map the pairs of ``train``, ``valid`` or ``test``."""
-        source, target = (Ragged.open(folder, f"pairs.{split}.{side}") for side in ("source", "target"))
+        source, target = (
+            Ragged.open(folder, f"pairs.{split}.{side}") for side in ("source", "target")
+        )
         cut = read_index(folder)["pairs"][split]["target"].get("cut_rows", [])
         return cls(source, target, np.array(cut, np.int64))
 
@@ -120,7 +132,9 @@ def read_index(folder: Path) -> dict[str, Any]:
     try:
         index: dict[str, Any] = json.loads((folder / INDEX_FILE).read_text(encoding="utf-8"))
     except (OSError, json.JSONDecodeError) as error:
-        raise DataError(f"{folder / INDEX_FILE}: cannot be read ({error}); run dvc repro shards") from None
+        raise DataError(
+            f"{folder / INDEX_FILE}: cannot be read ({error}); run dvc repro shards"
+        ) from None
     return index
 
 

@@ -1,15 +1,18 @@
-"""Where spaces stand between words: BERT's pre-tokenizer forgets it, so rules guess and two tokens say the rest.
+"""Where spaces stand between words: BERT's pre-tokenizer forgets it, so rules guess and two tokens
+say the rest.
 
-BERT splits off every punctuation mark and every Han character and drops the spaces. `guessed_spaces` puts back what
-is usual: ``( a )`` was ``(a)``. Where a text differs from the guess, as in ``rock - climbing`` or ``U.S.A.``, a
-target carries a token more, [SPACE] or [JOIN], so that decoding gives the text back as it was (decision 0014).
+BERT splits off every punctuation mark and every Han character and drops the spaces.
+`guessed_spaces` puts back what is usual: ``( a )`` was ``(a)``. Where a text differs from the
+guess, as in ``rock - climbing`` or ``U.S.A.``, a target carries a token more, [SPACE] or [JOIN], so
+that decoding gives the text back as it was (decision 0014).
 
     text    U.S. rock - climbing
     words   U   .        S   .   rock   -         climbing
     guess   U.  S.  rock-climbing
     target  U   .  [JOIN]  S   .   rock  [SPACE]  -  [SPACE]  climbing
 
-The names of both tokens hold brackets, which BERT makes words of their own: no text can be mistaken for them.
+The names of both tokens hold brackets, which BERT makes words of their own: no text can be mistaken
+for them.
 """
 
 import unicodedata
@@ -18,25 +21,50 @@ from itertools import pairwise
 
 SPACE_TOKEN, JOIN_TOKEN = "[SPACE]", "[JOIN]"
 SPACING_TOKENS = (SPACE_TOKEN, JOIN_TOKEN)
-SPARE_TOKENS = ("[unused0]", "[unused1]")  # of an existing BERT's vocabulary, kept free for such uses
+SPARE_TOKENS = (
+    "[unused0]",
+    "[unused1]",
+)  # of an existing BERT's vocabulary, kept free for such uses
 
 _OPENING = frozenset("¿¡$#@")  # beside Unicode's Ps and Pi
 _ALONE = frozenset("&*†‡§¶•")  # of Unicode's Po; and all dashes and symbols but these:
 _BETWEEN = frozenset("'’/-‐‑\\_・·״׳־")  # joined to both sides where words stand there
 _IN_NUMBERS = frozenset(".,:٫٬")
-_CLOSED_BY = {'"': '"', "„": "“”", "‚": "‘’", "“": "”", "«": "»", "»": "«", "‹": "›", "›": "‹"}  # opens → closes
+_CLOSED_BY = {
+    '"': '"',
+    "„": "“”",
+    "‚": "‘’",
+    "“": "”",
+    "«": "»",
+    "»": "«",
+    "‹": "›",
+    "›": "‹",
+}  # opens → closes
 _HAN = (
-    *((0x4E00, 0x9FFF), (0x3400, 0x4DBF), (0x20000, 0x2A6DF), (0x2A700, 0x2B73F), (0x2B740, 0x2B81F)),
+    *(
+        (0x4E00, 0x9FFF),
+        (0x3400, 0x4DBF),
+        (0x20000, 0x2A6DF),
+        (0x2A700, 0x2B73F),
+        (0x2B740, 0x2B81F),
+    ),
     *((0x2B920, 0x2CEAF), (0xF900, 0xFAFF), (0x2F800, 0x2FA1F)),
 )  # as BertNormalizer has them
-_WIDE = ((0x3001, 0x303F), (0xFF01, 0xFF0F), (0xFF1A, 0xFF20), (0xFF3B, 0xFF40), (0xFF5B, 0xFF65))  # punctuation of CJK
+_WIDE = (
+    (0x3001, 0x303F),
+    (0xFF01, 0xFF0F),
+    (0xFF1A, 0xFF20),
+    (0xFF3B, 0xFF40),
+    (0xFF5B, 0xFF65),
+)  # punctuation of CJK
 
 
 def guessed_spaces(words: Sequence[str]) -> list[bool]:
     """Whether a space is to be expected after each word but the last.
 
     Args:
-        words: as BERT's pre-tokenizer splits them: letters and digits, or one punctuation mark or Han character.
+        words: as BERT's pre-tokenizer splits them: letters and digits, or one punctuation mark or
+            Han character.
     """
     sides = _Sides()
     joins = [sides.of(words, number) for number in range(len(words))]
@@ -47,7 +75,9 @@ def guessed_spaces(words: Sequence[str]) -> list[bool]:
 
 
 class _Sides:
-    """To which sides each word of a sentence is joined; quotation marks depend on those before them."""
+    """To which sides each word of a sentence is joined; quotation marks depend on those before
+    them.
+    """
 
     def __init__(self) -> None:
         self._open: list[str] = []  # what would close each open quotation
@@ -75,15 +105,25 @@ class _Sides:
             return True, True
         if category in ("Ps", "Pi") or mark in _OPENING:
             return False, True
-        return category in ("Pe", "Pf") or (category == "Po" and mark not in _ALONE and mark not in _BETWEEN), False
+        return category in ("Pe", "Pf") or (
+            category == "Po" and mark not in _ALONE and mark not in _BETWEEN
+        ), False
 
 
 def _between_words(words: Sequence[str], number: int) -> bool:
-    return 0 < number < len(words) - 1 and _is_word(words[number - 1][-1]) and _is_word(words[number + 1][0])
+    return (
+        0 < number < len(words) - 1
+        and _is_word(words[number - 1][-1])
+        and _is_word(words[number + 1][0])
+    )
 
 
 def _between_digits(words: Sequence[str], number: int) -> bool:
-    return 0 < number < len(words) - 1 and words[number - 1][-1].isdigit() and words[number + 1][0].isdigit()
+    return (
+        0 < number < len(words) - 1
+        and words[number - 1][-1].isdigit()
+        and words[number + 1][0].isdigit()
+    )
 
 
 def _is_word(char: str) -> bool:

@@ -33,10 +33,12 @@ class Unknown:
 class WordPieceTokenizer:
     """Encodes normalised sentences without special tokens, decodes ids into normally spaced text.
 
-    Text stays text: ``[SEP]`` in a sentence is a bracket, three letters and a bracket, never the end.
+    Text stays text: ``[SEP]`` in a sentence is a bracket, three letters and a bracket, never the
+    end.
 
     Attributes:
-        folds: what it does to text, ``lowercase`` and ``strip_accents``, as its ``tokenizer_config.json`` says.
+        folds: what it does to text, ``lowercase`` and ``strip_accents``, as its
+            ``tokenizer_config.json`` says.
     """
 
     def __init__(self, tokenizer: "Tokenizer", folds: Mapping[str, bool] | None = None) -> None:
@@ -44,7 +46,9 @@ class WordPieceTokenizer:
         self.folds = dict(folds or {})
         tokenizer.encode_special_tokens = True  # as text
         self._spacing: dict[bool, int] = {}  # whether a space stands there → the token that says so
-        for space, join in (map(tokenizer.token_to_id, pair) for pair in (SPARE_TOKENS, SPACING_TOKENS)):
+        for space, join in (
+            map(tokenizer.token_to_id, pair) for pair in (SPARE_TOKENS, SPACING_TOKENS)
+        ):
             if space is not None and join is not None:
                 self._spacing = {True: space, False: join}
         self._spaces = {index: space for space, index in self._spacing.items()}
@@ -54,7 +58,8 @@ class WordPieceTokenizer:
         """Read ``tokenizer.json``.
 
         Raises:
-            DataError: the file is missing or damaged, or its special tokens are not BERT's first five.
+            DataError: the file is missing or damaged, or its special tokens are not BERT's first
+                five.
         """
         from tokenizers import Tokenizer
 
@@ -67,7 +72,9 @@ class WordPieceTokenizer:
             ) from None
         for index, token in enumerate(SPECIAL_TOKENS):
             if tokenizer.token_to_id(token) != index:
-                raise DataError(f"{path}: {token} must have id {index}; train the tokenizer with this project")
+                raise DataError(
+                    f"{path}: {token} must have id {index}; train the tokenizer with this project"
+                )
         return cls(tokenizer, _folds(folder / CONFIG_FILE))
 
     @property
@@ -76,14 +83,20 @@ class WordPieceTokenizer:
         return self._tokenizer.get_vocab_size()
 
     def encode(self, texts: Sequence[str]) -> list[list[int]]:
-        """The ids of each text as BERT reads it: sources, documents, examples. Spaces beside marks are forgotten."""
-        return [item.ids for item in self._tokenizer.encode_batch_fast(texts, add_special_tokens=False)]
+        """The ids of each text as BERT reads it: sources, documents, examples. Spaces beside marks
+        are forgotten.
+        """
+        return [
+            item.ids for item in self._tokenizer.encode_batch_fast(texts, add_special_tokens=False)
+        ]
 
     def encode_targets(self, texts: Sequence[str]) -> list[list[int]]:
-        """The ids of what a model is to write: with spacing tokens where `decode` would guess spaces wrongly.
+        """The ids of what a model is to write: with spacing tokens where `decode` would guess
+        spaces wrongly.
 
-        ``decode`` gives such a text back as it was, but for case and accents that the tokenizer folds and for words
-        it does not know. A vocabulary without spacing tokens gives the ids of `encode`.
+        ``decode`` gives such a text back as it was, but for case and accents that the tokenizer
+        folds and for words it does not know. A vocabulary without spacing tokens gives the ids of
+        `encode`.
         """
         if not self._spacing:
             return self.encode(texts)
@@ -97,9 +110,15 @@ class WordPieceTokenizer:
         return ids
 
     def _wrong_guesses(self, text: str, encoding: Any) -> list[bool | None]:
-        """Of each token: None, or whether a space stands before it in the text where `decode` would guess otherwise."""
+        """Of each token: None, or whether a space stands before it in the text where `decode` would
+        guess otherwise.
+        """
         pieces = [self.token(index) for index in encoding.ids]
-        begins = [number for number, piece in enumerate(pieces) if number == 0 or not piece.startswith("##")]
+        begins = [
+            number
+            for number, piece in enumerate(pieces)
+            if number == 0 or not piece.startswith("##")
+        ]
         guesses = _guesses(_joined(pieces))
         wrong: list[bool | None] = [None] * len(pieces)
         for begin, guess in zip(begins[1:], guesses, strict=True):
@@ -121,7 +140,11 @@ class WordPieceTokenizer:
         """The words of each text that become [UNK]."""
         found = self._tokenizer.encode_batch(texts, add_special_tokens=False)
         return [
-            [Unknown(*offsets) for index, offsets in zip(item.ids, item.offsets, strict=True) if index == UNK]
+            [
+                Unknown(*offsets)
+                for index, offsets in zip(item.ids, item.offsets, strict=True)
+                if index == UNK
+            ]
             for item in found
         ]
 
@@ -130,7 +153,9 @@ class WordPieceTokenizer:
         return self._tokenizer.id_to_token(int(index)) or SPECIAL_TOKENS[UNK]
 
     def decode(self, ids: Iterable[int]) -> str:
-        """Text from ids: pieces joined, spaces guessed or as spacing tokens say, special tokens left out."""
+        """Text from ids: pieces joined, spaces guessed or as spacing tokens say, special tokens
+        left out.
+        """
         pieces: list[str] = []
         told: dict[int, bool] = {}  # word → whether a space stands before it
         num_words = 0
@@ -151,9 +176,14 @@ class WordPieceTokenizer:
 def _folds(path: Path) -> dict[str, bool]:
     try:
         config = json.loads(path.read_text(encoding="utf-8"))
-        return {"lowercase": bool(config["do_lower_case"]), "strip_accents": bool(config["strip_accents"])}
+        return {
+            "lowercase": bool(config["do_lower_case"]),
+            "strip_accents": bool(config["strip_accents"]),
+        }
     except (OSError, ValueError, KeyError) as error:
-        raise DataError(f"{path}: cannot be read ({error}); run the tokenizer stage (dvc repro tokenizer)") from None
+        raise DataError(
+            f"{path}: cannot be read ({error}); run the tokenizer stage (dvc repro tokenizer)"
+        ) from None
 
 
 def _joined(pieces: Iterable[str]) -> list[str]:

@@ -20,7 +20,9 @@ def read_vocabulary(folder: Path) -> list[str]:
     try:
         return path.read_text(encoding="utf-8").removesuffix("\n").split("\n")
     except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"{path}: cannot be read ({error}); put the tokenizer's vocab.txt there") from None
+        raise DataError(
+            f"{path}: cannot be read ({error}); put the tokenizer's vocab.txt there"
+        ) from None
 
 
 def continuations(folder: Path) -> npt.NDArray[np.bool_]:

@@ -22,7 +22,9 @@ def save(model: Seq2SeqModel, params: ArchitectureParams, vocab_size: int, folde
     description = {"vocab_size": vocab_size, "architecture": json.loads(params.model_dump_json())}
     write_json(folder / MODEL_FILE, description)
     # Not safetensors' save_model: which name of a tied tensor it keeps depends on PYTHONHASHSEED.
-    weights = {name: parameter.detach().cpu().contiguous() for name, parameter in model.named_parameters()}
+    weights = {
+        name: parameter.detach().cpu().contiguous() for name, parameter in model.named_parameters()
+    }
     save_file(weights, folder / WEIGHTS_FILE, metadata={"format": "pt"})
 
 
@@ -39,15 +41,21 @@ def load(folder: Path) -> Seq2SeqModel:
         model = build_model(params, description["vocab_size"])
         _fill(model, load_file(folder / WEIGHTS_FILE))
     except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
-        raise CheckpointError(f"{folder}: cannot be loaded ({error}); run dvc repro seq2seq@{folder.name}") from None
+        raise CheckpointError(
+            f"{folder}: cannot be loaded ({error}); run dvc repro seq2seq@{folder.name}"
+        ) from None
     return model.eval()
 
 
 @torch.no_grad()
 def _fill(model: Seq2SeqModel, weights: dict[str, Tensor]) -> None:
-    """Copy saved weights; tied tensors were saved once, under the name `named_parameters` gives them."""
+    """Copy saved weights; tied tensors were saved once, under the name `named_parameters` gives
+    them.
+    """
     parameters = dict(model.named_parameters())
     if parameters.keys() != weights.keys():
-        raise ValueError(f"weights {sorted(parameters.keys() ^ weights.keys())} are missing or unknown")
+        raise ValueError(
+            f"weights {sorted(parameters.keys() ^ weights.keys())} are missing or unknown"
+        )
     for name, parameter in parameters.items():
         parameter.copy_(weights[name])

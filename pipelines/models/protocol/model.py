@@ -1,6 +1,7 @@
 """What training and search know of a model, and nothing more.
 
-Shapes: B sentences, W beam, N = B·W hypotheses, S source length, T target length, D width, V vocabulary.
+Shapes: B sentences, W beam, N = B·W hypotheses, S source length, T target length, D width, V
+vocabulary.
 """
 
 from abc import ABC, abstractmethod
@@ -12,7 +13,7 @@ from torch import Tensor, nn
 
 from pipelines.nn.cpu.linear import ONEDNN, Linear, Precision, Product, linear
 
-State = dict[str, Tensor]
+DecoderState = dict[str, Tensor]
 _LARGE = 2**18  # weights of a matrix
 
 
@@ -24,7 +25,9 @@ class Belongs(Enum):
     STEP = "the step: the same for all"
 
 
-def belongs(*, beam: Iterable[str] = (), sentence: Iterable[str] = (), step: Iterable[str] = ()) -> dict[str, Belongs]:
+def belongs(
+    *, beam: Iterable[str] = (), sentence: Iterable[str] = (), step: Iterable[str] = ()
+) -> dict[str, Belongs]:
     """The mapping `Seq2SeqModel.belongs` returns."""
     kinds = ((beam, Belongs.BEAM), (sentence, Belongs.SENTENCE), (step, Belongs.STEP))
     return {name: kind for names, kind in kinds for name in names}
@@ -48,7 +51,9 @@ class Seq2SeqModel(nn.Module, ABC):
 
     @property
     def has_attention(self) -> bool:
-        """Whether its states hold ``attention`` [N, S], the weights of the last step over the source."""
+        """Whether its states hold ``attention`` [N, S], the weights of the last step over the
+        source.
+        """
         return "attention" in self.belongs()
 
     @property
@@ -67,18 +72,18 @@ class Seq2SeqModel(nn.Module, ABC):
         """
 
     @abstractmethod
-    def start(self, source_BS: Tensor, lengths_B: Tensor) -> State:
+    def start(self, source_BS: Tensor, lengths_B: Tensor) -> DecoderState:
         """Encode; the state before the first step, one hypothesis per sentence."""
 
     @abstractmethod
-    def step_hidden(self, tokens_N: Tensor, state: State) -> tuple[Tensor, State]:
+    def step_hidden(self, tokens_N: Tensor, state: DecoderState) -> tuple[Tensor, DecoderState]:
         """One target position: what the output layer sees [N, D], and the next state."""
 
     @abstractmethod
     def belongs(self) -> Mapping[str, Belongs]:
         """Prefix (up to the first dot) of each state tensor's name → to what its rows belong."""
 
-    def step(self, tokens_N: Tensor, state: State) -> tuple[Tensor, State]:
+    def step(self, tokens_N: Tensor, state: DecoderState) -> tuple[Tensor, DecoderState]:
         """One target position: logits [N, V] and the next state."""
         hidden_ND, state = self.step_hidden(tokens_N, state)
         return self.logits(hidden_ND), state
@@ -96,8 +101,9 @@ class Seq2SeqModel(nn.Module, ABC):
     def prepare(self, precision: Precision) -> None:
         """Compute in this precision from now on, and never with gradients again.
 
-        On a CPU weights in float32 are laid out beforehand. Small ones stay in float32, for rounding what they are
-        multiplied with takes longer than int8 saves; parts of weights, as recurrent decoders use, stay as they are.
+        On a CPU weights in float32 are laid out beforehand. Small ones stay in float32, for
+        rounding what they are multiplied with takes longer than int8 saves; parts of weights, as
+        recurrent decoders use, stay as they are.
         """
         if precision == "bfloat16":
             self.bfloat16()
@@ -108,27 +114,33 @@ class Seq2SeqModel(nn.Module, ABC):
             for part in self.modules():
                 if isinstance(part, Linear):
                     worth_it = precision == "float32" or part.weight.numel() >= _LARGE
-                    part.product = Product(part.weight, part.bias, precision if worth_it else "float32")
+                    part.product = Product(
+                        part.weight, part.bias, precision if worth_it else "float32"
+                    )
 
     def _kind(self, name: str) -> Belongs:
         declared = self.belongs()
         prefix = name.split(".", maxsplit=1)[0]
-        assert prefix in declared, f"{type(self).__name__}: state tensor {name} is not declared in belongs()"
+        assert prefix in declared, (
+            f"{type(self).__name__}: state tensor {name} is not declared in belongs()"
+        )
         return declared[prefix]
 
-    def reorder(self, state: State, parents_N: Tensor) -> State:
+    def reorder(self, state: DecoderState, parents_N: Tensor) -> DecoderState:
         """The state after hypothesis n has become a continuation of hypothesis ``parents_N[n]``."""
         return {
             name: tensor.index_select(0, parents_N) if self._kind(name) is Belongs.BEAM else tensor
             for name, tensor in state.items()
         }
 
-    def select(self, state: State, sentences: Tensor, beam: int) -> State:
+    def select(self, state: DecoderState, sentences: Tensor, beam: int) -> DecoderState:
         """The state of some of the sentences, ``beam`` hypotheses each."""
         rows_N = (sentences[:, None] * beam + torch.arange(beam, device=sentences.device)).flatten()
         index = {Belongs.BEAM: rows_N, Belongs.SENTENCE: sentences}
         return {
-            name: tensor if (kind := self._kind(name)) is Belongs.STEP else tensor.index_select(0, index[kind])
+            name: tensor
+            if (kind := self._kind(name)) is Belongs.STEP
+            else tensor.index_select(0, index[kind])
             for name, tensor in state.items()
         }
 

@@ -13,13 +13,14 @@ class ArchitectureParams(Section):
     Attributes:
         family: file of ``pipelines/models``.
         layers: package of ``pipelines/nn`` the family is built of (a dependency in dvc.yaml).
-        starts_from: ``data/shards`` for random weights, or the folder of a BERT in the Hugging Face format with
-            this tokenizer's vocabulary, as ``data/bert``.
+        starts_from: ``data/shards`` for random weights, or the folder of a BERT in the Hugging Face
+            format with this tokenizer's vocabulary, as ``data/bert``.
         learning_rate: peak.
-        r_drop: weight α of R-Drop (Liang et al. 2021), two passes with different dropout that shall agree; 0 for one.
-        scheduled_sampling: share of target inputs that are the model's own predictions at the last update, rising
-            linearly from 0 (Bengio et al. 2015); predicted in one pass under teacher forcing (Mihaylova & Martins
-            2019).
+        r_drop: weight α of R-Drop (Liang et al. 2021), two passes with different dropout that shall
+            agree; 0 for one.
+        scheduled_sampling: share of target inputs that are the model's own predictions at the last
+            update, rising linearly from 0 (Bengio et al. 2015); predicted in one pass under teacher
+            forcing (Mihaylova & Martins 2019).
     """
 
     family: Any

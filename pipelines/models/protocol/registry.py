@@ -1,7 +1,7 @@
 """Families by their names: one file of ``pipelines/models`` each, found by `build_model`.
 
-A new family is one file there with ``Params`` (its schema) and ``Model`` (its network), one block in
-params.yaml and one parameter in its test.
+A new family is one file there with ``Params`` (its schema) and ``Model`` (its network), one block
+in params.yaml and one parameter in its test.
 """
 
 from importlib import import_module
@@ -24,7 +24,9 @@ def family_module(family: str) -> str:
     files = sorted(path.stem for path in Path(__file__).parents[1].glob("*.py"))
     families = [name for name in files if name not in _NO_FAMILIES]
     if family not in families:
-        raise ParamsError(f"params.yaml: family ({family!r}) must be one of {', '.join(families)}; correct it")
+        raise ParamsError(
+            f"params.yaml: family ({family!r}) must be one of {', '.join(families)}; correct it"
+        )
     return f"pipelines.models.{family}"
 
 

@@ -12,7 +12,9 @@ _STEPS = 1 << 16  # rates are rounded to a multiple of 1 / this
 
 
 class Dropout(nn.Module):
-    """Srivastava et al. 2014, inverted: in training each element is kept with probability 1 − rate and scaled up."""
+    """Srivastava et al. 2014, inverted: in training each element is kept with probability 1 − rate
+    and scaled up.
+    """
 
     def __init__(self, rate: float) -> None:
         super().__init__()
@@ -26,8 +28,9 @@ class Dropout(nn.Module):
 def dropout(x: Tensor, rate: float) -> Tensor:
     """``x`` with elements dropped, whatever the mode.
 
-    PyTorch draws one Bernoulli number after the other, 9 ns each. Here 16 bits of an SFC64 stream decide on an
-    element (0.6 ns), and the stream starts from a number of PyTorch's own generator, whose state a checkpoint holds.
+    PyTorch draws one Bernoulli number after the other, 9 ns each. Here 16 bits of an SFC64 stream
+    decide on an element (0.6 ns), and the stream starts from a number of PyTorch's own generator,
+    whose state a checkpoint holds.
     """
     if not rate:
         return x

@@ -1,9 +1,9 @@
 """Linear layers that compute with oneDNN where PyTorch would not.
 
-On a CPU PyTorch multiplies float32 matrices with MKL, which on AMD's processors leaves half the machine unused: a core
-of an EPYC with AVX-512 does 110 GF/s with MKL and 250 with oneDNN (benchmarks/README.md). Without gradients the product
-goes to oneDNN, by the operator PyTorch's own compiler uses for it; a search lays its weights out for oneDNN beforehand,
-in float32 or in int8.
+On a CPU PyTorch multiplies float32 matrices with MKL, which on AMD's processors leaves half the
+machine unused: a core of an EPYC with AVX-512 does 110 GF/s with MKL and 250 with oneDNN
+(benchmarks/README.md). Without gradients the product goes to oneDNN, by the operator PyTorch's own
+compiler uses for it; a search lays its weights out for oneDNN beforehand, in float32 or in int8.
 """
 
 from functools import cache
@@ -19,10 +19,11 @@ _STEPS = 127  # of int8, on each side of zero
 
 
 class Product:
-    """x Wᵀ + b for one weight, without gradients, on a CPU: x [..., D] to [..., O], both in float32.
+    """x Wᵀ + b for one weight, without gradients, on a CPU: x [..., D] to [..., O], both in
+    float32.
 
-    In int8 each row of x and of W is rounded to steps of its own, so no row of x sees its neighbours: 127 on each side
-    of zero, for W fewer on some processors (`weight_steps`).
+    In int8 each row of x and of W is rounded to steps of its own, so no row of x sees its
+    neighbours: 127 on each side of zero, for W fewer on some processors (`weight_steps`).
 
     Args:
         weight: [O, D], in float32.
@@ -31,7 +32,10 @@ class Product:
     """
 
     def __init__(self, weight: Tensor, bias: Tensor | None, precision: Precision) -> None:
-        self._weight, self._bias = weight.detach().contiguous(), None if bias is None else bias.detach()
+        self._weight, self._bias = (
+            weight.detach().contiguous(),
+            None if bias is None else bias.detach(),
+        )
         self._step_O: Tensor | None = None
         if precision == "int8":
             step_O1, rounded = _rounded(self._weight, weight_steps())
@@ -44,11 +48,15 @@ class Product:
         """The product."""
         product: Tensor
         if self._step_O is None:
-            product = torch.ops.mkldnn._linear_pointwise(x.contiguous(), self._packed, self._bias, "none", [], "")
+            product = torch.ops.mkldnn._linear_pointwise(
+                x.contiguous(), self._packed, self._bias, "none", [], ""
+            )
             return product
         step, rounded = _rounded(x, _STEPS)
         product = _of_integers(rounded, self._packed, self._step_O)
-        return product.mul_(step) if self._bias is None else torch.addcmul(self._bias, product, step)
+        return (
+            product.mul_(step) if self._bias is None else torch.addcmul(self._bias, product, step)
+        )
 
 
 def _rounded(x: Tensor, steps: int) -> tuple[Tensor, Tensor]:
@@ -59,9 +67,21 @@ def _rounded(x: Tensor, steps: int) -> tuple[Tensor, Tensor]:
 
 def _of_integers(x: Tensor, packed: Tensor, step_O: Tensor) -> Tensor:
     """The product of rounded numbers, in float32; W comes packed, its rows' steps beside it."""
-    above_zero = (x ^ -128).view(torch.uint8).contiguous()  # 128 more: oneDNN is fast for unsigned numbers alone
-    factors = (above_zero, 1.0, 128, packed, step_O, torch.zeros(len(step_O), dtype=torch.int32), None)
-    product: Tensor = torch.ops.onednn.qlinear_pointwise(*factors, 1.0, 0, torch.float32, "none", [], "")
+    above_zero = (
+        (x ^ -128).view(torch.uint8).contiguous()
+    )  # 128 more: oneDNN is fast for unsigned numbers alone
+    factors = (
+        above_zero,
+        1.0,
+        128,
+        packed,
+        step_O,
+        torch.zeros(len(step_O), dtype=torch.int32),
+        None,
+    )
+    product: Tensor = torch.ops.onednn.qlinear_pointwise(
+        *factors, 1.0, 0, torch.float32, "none", [], ""
+    )
     return product
 
 
@@ -69,8 +89,8 @@ def _of_integers(x: Tensor, packed: Tensor, step_O: Tensor) -> Tensor:
 def weight_steps() -> int:
     """Steps on each side of zero that a weight in int8 may have on this processor: 127, or 63.
 
-    One without VNNI adds two products in 16 bits and cuts off what does not fit, without a word: 2 · 255 · 127 does
-    not, 2 · 255 · 63 does. It is tried out.
+    One without VNNI adds two products in 16 bits and cuts off what does not fit, without a word: 2
+    · 255 · 127 does not, 2 · 255 · 63 does. It is tried out.
     """
     most = torch.full((1, 64), _STEPS, dtype=torch.int8)
     product = _of_integers(most, torch.ops.onednn.qlinear_prepack(most, None), torch.ones(1))
@@ -88,14 +108,18 @@ class Linear(nn.Linear):
 
     def forward(self, input: Tensor) -> Tensor:  # the name is PyTorch's
         """[..., D] → [..., O]."""
-        return linear(input, self.weight, self.bias) if self.product is None else self.product(input)
+        return (
+            linear(input, self.weight, self.bias) if self.product is None else self.product(input)
+        )
 
 
 def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """`torch.nn.functional.linear`: x [..., D] and a weight [O, D] to [..., O]."""
     if not _suits(x, weight, bias):
         return F.linear(x, weight, bias)
-    product: Tensor = torch.ops.mkldnn._linear_pointwise(x.contiguous(), weight, bias, "none", [], "")
+    product: Tensor = torch.ops.mkldnn._linear_pointwise(
+        x.contiguous(), weight, bias, "none", [], ""
+    )
     return product
 
 

@@ -22,8 +22,11 @@ class Attention(nn.Module, ABC):
     def scores(self, state_BWD: Tensor, key_BSD: Tensor) -> Tensor:
         """Of each state for each source token: [B, W, S]."""
 
-    def forward(self, state_ND: Tensor, key_BSD: Tensor, memory_BSM: Tensor, mask_BS: Tensor) -> tuple[Tensor, Tensor]:
-        """Contexts [N, M] and weights [N, S] of N = B·W states; the memory stands once per sentence.
+    def forward(
+        self, state_ND: Tensor, key_BSD: Tensor, memory_BSM: Tensor, mask_BS: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Contexts [N, M] and weights [N, S] of N = B·W states; the memory stands once per
+        sentence.
 
         Args:
             state_ND: the decoder's top states s.
@@ -51,7 +54,9 @@ class AdditiveAttention(Attention):
 
     def scores(self, state_BWD: Tensor, key_BSD: Tensor) -> Tensor:
         """See `Attention.scores`."""
-        return self.energy(torch.tanh(self.query(state_BWD)[:, :, None] + key_BSD[:, None])).squeeze(-1)
+        return self.energy(
+            torch.tanh(self.query(state_BWD)[:, :, None] + key_BSD[:, None])
+        ).squeeze(-1)
 
 
 class MultiplicativeAttention(Attention):
@@ -64,7 +69,9 @@ class MultiplicativeAttention(Attention):
     def __init__(self, width: int, memory_width: int, *, general: bool) -> None:
         super().__init__()
         if not general and width != memory_width:
-            raise ValueError(f"attention dot: memory width ({memory_width}) must equal the decoder's ({width})")
+            raise ValueError(
+                f"attention dot: memory width ({memory_width}) must equal the decoder's ({width})"
+            )
         self.key = Linear(memory_width, width, bias=False) if general else nn.Identity()
 
     def keys(self, memory_BSM: Tensor) -> Tensor:

@@ -1,4 +1,5 @@
-"""Recurrent cells, written as their equations; gates stand in PyTorch's order, so weights can be exchanged.
+"""Recurrent cells, written as their equations; gates stand in PyTorch's order, so weights can be
+exchanged.
 
 Shapes: B batch, X input width, D width, G gates.
 """
@@ -11,14 +12,15 @@ from torch import Tensor, nn
 
 from pipelines.nn.cpu.linear import Linear
 
-State = tuple[Tensor, ...]  # hidden state [B, D], for an LSTM also its memory cell [B, D]
+CellState = tuple[Tensor, ...]  # hidden state [B, D], for an LSTM also its memory cell [B, D]
 
 
 class Cell(nn.Module, ABC):
     """One step of a recurrent layer.
 
-    ``input`` and ``hidden`` hold the weights of all gates, [G·D, X] and [G·D, D]. The input's part, W x + b, does
-    not depend on the step before, so a whole sequence's can be made by one product: `forward` is given it.
+    ``input`` and ``hidden`` hold the weights of all gates, [G·D, X] and [G·D, D]. The input's part,
+    W x + b, does not depend on the step before, so a whole sequence's can be made by one product:
+    `forward` is given it.
 
     Attributes:
         num_gates: G.
@@ -38,7 +40,7 @@ class Cell(nn.Module, ABC):
             nn.init.uniform_(parameter, -(width**-0.5), width**-0.5)
 
     @abstractmethod
-    def forward(self, projected_BG: Tensor, state: State) -> State:
+    def forward(self, projected_BG: Tensor, state: CellState) -> CellState:
         """The next state, given W x + b [B, G·D] of this step's input."""
 
     def weights(self) -> list[Tensor]:
@@ -52,7 +54,7 @@ class RnnCell(Cell):
     num_gates = 1
     fused = staticmethod(torch.rnn_tanh)
 
-    def forward(self, projected_BG: Tensor, state: State) -> State:
+    def forward(self, projected_BG: Tensor, state: CellState) -> CellState:
         """See `Cell.forward`."""
         return (torch.tanh(projected_BG + self.hidden(state[0])),)
 
@@ -60,19 +62,22 @@ class RnnCell(Cell):
 class LstmCell(Cell):
     """Hochreiter & Schmidhuber 1997 with the forget gate of Gers et al. 2000.
 
-    I, F, O = σ(W x + b + U H + c), C̃ = tanh(W x + b + U H + c), C' = F ⊙ C + I ⊙ C̃, H' = O ⊙ tanh(C').
+    I, F, O = σ(W x + b + U H + c), C̃ = tanh(W x + b + U H + c), C' = F ⊙ C + I ⊙ C̃, H' = O ⊙
+    tanh(C').
     """
 
     num_gates = 4
     num_states = 2
     fused = staticmethod(torch.lstm)
 
-    def forward(self, projected_BG: Tensor, state: State) -> State:
+    def forward(self, projected_BG: Tensor, state: CellState) -> CellState:
         """See `Cell.forward`."""
         hidden_BD, memory_BD = state
         gates_BG = projected_BG + self.hidden(hidden_BD)
         input_gate, forget_gate, candidate, output_gate = gates_BG.chunk(4, dim=-1)
-        memory_BD = torch.sigmoid(forget_gate) * memory_BD + torch.sigmoid(input_gate) * torch.tanh(candidate)
+        memory_BD = torch.sigmoid(forget_gate) * memory_BD + torch.sigmoid(input_gate) * torch.tanh(
+            candidate
+        )
         return torch.sigmoid(output_gate) * torch.tanh(memory_BD), memory_BD
 
 
@@ -85,7 +90,7 @@ class GruCell(Cell):
     num_gates = 3
     fused = staticmethod(torch.gru)
 
-    def forward(self, projected_BG: Tensor, state: State) -> State:
+    def forward(self, projected_BG: Tensor, state: CellState) -> CellState:
         """See `Cell.forward`."""
         (hidden_BD,) = state
         D = hidden_BD.shape[-1]
@@ -97,11 +102,13 @@ class GruCell(Cell):
 
 
 class TextbookGruCell(Cell):
-    """Cho et al. 2014, equations 5 to 8, the reset gate before the product: H̃ = tanh(W x + b + U (R ⊙ H) + c)."""
+    """Cho et al. 2014, equations 5 to 8, the reset gate before the product: H̃ = tanh(W x + b + U
+    (R ⊙ H) + c).
+    """
 
     num_gates = 3
 
-    def forward(self, projected_BG: Tensor, state: State) -> State:
+    def forward(self, projected_BG: Tensor, state: CellState) -> CellState:
         """See `Cell.forward`."""
         (hidden_BD,) = state
         D = hidden_BD.shape[-1]

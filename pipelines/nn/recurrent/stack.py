@@ -10,14 +10,15 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
 
 from pipelines.nn.cpu.dropout import Dropout
-from pipelines.nn.recurrent.cells import Cell, State
+from pipelines.nn.recurrent.cells import Cell, CellState
 
 
 class Recurrent(nn.Module):
     """A stack of layers, each in one or both directions.
 
-    PyTorch's kernel does a layer where it computes the same as the cell, else the cell step by step. With gradients
-    the kernel is told that it trains, whatever the module's mode: else cuDNN has no backward pass.
+    PyTorch's kernel does a layer where it computes the same as the cell, else the cell step by
+    step. With gradients the kernel is told that it trains, whatever the module's mode: else cuDNN
+    has no backward pass.
 
     Args:
         cell: kind of all cells.
@@ -29,20 +30,28 @@ class Recurrent(nn.Module):
     """
 
     def __init__(
-        self, cell: type[Cell], input_width: int, width: int, *, num_layers: int, bidirectional: bool, dropout: float
+        self,
+        cell: type[Cell],
+        input_width: int,
+        width: int,
+        *,
+        num_layers: int,
+        bidirectional: bool,
+        dropout: float,
     ) -> None:
         super().__init__()
         self.num_directions = 2 if bidirectional else 1
         self.num_states = cell.num_states
         widths = [input_width, *[self.num_directions * width] * (num_layers - 1)]
         self.layers = nn.ModuleList(
-            nn.ModuleList(cell(inner, width) for _ in range(self.num_directions)) for inner in widths
+            nn.ModuleList(cell(inner, width) for _ in range(self.num_directions))
+            for inner in widths
         )
         self.dropout = Dropout(dropout)
 
     def forward(
-        self, x_BTX: Tensor, lengths_B: Tensor | None = None, state: State | None = None
-    ) -> tuple[Tensor, State]:
+        self, x_BTX: Tensor, lengths_B: Tensor | None = None, state: CellState | None = None
+    ) -> tuple[Tensor, CellState]:
         """Outputs [B, T, K·D] and the last state, tensors of [B, L, K·D].
 
         Args:
@@ -52,13 +61,17 @@ class Recurrent(nn.Module):
         """
         packed = None
         if lengths_B is not None:
-            packed = pack_padded_sequence(x_BTX, lengths_B.cpu(), batch_first=True, enforce_sorted=False)
+            packed = pack_padded_sequence(
+                x_BTX, lengths_B.cpu(), batch_first=True, enforce_sorted=False
+            )
         lasts = []
         for number, layer in enumerate(self._layers()):
             if number:
                 x_BTX = self.dropout(x_BTX)
                 packed = None if packed is None else packed._replace(data=self.dropout(packed.data))
-            before = self._before(layer[0], x_BTX, None if state is None else [part[:, number] for part in state])
+            before = self._before(
+                layer[0], x_BTX, None if state is None else [part[:, number] for part in state]
+            )
             if layer[0].fused is None:
                 x_BTX, last = _by_steps(layer, x_BTX, lengths_B, before)
             elif packed is None:
@@ -70,14 +83,15 @@ class Recurrent(nn.Module):
             x_BTX, _ = pad_packed_sequence(packed, batch_first=True, total_length=x_BTX.shape[1])
         return x_BTX, tuple(torch.stack(part, dim=1) for part in zip(*lasts, strict=True))
 
-    def step(self, projected_BG: Tensor, state: State) -> tuple[Tensor, State]:
-        """One step of a stack in one direction: the top layer's output [B, D] and the next state [B, L, D].
+    def step(self, projected_BG: Tensor, state: CellState) -> tuple[Tensor, CellState]:
+        """One step of a stack in one direction: the top layer's output [B, D] and the next state
+        [B, L, D].
 
         Args:
             projected_BG: W x + b of the first layer, see `Cell`.
             state: tensors of [B, L, D].
         """
-        afters: list[State] = []
+        afters: list[CellState] = []
         for number, (cell,) in enumerate(self._layers()):
             if number:
                 projected_BG = cell.input(self.dropout(afters[-1][0]))
@@ -95,31 +109,38 @@ class Recurrent(nn.Module):
         return [part.view(-1, K, D).transpose(0, 1).contiguous() for part in state]
 
 
-def _fused(layer: Sequence[Cell], x_BTX: Tensor, before: list[Tensor]) -> tuple[Tensor, State]:
+def _fused(layer: Sequence[Cell], x_BTX: Tensor, before: list[Tensor]) -> tuple[Tensor, CellState]:
     """One layer by PyTorch's kernel: outputs and last state [B, K·D] each."""
     cell, weights = layer[0], [weight for cell in layer for weight in cell.weights()]
     start = before if len(before) > 1 else before[0]
-    y_BTD, *last = cell.fused(x_BTX, start, weights, True, 1, 0.0, torch.is_grad_enabled(), len(layer) > 1, True)
+    y_BTD, *last = cell.fused(
+        x_BTX, start, weights, True, 1, 0.0, torch.is_grad_enabled(), len(layer) > 1, True
+    )
     return y_BTD, tuple(part.transpose(0, 1).flatten(1) for part in last)
 
 
-def _fused_packed(layer: Sequence[Cell], packed: PackedSequence, before: list[Tensor]) -> tuple[PackedSequence, State]:
+def _fused_packed(
+    layer: Sequence[Cell], packed: PackedSequence, before: list[Tensor]
+) -> tuple[PackedSequence, CellState]:
     """The same on rows of different lengths."""
     cell, weights = layer[0], [weight for cell in layer for weight in cell.weights()]
     assert packed.sorted_indices is not None
     assert packed.unsorted_indices is not None
     start = [part.index_select(1, packed.sorted_indices) for part in before]
     data, *last = cell.fused(
-        packed.data, packed.batch_sizes, start if len(start) > 1 else start[0], weights, True, 1, 0.0,
+        packed.data, packed.batch_sizes, start if len(start) > 1 else start[0], weights, True, 1,
+        0.0,
         torch.is_grad_enabled(), len(layer) > 1,
     )  # fmt: skip
-    lasts = tuple(part.index_select(1, packed.unsorted_indices).transpose(0, 1).flatten(1) for part in last)
+    lasts = tuple(
+        part.index_select(1, packed.unsorted_indices).transpose(0, 1).flatten(1) for part in last
+    )
     return packed._replace(data=data), lasts
 
 
 def _by_steps(
     layer: Sequence[Cell], x_BTX: Tensor, lengths_B: Tensor | None, before: list[Tensor]
-) -> tuple[Tensor, State]:
+) -> tuple[Tensor, CellState]:
     """One layer by its cells; a row's state stands still beyond its length."""
     T = x_BTX.shape[1]
     outputs, lasts = [], []
@@ -130,11 +151,15 @@ def _by_steps(
             after = cell(projected_BTG[:, t], state)
             if lengths_B is not None:
                 real_B1 = (t < lengths_B.to(x_BTX.device))[:, None]
-                after = tuple(torch.where(real_B1, new, old) for new, old in zip(after, state, strict=True))
+                after = tuple(
+                    torch.where(real_B1, new, old) for new, old in zip(after, state, strict=True)
+                )
                 made.append(after[0] * real_B1)
             else:
                 made.append(after[0])
             state = after
         outputs.append(torch.stack(made if direction == 0 else made[::-1], dim=1))
         lasts.append(state)
-    return torch.cat(outputs, dim=-1), tuple(torch.cat(part, dim=-1) for part in zip(*lasts, strict=True))
+    return torch.cat(outputs, dim=-1), tuple(
+        torch.cat(part, dim=-1) for part in zip(*lasts, strict=True)
+    )

@@ -1,7 +1,7 @@
 """Multi-head attention (Vaswani et al. 2017, section 3.2.2) on PyTorch's own kernel.
 
-Shapes: B batch (or batch × beam), T query length, S key length, D model width, H heads, K head width,
-W beam.
+Shapes: B batch (or batch × beam), T query length, S key length, D model width, H heads, K head
+width, W beam.
 """
 
 import torch
@@ -29,7 +29,9 @@ class MultiHeadAttention(nn.Module):
     def __init__(self, width: int, num_heads: int, dropout: float) -> None:
         super().__init__()
         if width % num_heads:
-            raise ValueError(f"MultiHeadAttention: num_heads ({num_heads}) must divide width ({width})")
+            raise ValueError(
+                f"MultiHeadAttention: num_heads ({num_heads}) must divide width ({width})"
+            )
         self.num_heads = num_heads
         self.dropout = dropout
         self.query = Linear(width, width)
@@ -62,19 +64,31 @@ class MultiHeadAttention(nn.Module):
         Returns:
             [B, T, D].
         """
-        return self._attend(self._split(self.query(query_BTD)), key_BHSK, value_BHSK, mask, causal=causal)
+        return self._attend(
+            self._split(self.query(query_BTD)), key_BHSK, value_BHSK, mask, causal=causal
+        )
 
-    def to_itself(self, x_BTD: Tensor, *, mask: Tensor | None = None, causal: bool = False) -> Tensor:
+    def to_itself(
+        self, x_BTD: Tensor, *, mask: Tensor | None = None, causal: bool = False
+    ) -> Tensor:
         """Self-attention, the three projections as one matrix product: [B, T, D] → [B, T, D]."""
         projections = (self.query, self.key, self.value)
         weight = torch.cat([projection.weight for projection in projections])
         bias = torch.cat([projection.bias for projection in projections])
-        query, key, value = (self._split(part) for part in linear(x_BTD, weight, bias).chunk(3, dim=-1))
+        query, key, value = (
+            self._split(part) for part in linear(x_BTD, weight, bias).chunk(3, dim=-1)
+        )
         return self._attend(query, key, value, mask, causal=causal)
 
-    def _attend(self, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, *, causal: bool) -> Tensor:
+    def _attend(
+        self, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, *, causal: bool
+    ) -> Tensor:
         dropout = self.dropout if self.training else 0.0
-        explicit = self.training and (dropout > 0 or query.dtype == torch.bfloat16) and key.shape[2] <= _SHORT
+        explicit = (
+            self.training
+            and (dropout > 0 or query.dtype == torch.bfloat16)
+            and key.shape[2] <= _SHORT
+        )
         if explicit and query.device.type == "cpu":
             heads_BHTK = _explicit(query, key, value, mask, causal=causal, rate=dropout)
         else:
@@ -89,14 +103,16 @@ class MultiHeadAttention(nn.Module):
     ) -> tuple[Tensor, Tensor]:
         """Attention of W hypotheses per sentence to a table that stands there once for all of them.
 
-        The beam takes the place of the query's time axis, so keys and values are never copied per hypothesis; with so
-        few queries explicit products are up to twice as fast as PyTorch's kernel.
+        The beam takes the place of the query's time axis, so keys and values are never copied per
+        hypothesis; with so few queries explicit products are up to twice as fast as PyTorch's
+        kernel.
 
         Args:
             query_ND: N = B·W inputs of queries.
             key_BHSK: the table's keys.
             value_BHSK: the table's values.
-            far_B1WS: added to the scores: 0, and -∞ where a hypothesis may not look; W or 1 in its place.
+            far_B1WS: added to the scores: 0, and -∞ where a hypothesis may not look; W or 1 in its
+                place.
 
         Returns:
             [N, D] and the weights [B, H, W, S].
@@ -104,7 +120,9 @@ class MultiHeadAttention(nn.Module):
         B, H, _, K = key_BHSK.shape
         query_BHWK = self.query(query_ND).view(B, -1, H, K).transpose(1, 2) * K**-0.5
         weight_BHWS = (query_BHWK @ key_BHSK.transpose(-1, -2) + far_B1WS).softmax(dim=-1)
-        return self.output((weight_BHWS @ value_BHSK).transpose(1, 2).reshape(query_ND.shape)), weight_BHWS
+        return self.output(
+            (weight_BHWS @ value_BHSK).transpose(1, 2).reshape(query_ND.shape)
+        ), weight_BHWS
 
     def _split(self, x_BTD: Tensor) -> Tensor:
         B, T, D = x_BTD.shape
@@ -112,21 +130,31 @@ class MultiHeadAttention(nn.Module):
 
 
 def _explicit(
-    query_BHTK: Tensor, key_BHSK: Tensor, value_BHSK: Tensor, mask: Tensor | None, *, causal: bool, rate: float
+    query_BHTK: Tensor,
+    key_BHSK: Tensor,
+    value_BHSK: Tensor,
+    mask: Tensor | None,
+    *,
+    causal: bool,
+    rate: float,
 ) -> Tensor:
     """softmax(Q Kᵀ / √K) V as three kernels.
 
-    On a CPU up to four times as fast in training as PyTorch's kernel where that has no backward of its own
-    (dropout) or a slow one (bf16); in float32 without dropout PyTorch's is faster (benchmarks/README.md). A query
-    that may look nowhere gets the mean of all values.
+    On a CPU up to four times as fast in training as PyTorch's kernel where that has no backward of
+    its own (dropout) or a slow one (bf16); in float32 without dropout PyTorch's is faster
+    (benchmarks/README.md). A query that may look nowhere gets the mean of all values.
     """
     scores_BHTS = (query_BHTK * query_BHTK.shape[-1] ** -0.5) @ key_BHSK.transpose(-1, -2)
     if causal:
         mask = torch.ones(scores_BHTS.shape[-2:], dtype=torch.bool).tril()
     if mask is not None:
         far = torch.finfo(scores_BHTS.dtype).min / 2
-        scores_BHTS += torch.zeros_like(mask, dtype=scores_BHTS.dtype).masked_fill_(~mask, far)  # one pass, no backward
-    exact = torch.float32 if scores_BHTS.dtype == torch.bfloat16 else None  # bf16's is slow for fewer than 32 keys
+        scores_BHTS += torch.zeros_like(mask, dtype=scores_BHTS.dtype).masked_fill_(
+            ~mask, far
+        )  # one pass, no backward
+    exact = (
+        torch.float32 if scores_BHTS.dtype == torch.bfloat16 else None
+    )  # bf16's is slow for fewer than 32 keys
     return dropout(scores_BHTS.softmax(dim=-1, dtype=exact).to(value_BHSK.dtype), rate) @ value_BHSK
 
 

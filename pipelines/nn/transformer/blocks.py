@@ -20,7 +20,8 @@ class BlockShape:
     """What all blocks of a stack have in common.
 
     Attributes:
-        norm: ``post`` x = LN(x + f(x)) (Vaswani et al. 2017) or ``pre`` x = x + f(LN(x)) (Xiong et al. 2020).
+        norm: ``post`` x = LN(x + f(x)) (Vaswani et al. 2017) or ``pre`` x = x + f(LN(x)) (Xiong et
+            al. 2020).
     """
 
     width: int
@@ -93,7 +94,9 @@ class DecoderBlock(nn.Module):
         self.pre = shape.norm == "pre"
         self.attention = MultiHeadAttention(shape.width, shape.num_heads, shape.attention_dropout)
         self.attention_norm = nn.LayerNorm(shape.width, eps=1e-12)
-        self.cross_attention = MultiHeadAttention(shape.width, shape.num_heads, shape.attention_dropout)
+        self.cross_attention = MultiHeadAttention(
+            shape.width, shape.num_heads, shape.attention_dropout
+        )
         self.cross_attention_norm = nn.LayerNorm(shape.width, eps=1e-12)
         self.feed_forward = FeedForward(shape)
         self.feed_forward_norm = nn.LayerNorm(shape.width, eps=1e-12)
@@ -124,7 +127,8 @@ class DecoderBlock(nn.Module):
 
         Args:
             x_ND: inputs.
-            table: keys and values of the positions before, [B, H, C, K] each (`pipelines.nn.transformer.cache`).
+            table: keys and values of the positions before, [B, H, C, K] each
+                (`pipelines.nn.transformer.cache`).
             places: where this one's are written (`pipelines.nn.transformer.cache.Slots`).
             itself_B1WP: 0 where a hypothesis has its ancestors and itself, else -∞.
             memory: cross-attention's keys and values, [B, H, S, K] each.
@@ -135,7 +139,9 @@ class DecoderBlock(nn.Module):
         """
         y_ND = self.attention_norm(x_ND) if self.pre else x_ND
         for slots, layer in zip(table, (self.attention.key, self.attention.value), strict=True):
-            slots.view(-1, slots.shape[3]).index_copy_(0, places, layer(y_ND).view(-1, slots.shape[3]))
+            slots.view(-1, slots.shape[3]).index_copy_(
+                0, places, layer(y_ND).view(-1, slots.shape[3])
+            )
         key, value = (slots[:, :, : itself_B1WP.shape[3]] for slots in table)
         x_ND = x_ND + self.attention.for_beams(y_ND, key, value, itself_B1WP)[0]
         y_ND = self.cross_attention_norm(x_ND) if self.pre else self.attention_norm(x_ND)

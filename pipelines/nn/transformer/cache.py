@@ -1,9 +1,10 @@
 """Keys and values of the tokens a search has been through, each written once and never moved.
 
-All W hypotheses of a sentence write their tokens into slots of one table and know, by a row of booleans, which slots
-hold their own ancestors. So when hypotheses change places only these booleans are gathered, and attention is a product
-of W queries with the table. Slots that no hypothesis descends from any more are written again.
-Shapes: B sentences, W beam, N = B·W hypotheses, P slots in use, C slots there are, H heads, K head width.
+All W hypotheses of a sentence write their tokens into slots of one table and know, by a row of
+booleans, which slots hold their own ancestors. So when hypotheses change places only these booleans
+are gathered, and attention is a product of W queries with the table. Slots that no hypothesis
+descends from any more are written again. Shapes: B sentences, W beam, N = B·W hypotheses, P slots
+in use, C slots there are, H heads, K head width.
 """
 
 from typing import NamedTuple
@@ -12,7 +13,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-SHORTEST = 16  # slots attention looks at, at least: PyTorch's softmax of fewer takes six times as long on a CPU
+# slots attention looks at, at least: PyTorch's softmax of fewer takes six times as long on a CPU
+SHORTEST = 16
 _MORE = 8  # slots at a time
 Tables = dict[str, Tensor]
 
@@ -23,7 +25,8 @@ class Slots(NamedTuple):
     Attributes:
         tables: name → keys or values, [B, H, C, K].
         ancestors_NP: True where a slot holds a token of the hypothesis, or will hold its next one.
-        places: of the next tokens, by hypothesis and head: rows [N·H] of a table seen as [B·H·C, K].
+        places: of the next tokens, by hypothesis and head: rows [N·H] of a table seen as [B·H·C,
+            K].
     """
 
     tables: Tables
@@ -44,9 +47,14 @@ def take_slots(tables: Tables, ancestors_NP: Tensor) -> Slots:
     missing = W - int(free_BP.sum(dim=1).min())
     if missing > 0:
         more = max(SHORTEST - P, -(-missing // _MORE) * _MORE)
-        free_BP, ancestors_NP = F.pad(free_BP, (0, more), value=True), F.pad(ancestors_NP, (0, more))
+        free_BP, ancestors_NP = (
+            F.pad(free_BP, (0, more), value=True),
+            F.pad(ancestors_NP, (0, more)),
+        )
         if P + more > C:
-            tables = {name: F.pad(table, (0, 0, 0, 2 * (P + more) - C)) for name, table in tables.items()}
+            tables = {
+                name: F.pad(table, (0, 0, 0, 2 * (P + more) - C)) for name, table in tables.items()
+            }
             C = 2 * (P + more)
     own_N = (free_BP & (free_BP.cumsum(dim=1) <= W)).nonzero()[:, 1]
     table_BH = torch.arange(B * H, device=own_N.device).view(B, 1, H) * C

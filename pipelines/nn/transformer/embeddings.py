@@ -20,9 +20,11 @@ class Embeddings(nn.Module):
         vocab_size: V.
         width: D.
         max_positions: P, the longest input.
-        positions: ``learned`` (Devlin et al. 2019) or ``sinusoidal`` (Vaswani et al. 2017, section 3.5).
+        positions: ``learned`` (Devlin et al. 2019) or ``sinusoidal`` (Vaswani et al. 2017, section
+            3.5).
         num_types: number of segment types, 0 for none.
-        normalised: LayerNorm on the sum, as in BERT; otherwise tokens are scaled by √D (section 3.4).
+        normalised: LayerNorm on the sum, as in BERT; otherwise tokens are scaled by √D (section
+            3.4).
         dropout: on the result.
     """
 
@@ -52,7 +54,9 @@ class Embeddings(nn.Module):
         self.dropout = Dropout(dropout)
 
     @classmethod
-    def like_bert(cls, vocab_size: int, width: int, *, max_positions: int, dropout: float) -> "Embeddings":
+    def like_bert(
+        cls, vocab_size: int, width: int, *, max_positions: int, dropout: float
+    ) -> "Embeddings":
         """Learned positions, two segment types, normalised (Devlin et al. 2019, section 3)."""
         return cls(
             vocab_size,
@@ -72,10 +76,14 @@ class Embeddings(nn.Module):
         first_position: int = 0,
         places_BT: Tensor | None = None,
     ) -> Tensor:
-        """Embed tokens that stand at ``first_position`` and after, or each at its own place: [B, T, D]."""
+        """Embed tokens that stand at ``first_position`` and after, or each at its own place: [B, T,
+        D].
+        """
         table_PD = self.position.weight if self.learned else self.table_PD
         end = first_position + tokens_BT.shape[1]
-        places = table_PD[first_position:end] if places_BT is None else F.embedding(places_BT, table_PD)
+        places = (
+            table_PD[first_position:end] if places_BT is None else F.embedding(places_BT, table_PD)
+        )
         x_BTD = self.token(tokens_BT) * self.scale + places
         if self.segment is not None:
             x_BTD = x_BTD + (self.segment.weight[0] if types_BT is None else self.segment(types_BT))

@@ -14,8 +14,6 @@ from pipelines.nn.transformer.blocks import BlockShape, DecoderBlock, EncoderBlo
 from pipelines.nn.transformer.cache import SHORTEST, take_slots
 from pipelines.nn.transformer.embeddings import Embeddings
 
-State = dict[str, Tensor]
-
 
 class Encoder(nn.Module):
     """Source tokens to memory; a pre-norm stack closes with a LayerNorm."""
@@ -39,7 +37,8 @@ class Decoder(nn.Module):
     """Target tokens and memory to hidden states, all at once or one at a time.
 
     Attributes:
-        OF_BEAM, OF_SENTENCE, OF_STEP: prefixes of the state's names, by what the rows of a tensor belong to.
+        OF_BEAM, OF_SENTENCE, OF_STEP: prefixes of the state's names, by what the rows of a tensor
+            belong to.
     """
 
     OF_BEAM = ("ancestors", "attention")
@@ -59,28 +58,41 @@ class Decoder(nn.Module):
             x_BTD = block(x_BTD, memory_BSD, mask_B11S)
         return self.norm(x_BTD)
 
-    def start(self, memory_BSD: Tensor, mask_B11S: Tensor) -> State:
-        """Empty tables for self-attention (see `cache`), and the memory's keys and values, made once."""
+    def start(self, memory_BSD: Tensor, mask_B11S: Tensor) -> dict[str, Tensor]:
+        """Empty tables for self-attention (see `cache`), and the memory's keys and values, made
+        once.
+        """
         attention_BS = memory_BSD.new_zeros(memory_BSD.shape[:2])
         longer = max(SHORTEST - memory_BSD.shape[1], -memory_BSD.shape[1] % 8)
         memory_BSD, mask_B11S = F.pad(memory_BSD, (0, 0, 0, longer)), F.pad(mask_B11S, (0, longer))
-        state = {"mask": mask_B11S, "ancestors": mask_B11S[:, 0, 0, :0], "position": torch.tensor(0)}
+        state = {
+            "mask": mask_B11S,
+            "ancestors": mask_B11S[:, 0, 0, :0],
+            "position": torch.tensor(0),
+        }
         for number, block in enumerate(self._decoder_blocks()):
             key_BHSK, value_BHSK = block.cross_attention.keys_and_values(memory_BSD)
-            state[f"memory_key.{number}"] = key_BHSK.transpose(2, 3).contiguous()  # twice as fast a product
+            state[f"memory_key.{number}"] = key_BHSK.transpose(
+                2, 3
+            ).contiguous()  # twice as fast a product
             state[f"memory_value.{number}"] = value_BHSK.contiguous()
             state[f"key.{number}"] = state[f"value.{number}"] = key_BHSK[:, :, :0]
         return {**state, "attention": attention_BS}
 
-    def step(self, tokens_N: Tensor, state: State) -> tuple[Tensor, State]:
-        """One position more: [N, D] and the next state, whose tables may be those of this one, written on.
+    def step(self, tokens_N: Tensor, state: dict[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
+        """One position more: [N, D] and the next state, whose tables may be those of this one,
+        written on.
 
         ``attention`` [N, S] is the last layer's to the source, the mean of its heads.
         """
-        tables = {name: tensor for name, tensor in state.items() if name.startswith(("key.", "value."))}
+        tables = {
+            name: tensor for name, tensor in state.items() if name.startswith(("key.", "value."))
+        }
         tables, ancestors_NP, places = take_slots(tables, state["ancestors"])
         x_ND = self.embeddings(tokens_N[:, None], first_position=int(state["position"]))[:, 0]
-        itself_B1WP = _far(ancestors_NP.view(len(state["mask"]), 1, -1, ancestors_NP.shape[1]), x_ND.dtype)
+        itself_B1WP = _far(
+            ancestors_NP.view(len(state["mask"]), 1, -1, ancestors_NP.shape[1]), x_ND.dtype
+        )
         source_B11S = _far(state["mask"], x_ND.dtype)
         for number, block in enumerate(self._decoder_blocks()):
             table = tables[f"key.{number}"], tables[f"value.{number}"]
@@ -98,4 +110,6 @@ class Decoder(nn.Module):
 
 def _far(mask: Tensor, dtype: torch.dtype) -> Tensor:
     """What is added to scores: -∞ where the mask is False."""
-    return torch.zeros(mask.shape, dtype=dtype, device=mask.device).masked_fill_(~mask, float("-inf"))
+    return torch.zeros(mask.shape, dtype=dtype, device=mask.device).masked_fill_(
+        ~mask, float("-inf")
+    )
