@@ -35,12 +35,10 @@ class Weighed:
     """
 
     def __init__(self, model: Seq2SeqModel) -> None:
-        self.logits, self.reorder, self.select, self._model = (
-            model.logits,
-            model.reorder,
-            model.select,
-            model,
-        )
+        self.logits = model.logits
+        self.reorder = model.reorder
+        self.select = model.select
+        self._model = model
         self.of_source = self.of_hypotheses = 0
 
     def start(self, source_BS: Tensor, lengths_B: Tensor) -> DecoderState:

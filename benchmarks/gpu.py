@@ -55,11 +55,9 @@ def row(arguments: argparse.Namespace, length: int, rows: int) -> list[Row]:
         )
     )
     tokens, flops, _ = mean_cost(params, batches, arguments.steps)
-    case, speed, peak = (
-        f"{arguments.size}, {rows} rows of {length}",
-        tokens / seconds,
-        arguments.peak_tflops,
-    )
+    case = f"{arguments.size}, {rows} rows of {length}"
+    speed = tokens / seconds
+    peak = arguments.peak_tflops
     rate = flops / seconds / 1e12
     useful = Row(f"{case}, useful", "TF/s", rate, "peak", peak, rate / peak, _GOAL_MFU)
     if arguments.size != "base":

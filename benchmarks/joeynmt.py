@@ -99,9 +99,8 @@ def their_speed(python: Path) -> float:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         write_text(captions(), folder)
-        (folder / "config.yaml").write_text(
-            json.dumps(configuration(folder)), encoding="utf-8"
-        )  # JSON is YAML
+        # JSON is YAML
+        (folder / "config.yaml").write_text(json.dumps(configuration(folder)), encoding="utf-8")
         command = [
             str(python),
             "-m",

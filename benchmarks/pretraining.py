@@ -173,62 +173,69 @@ def steps_rows(
     """Tokens per second of a training step, and its share of the machine's matrix-product rate."""
     cases = [(size, precision, 30522) for size in sizes for precision in precisions]
     cases += [("mini", precisions[0], 8000)] if "mini" in sizes else []
-    for size, precision, vocab_size in cases:
-        params, bf16 = section(size, precision), precision == "bf16-mixed"
-        batches = PretrainingBatches(
-            Split(documents(vocab_size, sentences=40, words=(8, 40)), 1, "bench", 0.15, vocab_size),
-            params,
+    for case in cases:
+        yield from _case_rows(*case, heads, same_allocator=same_allocator)
+
+
+def _case_rows(
+    size: str, precision: str, vocab_size: int, heads: list[str], *, same_allocator: bool
+) -> Iterator[Row]:
+    """The rows of one size and precision."""
+    params, bf16 = section(size, precision), precision == "bf16-mixed"
+    batches = PretrainingBatches(
+        Split(documents(vocab_size, sentences=40, words=(8, 40)), 1, "bench", 0.15, vocab_size),
+        params,
+    )
+    examples = examples_of(batches, ROWS * (WARM + _STEPS))
+    settings = [
+        Setting(bf16, compiled, attention, masked)
+        for masked in (head == "cut" for head in heads)
+        for compiled in (False, True)
+        for attention in ("eager", "sdpa")
+    ]
+    ours: list[float] = []
+    rates: list[float] = []
+    theirs: dict[Setting, list[float]] = {setting: [] for setting in settings}
+    dtype = torch.bfloat16 if bf16 else torch.float32
+    for setting in settings:
+        if not same_allocator:
+            allocator_as_it_comes()
+        theirs[setting] += bert_steps(
+            SIZES[size], vocab_size, examples, setting, rows=ROWS, steps=_STEPS
         )
-        examples = examples_of(batches, ROWS * (WARM + _STEPS))
-        settings = [
-            Setting(bf16, compiled, attention, masked)
-            for masked in (head == "cut" for head in heads)
-            for compiled in (False, True)
-            for attention in ("eager", "sdpa")
-        ]
-        ours: list[float] = []
-        rates: list[float] = []
-        theirs: dict[Setting, list[float]] = {setting: [] for setting in settings}
-        dtype = torch.bfloat16 if bf16 else torch.float32
-        for setting in settings:
-            if not same_allocator:
-                allocator_as_it_comes()
-            theirs[setting] += bert_steps(
-                SIZES[size], vocab_size, examples, setting, rows=ROWS, steps=_STEPS
-            )
-            keep_freed_memory()
-            rates.append(matmul_rate(torch.device("cpu"), dtype))
-            ours += our_steps(params, batches, _STEPS)
-            rates.append(matmul_rate(torch.device("cpu"), dtype))
-        tokens, flops, _ = mean_cost(params, batches, _STEPS)
-        speed = statistics.median(ours)
-        case = f"{size}, {precision}, V = {vocab_size}"
-        for masked, goal in ((head == "cut", HEADS[head]) for head in heads):
-            best = min(
-                (s for s in settings if s.masked_head == masked),
-                key=lambda s: statistics.median(theirs[s]),
-            )
-            other = statistics.median(theirs[best])
-            yield Row(
-                case,
-                "tok/s",
-                tokens / speed,
-                f"Trainer, {best}",
-                tokens / other,
-                other / speed,
-                goal,
-            )
-        rate, goals = statistics.median(rates), {"mini": 0.5, "small": 0.6}
-        share = flops / speed / rate
+        keep_freed_memory()
+        rates.append(matmul_rate(torch.device("cpu"), dtype))
+        ours += our_steps(params, batches, _STEPS)
+        rates.append(matmul_rate(torch.device("cpu"), dtype))
+    tokens, flops, _ = mean_cost(params, batches, _STEPS)
+    speed = statistics.median(ours)
+    case = f"{size}, {precision}, V = {vocab_size}"
+    for masked, goal in ((head == "cut", HEADS[head]) for head in heads):
+        best = min(
+            (s for s in settings if s.masked_head == masked),
+            key=lambda s: statistics.median(theirs[s]),
+        )
+        other = statistics.median(theirs[best])
         yield Row(
-            f"{case}, useful",
-            "GF/s",
-            flops / speed / 1e9,
-            "matrix product",
-            rate / 1e9,
-            share,
-            goals.get(size, 0.0),
+            case,
+            "tok/s",
+            tokens / speed,
+            f"Trainer, {best}",
+            tokens / other,
+            other / speed,
+            goal,
         )
+    rate, goals = statistics.median(rates), {"mini": 0.5, "small": 0.6}
+    share = flops / speed / rate
+    yield Row(
+        f"{case}, useful",
+        "GF/s",
+        flops / speed / 1e9,
+        "matrix product",
+        rate / 1e9,
+        share,
+        goals.get(size, 0.0),
+    )
 
 
 def batch_rows() -> Iterator[Row]:

@@ -224,9 +224,8 @@ def their_batches(shard: PairShard, rows: int) -> list[PairBatch]:
         )
     )
     numbers = np.linspace(0, len(order) // rows - 1, WARM + _STEPS).astype(int)
-    numbers = np.random.default_rng(0).permutation(
-        numbers
-    )  # it sorts by length over long stretches
+    # it sorts by length over long stretches
+    numbers = np.random.default_rng(0).permutation(numbers)
     return [collate(shard, order[number * rows : (number + 1) * rows], START) for number in numbers]
 
 
@@ -254,10 +253,8 @@ def rows_of(
             theirs[setting] = statistics.mean(their_steps(case, given, setting))
             keep_freed_memory()
             ours += our_steps(case, batches, precision)
-        speed, setting = (
-            our_tokens / statistics.mean(ours),
-            min(theirs, key=lambda one: theirs[one]),
-        )
+        speed = our_tokens / statistics.mean(ours)
+        setting = min(theirs, key=lambda one: theirs[one])
         its = their_tokens / theirs[setting]
         best = {
             "ours": max(speed, best.get("ours", 0.0)),
@@ -282,12 +279,10 @@ def padding_row() -> Row:
     """Share of slots, source and target, that hold a real token in an epoch of batches of 4,096
     tokens.
     """
-    batches, position, real, slots = (
-        PairBatches(captions(), 4096, seed=1, in_tokens=True),
-        START,
-        0,
-        0,
-    )
+    batches = PairBatches(captions(), 4096, seed=1, in_tokens=True)
+    position = START
+    real = 0
+    slots = 0
     while position.epoch == 0:
         batch = batches(position)
         real += batch.num_tokens + int(batch.source_lengths_B.sum())

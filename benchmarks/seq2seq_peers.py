@@ -140,9 +140,10 @@ class LstmOfModules(nn.Module):
         super().__init__()
         assert attention == "eager"  # its own
         self.embedding = nn.Embedding(vocab_size, width, padding_idx=PAD)
+        # the two directions beside each other are as wide as the decoder
         self.encoder = nn.LSTM(
             width, width // 2, layers, batch_first=True, bidirectional=True, dropout=dropout
-        )  # the two directions beside each other are as wide as the decoder
+        )
         self.cells = nn.ModuleList(
             nn.LSTMCell((2 if number == 0 else 1) * width, width) for number in range(layers)
         )

@@ -29,9 +29,8 @@ _hosts = [
 if "*" not in _hosts:  # whatever HTTP_PROXY says, our own server is not behind it
     os.environ["NO_PROXY"] = os.environ["no_proxy"] = ",".join(dict.fromkeys([*_hosts, *_LOOPBACK]))
 
-if _password := os.environ.get(
-    "PREFECT_SERVER_API_AUTH_STRING"
-):  # of the server: its flows and workers know it too
+# of the server: its flows and workers know it too
+if _password := os.environ.get("PREFECT_SERVER_API_AUTH_STRING"):
     os.environ.setdefault("PREFECT_API_AUTH_STRING", _password)
 
 HEARTBEAT_S = int(os.environ["PREFECT_FLOWS_HEARTBEAT_FREQUENCY"])

@@ -65,9 +65,8 @@ def experiment(name: str, recipes: Sequence[str], overrides: Mapping[str, Any]) 
     (folder / ".dvc/config.local").write_text(f"[cache]\n    dir = {_cache()}\n", encoding="utf-8")
     take_inputs(folder)
     (folder / "overrides.yaml").write_text(json.dumps(overrides), encoding="utf-8")  # JSON is YAML
-    overlays = [
-        str(Path(f"recipes/{recipe}.yaml").resolve()) for recipe in recipes
-    ]  # this checkout's, edited or not
+    # this checkout's, edited or not
+    overlays = [str(Path(f"recipes/{recipe}.yaml").resolve()) for recipe in recipes]
     overlays += ["overrides.yaml"] if overrides else []
     command = [sys.executable, "-m", "pipelines.preflight.recipes", "apply", *overlays]
     result = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)

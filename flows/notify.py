@@ -28,9 +28,9 @@ def notify(flow: Any, flow_run: Any, state: Any) -> None:
     if not url:
         return
     message = (state.message or "")[:_LONGEST]
-    told = {"flow": flow.name, "run": flow_run.name, "state": state.name, "message": message}
+    facts = {"flow": flow.name, "run": flow_run.name, "state": state.name, "message": message}
     body = json.dumps(
-        {"text": f"{flow.name} {flow_run.name}: {state.name}\n{message}", **told}
+        {"text": f"{flow.name} {flow_run.name}: {state.name}\n{message}", **facts}
     ).encode()
     try:
         request = urllib.request.Request(url, body, {"Content-Type": "application/json"})

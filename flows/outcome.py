@@ -43,18 +43,18 @@ def failure(
         code: DVC's exit code.
         last: its last lines.
     """
-    told = "\n".join(last)
+    output = "\n".join(last)
     status = _status(folder, name, before)
     state = status.get("state", "not started")
     if state == "preempted":
-        return StageInterrupted(f"{name}: was told to stop\n{told}")
+        return StageInterrupted(f"{name}: was told to stop\n{output}")
     if state == "running" or code < 0 or _LOST_RANK.search(str(status.get("error", ""))):
         return StageInterrupted(
             f"{name}: its process was lost (killed, or out of memory), dvc ended with "
-            f"{code}\n{told}"
+            f"{code}\n{output}"
         )
     kind = "bad input" if status.get("exit_code") == EXIT_BAD_INPUT else state
-    return StageFailed(f"{name}: {kind}, dvc ended with {code}\n{told}")
+    return StageFailed(f"{name}: {kind}, dvc ended with {code}\n{output}")
 
 
 def _status(folder: Path, name: str, before: dict[Path, int]) -> dict[str, object]:

@@ -22,7 +22,7 @@ def show_plan(planned: list[dict[str, Any]]) -> None:
             "will": one["state"],
             "seconds last time": round(one["seconds"]) if one["seconds"] else None,
             "MiB": round(one["mib"], 1) if one["mib"] else None,
-            "because": "; ".join(one["told"]) or "-",
+            "because": "; ".join(one["notes"]) or "-",
         }
         for one in planned
     ]

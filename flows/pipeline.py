@@ -38,11 +38,12 @@ from pipelines.frame.run_folder import RUNS
 _BUSY = "is busy"  # DVC's word for a read or write lock another stage holds for a moment
 _UNCHANGED = ("didn't change, skipping", "is cached - skipping run")
 _LOCK_TRIES = 5
+# before the second, third and fourth try of a stage that was interrupted
 _BACK_OFF_S = (
     5.0,
     30.0,
     120.0,
-)  # before the second, third and fourth try of a stage that was interrupted
+)
 _MOST_TASKS = 64
 
 

@@ -79,7 +79,7 @@ class Planned:
     mib: float | None
 
     @property
-    def told(self) -> list[str]:
+    def notes(self) -> list[str]:
         """Why, and what should be known besides, for people."""
         waits = [f"waits for {', '.join(self.waits_for)}"] if self.state == "blocked" else []
         changed = (
@@ -112,9 +112,8 @@ def plan() -> list[Planned]:
             lost = any(
                 reason.kind == "output" for name in before for reason in planned[name].reasons
             )
-            found = _reasons(
-                stage, document
-            )  # what was lost before it comes back, or makes it wait
+            # what was lost before it comes back, or makes it wait
+            found = _reasons(stage, document)
             reasons = tuple(reason for reason in found if not (lost and reason.kind == "data"))
             kinds = {reason.kind for reason in reasons}
             state = (
@@ -242,9 +241,9 @@ def lines_of(planned: list[Planned]) -> Iterator[str]:
             f"{one.seconds:,.0f} s" if one.seconds else "",
             f"{one.mib:,.1f} MiB" if one.mib else "",
         ]
-        told = f"last time {', '.join(filter(None, cost))}" if any(cost) else "never run here"
-        yield f"{one.state:8} {one.name:24} {told}"
-        yield from (f"         {line}" for line in one.told)
+        before = f"last time {', '.join(filter(None, cost))}" if any(cost) else "never run here"
+        yield f"{one.state:8} {one.name:24} {before}"
+        yield from (f"         {line}" for line in one.notes)
     known = [one.seconds for one in planned if one.state != "cached" and one.seconds]
     count = sum(one.state != "cached" for one in planned)
     yield f"{count} of {len(planned)} stages may run" + (
@@ -265,7 +264,7 @@ def main() -> int:
         print(f"error: {error}", file=sys.stderr)
         return 1
     if arguments.json:
-        listed = [{**asdict(one), "told": one.told} for one in planned]
+        listed = [{**asdict(one), "notes": one.notes} for one in planned]
         print(json.dumps(listed, ensure_ascii=False, indent=1))
     else:
         print("\n".join(lines_of(planned)))

@@ -42,19 +42,19 @@ class Progress:
     def _tell(self) -> None:
         """The newest share, each time there is one."""
         key = f"progress-{self._name}".replace("@", "-").replace("_", "-").lower()
-        id, told, ended = None, 0.0, False
+        id, shown, ended = None, 0.0, False
         try:
             while not ended:
                 self._changed.wait()
                 self._changed.clear()
                 ended = self._ended  # looked at before the share, which then is the last
-                if (share := self._share) == told:
+                if (share := self._share) == shown:
                     continue
                 if id is None:
                     id = create_progress_artifact(100 * share, key=key, description=self._name)
                 else:
                     update_progress_artifact(id, 100 * share)  # type: ignore[arg-type]
-                told = share
+                shown = share
         except Exception as error:  # of the network, the server, its database
             get_run_logger().warning(
                 f"{self._name}: progress is not shown any more ({type(error).__name__})"

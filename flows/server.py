@@ -49,10 +49,8 @@ def wait_until_healthy(url: str, patience_s: float = _PATIENCE_S) -> None:
         except OSError as error:
             last = str(error)
         time.sleep(0.2)
-    rule, remedy = (
-        f"be Prefect's within {patience_s:.0f} s",
-        "look into its log in PREFECT_HOME; is the port taken?",
-    )
+    rule = f"be Prefect's within {patience_s:.0f} s"
+    remedy = "look into its log in PREFECT_HOME; is the port taken?"
     raise TimeoutError(broken_rule(url, "answer", last, rule, remedy))
 
 

@@ -90,8 +90,8 @@ def check_params(wanted: Sweep) -> None:
     checked = problems_with(recipes, list(map(nested, combinations)))
     for one, problems in zip(combinations, checked, strict=True):
         if problems:
-            told = f"sweep {wanted.name}: params of {one} break rules; nothing was run"
-            raise ParamsError("\n".join([told, *problems]))
+            problem = f"sweep {wanted.name}: params of {one} break rules; nothing was run"
+            raise ParamsError("\n".join([problem, *problems]))
 
 
 def _all_rounds(wanted: Sweep, slots: Slots, children: Children) -> list[dict[str, Any]]:

@@ -64,14 +64,26 @@ def reached_at(host: str) -> str:
     return f"[{local}]" if ":" in local else local
 
 
-def main() -> int:
-    """Run until told to stop."""
+def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--host", default="127.0.0.1", help="address to listen at")
     parser.add_argument("--port", type=int, default=4200)
-    arguments = parser.parse_args()
+    return parser
+
+
+def _environment(host: str, url: str) -> dict[str, str]:
+    """What server, worker and deployments have to know."""
+    environment = {"PREFECT_API_URL": url, "PREFECT_SERVER_API_HOST": host}
+    if not _is_loopback(host):  # a browser elsewhere asks where it got the page
+        environment["PREFECT_UI_API_URL"] = os.environ.get("PREFECT_UI_API_URL", "/api")
+    return environment
+
+
+def main() -> int:
+    """Run until told to stop."""
+    arguments = _parser().parse_args()
     try:
         require_password(arguments.host, os.environ.get("PREFECT_SERVER_API_AUTH_STRING", ""))
     except ParamsError as error:
@@ -79,11 +91,7 @@ def main() -> int:
         return error.exit_code
     address = f"http://{reached_at(arguments.host)}:{arguments.port}"
     url = f"{address}/api"
-    environment = {"PREFECT_API_URL": url, "PREFECT_SERVER_API_HOST": arguments.host}
-    if not _is_loopback(
-        arguments.host
-    ):  # a browser elsewhere asks where it got the page, not its own loopback
-        environment["PREFECT_UI_API_URL"] = os.environ.get("PREFECT_UI_API_URL", "/api")
+    environment = _environment(arguments.host, url)
     os.environ.update(environment)
     LOGS.mkdir(parents=True, exist_ok=True)
     children, ended = Children(), threading.Event()

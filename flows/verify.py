@@ -1,7 +1,7 @@
 """Everything twice from an empty cache, and the results compared: ``python -m flows.verify``.
 
 Works in two clones of this checkout's last commit, with this checkout's params.yaml, and leaves
-nothing behind. What differs is told to the file, the tensor, the key. Exit code 1 if anything does.
+nothing behind. What differs is named: file, tensor, key. Exit code 1 if anything does.
 """
 
 import argparse
@@ -57,8 +57,9 @@ def differences(one: Path, other: Path) -> Iterator[str]:
         if not first.exists() or not second.exists():
             yield f"{name}: only in {'the second' if second.exists() else 'the first'}"
         elif name.name != MANIFEST and sha256_of(first) != sha256_of(second):
-            told = list(_inside(first, second))
-            yield f"{name}: {'; '.join(told[:3]) or 'other bytes'}{' …' if len(told) > 3 else ''}"
+            differing = list(_inside(first, second))
+            listed, more = "; ".join(differing[:3]), " …" if len(differing) > 3 else ""
+            yield f"{name}: {listed or 'other bytes'}{more}"
 
 
 def _inside(first: Path, second: Path) -> Iterator[str]:
@@ -130,8 +131,8 @@ def _verify() -> int:
                 print(f"equal    {name}")
                 continue
             print(f"differs  {name}")
-            for told in differences(one / name, other / name):
-                print(f"         {told}")
+            for differing in differences(one / name, other / name):
+                print(f"         {differing}")
         recorded = outs(Path()) if Path("dvc.lock").exists() else {}
         as_recorded = sum(recorded.get(name) == md5 for name, md5 in first.items())
         print(f"{as_recorded} of {len(first)} are as dvc.lock of this checkout has them")

@@ -40,9 +40,8 @@ def run_in(
     folder: Path, *command: str, check: bool = True, **environment: str
 ) -> subprocess.CompletedProcess[str]:
     """Run a command to its end and keep what it printed."""
-    inherited = {
-        key: value for key, value in os.environ.items() if key != "PREFECT_HOME"
-    }  # flows sets it, per checkout
+    # flows sets it, per checkout
+    inherited = {key: value for key, value in os.environ.items() if key != "PREFECT_HOME"}
     result = subprocess.run(
         command,
         cwd=folder,
@@ -86,9 +85,8 @@ def copy_project(folder: Path) -> Path:
 @pytest.hookimpl(trylast=True)  # after those that are not asked for are gone
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Tests of the reproduced project first: one process makes it while the others do the rest."""
-    if not any(
-        item.get_closest_marker("reliability") for item in items
-    ):  # those stand in the order of the command
+    # those stand in the order of the command
+    if not any(item.get_closest_marker("reliability") for item in items):
         items.sort(key=lambda item: "reproduced" not in getattr(item, "fixturenames", ()))
 
 

@@ -73,9 +73,8 @@ def update_of_every_family(device: str) -> None:
                 there[2],
                 exact[2],
             )
-            allowed = max(
-                1e-4, 4 * _apart(here[0], exact[0])
-            )  # a plain RNN with large weights is badly conditioned
+            # a plain RNN with large weights is badly conditioned
+            allowed = max(1e-4, 4 * _apart(here[0], exact[0]))
             worst[name] = max(worst.get(name, 0.0), _apart(there[0], exact[0]) / allowed)
     print(json.dumps({name: float(f"{value:.1e}") for name, value in worst.items()}))
     assert max(worst.values()) < 1, worst

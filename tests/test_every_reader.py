@@ -58,15 +58,15 @@ def _read(folder: Path, lines: list[str], monkeypatch: pytest.MonkeyPatch) -> Co
 def test_documents_and_pairs(tmp_path, monkeypatch):
     corpus = _read(tmp_path, GIVEN, monkeypatch)
     assert [pair[0] for pair in corpus.pairs["test"]] == EXPECTED
+    # a line that shows nothing ends a document
     assert corpus.documents["train", "x"] == [
         EXPECTED,
         EXPECTED,
-    ]  # a line that shows nothing ends a document
+    ]
     changed = corpus.report()["changed"]
     assert changed["byte order marks"]["example"] == f"documents:1: {GIVEN[0]!r}"
-    assert (
-        changed["soft hyphens"]["lines"] == 2 * 2 * 2 + 3 * 2
-    )  # documents twice, splits, languages; pairs
+    # documents twice, splits, languages; pairs
+    assert changed["soft hyphens"]["lines"] == 2 * 2 * 2 + 3 * 2
 
 
 def test_tables(tmp_path):

@@ -47,9 +47,8 @@ def test_recipe_of_a_bert_trains_and_loads_in_transformers(tmp_path, recipes, pa
     run_in(project, "dvc", "repro", "bert", WANDB_MODE="disabled")
     measured = json.loads((project / "data/bert/metrics.json").read_text())["bert"]
     config = json.loads((project / "data/bert/config.json").read_text())
-    rows = (
-        -(-config["vocab_size"] // 64) * 64 if modern else config["vocab_size"]
-    )  # padded for GPUs
+    # padded for GPUs
+    rows = -(-config["vocab_size"] // 64) * 64 if modern else config["vocab_size"]
     short = 30522 - rows
     assert measured["parameters"] == parameters - short * (config["hidden_size"] + 1)
     BertForPreTraining.from_pretrained(project / "data/bert")
@@ -58,10 +57,8 @@ def test_recipe_of_a_bert_trains_and_loads_in_transformers(tmp_path, recipes, pa
 def test_bert_goes_on_from_one_that_transformers_saved_with_its_vocabulary(tmp_path):
     project = copy_project(tmp_path / "project")
     run_in(project, "dvc", "repro", "tokenizer", WANDB_MODE="disabled")
-    given, vocabulary = (
-        project / "data/raw/bert",
-        (project / "data/tokenizer/vocab.txt").read_text().splitlines(),
-    )
+    given = project / "data/raw/bert"
+    vocabulary = (project / "data/tokenizer/vocab.txt").read_text().splitlines()
     sizes = {
         "hidden_size": 16,
         "num_hidden_layers": 2,

@@ -62,9 +62,8 @@ def _checked(folder: Path, target: str, tokenizer: str, *flags: str) -> list[str
         "data/decoding/gru_attention/beam.txt",
     ]
     command += ["-m", "bleu", "-tok", tokenizer, "-w", "4", "-f", "json"]
-    assert (
-        scored["bleu"] == json.loads(run_in(folder, *command, *flags).stdout)["score"] > 90
-    )  # by heart
+    # by heart
+    assert scored["bleu"] == json.loads(run_in(folder, *command, *flags).stdout)["score"] > 90
     assert f"tok:{tokenizer}" in scored["bleu_signature"]
     assert found["ceiling"]["bleu"] == found["ceiling"]["chrf"] == 100
     assert found["leading"] == "bleu"

@@ -54,9 +54,8 @@ def _shrink(params: dict[str, Any]) -> None:
     seq2seq["common"]["batch_size"] = 8 if seq2seq["common"]["batch_unit"] == "pairs" else 512
     tasks.update(updates=2, batch_size=4)
     for training in (bert["training"], seq2seq["common"], tasks):
-        training.update(
-            validate_every=1, log_every=1, precision="32-true"
-        )  # bf16 takes minutes on a CPU without it
+        # bf16 takes minutes on a CPU without it
+        training.update(validate_every=1, log_every=1, precision="32-true")
         training["schedule"].update(
             {
                 name: 1

@@ -195,10 +195,8 @@ class PretrainingBatches:
         epoch = self._epochs(position.epoch, rules)
         bounds = np.asarray(epoch.rows[position.samples : position.samples + num_rows + 1])
         if len(bounds) <= num_rows:
-            rule, remedy = (
-                f"be at least one batch ({num_rows})",
-                "lower batch_size in bert.phases or add documents",
-            )
+            rule = f"be at least one batch ({num_rows})"
+            remedy = "lower batch_size in bert.phases or add documents"
             raise DataError(
                 broken_rule(f"bert, {split.purpose} documents", "rows", len(epoch), rule, remedy)
             )
@@ -215,9 +213,8 @@ class PretrainingBatches:
         )
         row_S = np.repeat(np.arange(num_rows), np.diff(bounds))
         pairs = epoch.pairs[bounds[0] : bounds[-1]]
-        idle = (
-            num_rows <= split.rank
-        )  # then this rank computes the first row along with the others, and counts nothing
+        # then this rank computes the first row along with the others, and counts nothing
+        idle = num_rows <= split.rank
         if split.world_size > 1:
             mine = row_S == 0 if idle else row_S % split.world_size == split.rank
             pairs, bits, row_S = pairs[mine], bits[mine], row_S[mine] // split.world_size
@@ -248,10 +245,8 @@ class PretrainingBatches:
             return
         for language, (first, end) in self._split.shard.languages.items():
             if end - first < 2:
-                where, rule = (
-                    f"bert, {self._split.purpose} documents ({language})",
-                    "be at least 2: a pair needs another",
-                )
+                where = f"bert, {self._split.purpose} documents ({language})"
+                rule = "be at least 2: a pair needs another"
                 raise DataError(
                     broken_rule(
                         where, "documents", end - first, rule, "add some, or set segments.nsp: sop"
@@ -279,19 +274,34 @@ class Sequences:
 
 
 def assemble(shard: DocumentShard, pairs: Pairs, rules: PairRules) -> Sequences:
-    """Token ids of some pairs. Sentences of a document are neighbours in the shard, so a segment is
-    one slice.
+    """Token ids of some pairs.
+
+    Sentences of a document are neighbours in the shard, so a segment is one slice. A shard of the
+    tokens 10 … 19, A its tokens 2 and 3, B its tokens 6 to 8:
+
+    >>> from types import SimpleNamespace
+    >>> from pipelines.bert.segment_pairs import PAIR
+    >>> shard = SimpleNamespace(sentences=SimpleNamespace(tokens=np.arange(10, 20)))
+    >>> pairs = np.array([(2, 6, 2, 3, 1)], PAIR)
+    >>> found = assemble(shard, pairs, PairRules("random", 16, 0.0))
+    >>> found.tokens_N.tolist()  # [CLS] 12 13 [SEP] 16 17 18 [SEP]
+    [2, 12, 13, 3, 16, 17, 18, 3]
+    >>> found.types_N.tolist()
+    [0, 0, 0, 0, 1, 1, 1, 1]
     """
     a_size, b_size = pairs["a_size"].astype(np.int64), pairs["b_size"].astype(np.int64)
     lengths = a_size + b_size + rules.num_special
     ends = np.cumsum(lengths)
+    # Place of each token in its sequence, and whether it stands after the first [SEP].
     places = np.arange(ends[-1]) - np.repeat(ends - lengths, lengths)
     in_b = places > np.repeat(a_size + 1, lengths)
+    # Where each token stands in the shard: A begins at place 1, B at place a_size + 2.
     source = places + np.where(
         in_b,
         np.repeat(pairs["b_first"] - a_size - 2, lengths),
         np.repeat(pairs["a_first"] - 1, lengths),
     )
+    # The places of special tokens are read from anywhere and then overwritten.
     first = ends - lengths
     source[first], source[first + a_size + 1], source[ends - 1] = 0, 0, 0
     tokens = shard.sentences.tokens[source].astype(np.int64)
@@ -304,10 +314,16 @@ def assemble(shard: DocumentShard, pairs: Pairs, rules: PairRules) -> Sequences:
 def _collate(
     sequences: Sequences, masked: Masked, row_S: Ints, num_rows: int, width: int, position: Position
 ) -> PretrainingBatch:
-    """Lay sequences into rows of ``width`` columns; 0: one per row, as wide as the longest."""
+    """Lay sequences into rows of ``width`` columns; 0: one per row, as wide as the longest.
+
+    Sequences of 4, 3 and 5 tokens, the first two in row 0, the third in row 1, T = 8 columns:
+    ``starts`` is 0, 4, 7, ``column_S`` 0, 4, 0 and ``flat_S`` 0, 4, 8, the [CLS] of each sequence
+    in the flattened batch. ``flat_N`` are the flat places of all twelve tokens, 0 … 6 and 8 … 12.
+    """
     lengths = sequences.lengths_S
     T = width or -(-int(lengths.max()) // _LENGTH_STEP) * _LENGTH_STEP
     starts = np.cumsum(lengths) - lengths
+    # The column in which a sequence begins: the lengths of those before it in its row.
     first_in_row = np.searchsorted(row_S, np.arange(num_rows))
     column_S = starts - starts[first_in_row[row_S]]
     flat_S = row_S * T + column_S

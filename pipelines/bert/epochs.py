@@ -68,9 +68,8 @@ class Epochs:
             folder = self._folder / name
             if not folder.is_dir():
                 self._folder.mkdir(parents=True, exist_ok=True)
-                with exclusive(
-                    self._folder / f"{name}.lock", patience_s=3600
-                ):  # the other loader processes wait
+                # the other loader processes wait
+                with exclusive(self._folder / f"{name}.lock", patience_s=3600):
                     if not folder.is_dir():
                         self._write(folder, epoch, rules)
             self._open = {

@@ -86,6 +86,7 @@ def mask(tokens_N: Ints, lengths_S: Ints, bits: Bits, rules: MaskRules) -> Maske
             np.take_along_axis(chosen, order, 1),
         )
     K = columns.shape[1]
+    # The last 2·K draws of a sequence: what happens to each hidden token, and the random tokens.
     kind, drawn = (bits[:, -rules.max_predictions * part :][:, :K][chosen] for part in (2, 1))
     starts = np.cumsum(lengths_S) - lengths_S
     where = (starts[:, None] + columns)[chosen]
@@ -113,26 +114,42 @@ def _pieces(
 def _words(
     maskable: npt.NDArray[np.bool_], goes_on: npt.NDArray[np.bool_], bits: Bits, wanted: Ints
 ) -> tuple[Ints, npt.NDArray[np.bool_]]:
-    """Columns [S, L] word after word in random order, and which are chosen."""
+    """Columns [S, L] word after word in random order, and which are chosen.
+
+    ``[CLS] un ##believ ##able story [SEP]``: the words are columns 1 to 3 and column 4. A word is
+    ranked by the draw of its first piece, here 18 and 10, so *story* is the first to be hidden.
+    With room for three, *unbelievable* no longer fits after it and is skipped:
+
+    >>> maskable = np.array([[False, True, True, True, True, False]])
+    >>> goes_on = np.array([[False, False, True, True, False, False]])
+    >>> bits = np.array([[0, 18, 4, 6, 10, 0]], np.uint32)
+    >>> for wanted in (1, 3, 4):
+    ...     columns, chosen = _words(maskable, goes_on, bits, np.array([wanted]))
+    ...     print(columns[chosen].tolist())
+    [4]
+    [4]
+    [4, 1, 2, 3]
+    """
     S, L = maskable.shape
+    # A piece begins a word unless it goes on with the piece before it.
     before = np.zeros_like(maskable)
     before[:, 1:] = maskable[:, :-1]
     begins = maskable & ~(goes_on & before)
-    first = np.maximum.accumulate(
-        np.where(begins, np.arange(L), 0), axis=1
-    )  # first column of the word
+    # The column in which each piece's word begins: the latest beginning so far.
+    first = np.maximum.accumulate(np.where(begins, np.arange(L), 0), axis=1)
+    # All pieces of a word have its first one's draw, and equal draws keep the order of columns.
     ranked = _ranked(maskable, np.take_along_axis(bits, first, 1))
     ranked.sort(axis=1)
     columns = (ranked & _LAST).astype(np.int64)
     word = np.take_along_axis(first, columns, 1)
+    # Pieces of each word, counted at the column it begins with and read by each of its pieces.
     size = np.zeros((S, L), np.int64)
     np.add.at(size, (np.arange(S)[:, None], first), maskable)
     size = np.take_along_axis(size, word, 1)
-    usable, starts = (
-        np.take_along_axis(maskable, columns, 1),
-        np.take_along_axis(begins, columns, 1),
-    )
+    usable = np.take_along_axis(maskable, columns, 1)
+    starts = np.take_along_axis(begins, columns, 1)
     chosen, taken, fits = np.zeros((S, L), bool), np.zeros(S, np.int64), np.zeros(S, bool)
+    # Word after word: its first piece decides for all of them whether it fits.
     for column in range(L):
         fits = (
             np.where(starts[:, column], taken + size[:, column] <= wanted, fits) & usable[:, column]

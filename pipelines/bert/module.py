@@ -98,10 +98,8 @@ class BertPretraining(TrainingModule):
             batch.labels_M,
         )
         num_masked, num_pairs = len(batch.labels_M), len(batch.nsp_S)
-        objective, measured = (
-            {"mlm_loss": mlm},
-            {"mlm_loss": (mlm, num_masked), "mlm_accuracy": (mlm_correct, num_masked)},
-        )
+        objective = {"mlm_loss": mlm}
+        measured = {"mlm_loss": (mlm, num_masked), "mlm_accuracy": (mlm_correct, num_masked)}
         if self.with_nsp:
             logits_S2 = network.nsp_logits(network.pooled(hidden_RTD, batch.first_S)).float()
             objective["nsp_loss"] = nsp = F.cross_entropy(logits_S2, batch.nsp_S, reduction="sum")
@@ -114,12 +112,10 @@ class BertPretraining(TrainingModule):
         where masked.
         """
         shape = self.shape
-        D, tokens, M, S = (
-            shape.width,
-            int(batch.per_row[2].sum()),
-            len(batch.labels_M),
-            len(batch.nsp_S),
-        )
+        D = shape.width
+        tokens = int(batch.per_row[2].sum())
+        M = len(batch.labels_M)
+        S = len(batch.nsp_S)
         products = tokens * (4 * D * D + 2 * D * shape.feed_forward_width) + 2 * D * batch.attended
         blocks = shape.num_layers * products
         heads = M * (D * D + D * self.network.vocab_size) + S * (D * D + 2 * D) * self.with_nsp

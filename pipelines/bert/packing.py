@@ -43,12 +43,20 @@ def pack(lengths: Ints, room: int) -> tuple[Ints, Ints]:
 
 
 def _shapes(counts: Counter[int], room: int) -> list[tuple[tuple[int, ...], int]]:
-    """Kinds of rows (the lengths in them) and how many of each."""
-    open_rows: list[list[tuple[tuple[int, ...], int]]] = [
-        [] for _ in range(room + 1)
-    ]  # by room left
+    """Kinds of rows (the lengths in them) and how many of each.
+
+    Rows of 8 tokens, and sequences of 7, 5, 5, 3, 2, 2, 2. The 7 and both 5s open a row each. The 3
+    goes where exactly 3 are left, which fills that row; the first 2 finds 3 left in the other one.
+    Two are over and share a new row:
+
+    >>> sorted(_shapes(Counter({7: 1, 5: 2, 3: 1, 2: 3}), room=8))
+    [((2, 2), 1), ((5, 2), 1), ((5, 3), 1), ((7,), 1)]
+    """
+    # open_rows[r] holds the kinds with r tokens left, and how many rows of each there are.
+    open_rows: list[list[tuple[tuple[int, ...], int]]] = [[] for _ in range(room + 1)]
     for length in range(room, 0, -1):
         number = counts[length]
+        # Best fit: into rows with the least room that is enough, many of a kind at a time.
         left = length
         while number and left <= room:
             if not open_rows[left]:
@@ -60,6 +68,7 @@ def _shapes(counts: Counter[int], room: int) -> list[tuple[tuple[int, ...], int]
                 open_rows[left].append((shape, available - taken))
             open_rows[left - length].append(((*shape, length), taken))
             number -= taken
+        # What fits nowhere opens rows of its own, as full as this length alone makes them.
         while number:
             per_row = room // length
             rows = number // per_row

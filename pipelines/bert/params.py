@@ -55,7 +55,7 @@ class Phase(Section):
 
 
 class BertTrainingParams(OptimizationParams):
-    """How fast."""
+    """The optimization, and the peak of the learning rate."""
 
     learning_rate: float = Field(gt=0)
 
@@ -83,5 +83,5 @@ class BertParams(Section):
 
     @property
     def updates(self) -> int:
-        """Of all phases."""
+        """Updates of all phases together."""
         return sum(phase.updates for phase in self.phases)

@@ -80,10 +80,8 @@ class _Block:
         rules: PairRules,
         rng: np.random.Generator,
     ) -> None:
-        self._offsets, self._documents = (
-            np.asarray(shard.sentences.offsets),
-            np.asarray(shard.documents),
-        )
+        self._offsets = np.asarray(shard.sentences.offsets)
+        self._documents = np.asarray(shard.documents)
         self._language, self._rules, self._rng = language, rules, rng
 
     def pairs(self, documents: Ints) -> Pairs:
@@ -91,9 +89,8 @@ class _Block:
         room, rng = self._rules.room, self._rng
         target = np.full(len(documents), room)
         short = rng.random(len(documents)) < self._rules.short_rate
-        target[short] = rng.integers(
-            2, room + 1, int(short.sum())
-        )  # once per document, as in the original
+        # once per document, as in the original
+        target[short] = rng.integers(2, room + 1, int(short.sum()))
         sentence, last = self._documents[documents].copy(), self._documents[documents + 1]
         found = []
         while len(documents):
@@ -109,7 +106,15 @@ class _Block:
         return self._cut(np.concatenate(found))
 
     def _step(self, documents: Ints, first: Ints, last: Ints, target: Ints) -> tuple[Pairs, Ints]:
-        """The next pair of every document, and the sentence its following one begins with."""
+        """The next pair of every document, and the sentence its following one begins with.
+
+        A document of sentences of 3, 4, 2 and 5 tokens, target 8. From sentence 0 the run reaches
+        to sentence 2 (3 + 4 + 2 ≥ 8). Two of its three sentences, say, become A. Under ``random``
+        B is, half the time, sentence 2, and the next pair begins with sentence 3; else B comes from
+        another document, aims at the 8 − 7 = 1 tokens left, and sentence 2 is put back: the next
+        pair begins with it.
+        """
+        # The shortest run of sentences that holds the target, and a random cut in it.
         end = self._reach(first, target, last)
         if self._rules.nsp == "sop":
             end = np.minimum(np.maximum(end, first + 2), last)
@@ -119,10 +124,12 @@ class _Block:
             if self._rules.nsp == "none"
             else first + np.where(size > 1, self._below(size - 1) + 1, 1)
         )
+        # As if every pair stood in the text: A before the cut, B after it.
         pairs = np.zeros(len(first), PAIR)
         self._set(pairs, "a", first, a_end)
         self._set(pairs, "b", a_end, end)
         if self._rules.nsp == "random":
+            # Half of them, and runs of one sentence, get a B from elsewhere.
             other = (size == 1) | (self._rng.random(len(first)) < 0.5)
             self._set(
                 pairs, "b", *self._elsewhere(documents, target - pairs["a_size"]), where=other
@@ -131,10 +138,8 @@ class _Block:
             end = np.where(other, a_end, end)  # unused sentences are put back
         if self._rules.nsp == "sop":
             pairs["label"] = self._rng.random(len(first)) < 0.5
-            swapped, columns = (
-                pairs["label"] == NOT_IN_ORDER,
-                ["a_first", "a_size", "b_first", "b_size"],
-            )
+            swapped = pairs["label"] == NOT_IN_ORDER
+            columns = ["a_first", "a_size", "b_first", "b_size"]
             a_first, a_size, b_first, b_size = (pairs[column].copy() for column in columns)
             for column, value in zip(columns, (b_first, b_size, a_first, a_size), strict=True):
                 pairs[column] = np.where(swapped, value, pairs[column])

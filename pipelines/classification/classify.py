@@ -49,7 +49,6 @@ def classify(run: StageRun) -> Metrics:
     import lightning.pytorch as lightning
 
     from pipelines.classification.data import ClassificationBatches, encode, in_order
-    from pipelines.classification.examples import read_tables, word_order
     from pipelines.classification.model import BertClassifier
     from pipelines.classification.module import BertClassification, probabilities
     from pipelines.formats.bert.loading import load_pretrained
@@ -60,15 +59,8 @@ def classify(run: StageRun) -> Metrics:
     task = run.section(f"classification.tasks.{run.stage.item}", TaskParams)
     rates = {"dropout": common.dropout, "attention_dropout": common.dropout}
     shape = run.section("bert.model", BertModelParams).model_copy(update=rates)
-    languages = (
-        run.section("corpus.source_language", str),
-        run.section("corpus.target_language", str),
-    )
-    data = Path(task.data)
-    changed = Tally()
-    examples = (
-        read_tables(data, changed) if task.kind == "tsv" else word_order(data, languages, run.seed)
-    )
+    data, changed = Path(task.data), Tally()
+    examples = _examples(run, task, changed)
     labels = sorted({example.label for example in examples["train"]})
     tokenizer = WordPieceTokenizer.load(TOKENIZER)
     encoded = {
@@ -82,8 +74,14 @@ def classify(run: StageRun) -> Metrics:
     network = BertClassifier(shape, tokenizer.vocab_size, len(labels))
     start = Path(task.starts_from)
     pretrained = load_pretrained(network, start, TOKENIZER) if start != SHARDS else 0
-    where: dict[str, Any] = {"digest": run.origin["data"], "rank": rank, "world_size": world_size}
-    batches = ClassificationBatches(encoded["train"], common.batch_size, seed=run.seed, **where)
+    batches = ClassificationBatches(
+        encoded["train"],
+        common.batch_size,
+        seed=run.seed,
+        digest=run.origin["data"],
+        rank=rank,
+        world_size=world_size,
+    )
     module = BertClassification(
         network,
         common,
@@ -107,6 +105,19 @@ def classify(run: StageRun) -> Metrics:
             "unknown_share": unknown,
         }
     }
+
+
+def _examples(run: StageRun, task: TaskParams, changed: Tally) -> dict[str, Any]:
+    """Split → its examples: of the task's tables, or made from its corpus."""
+    from pipelines.classification.examples import read_tables, word_order
+
+    if task.kind == "tsv":
+        return read_tables(Path(task.data), changed)
+    languages = (
+        run.section("corpus.source_language", str),
+        run.section("corpus.target_language", str),
+    )
+    return word_order(Path(task.data), languages, run.seed)
 
 
 def _save(run: StageRun, network: Any, shape: BertModelParams, labels: list[str]) -> None:

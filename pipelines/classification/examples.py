@@ -51,10 +51,8 @@ def read_tables(folder: Path, changed: Tally | None = None) -> Splits:
     for split, examples in splits.items():
         for number, example in enumerate(examples, start=2):
             if example.label not in known:
-                where, rule = (
-                    f"{folder / split}.tsv:{number}",
-                    f"be one of train.tsv's ({', '.join(known)})",
-                )
+                where = f"{folder / split}.tsv:{number}"
+                rule = f"be one of train.tsv's ({', '.join(known)})"
                 raise DataError(
                     broken_rule(
                         where, "label", example.label, rule, "correct it or add training examples"

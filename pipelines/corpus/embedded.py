@@ -220,11 +220,9 @@ class Author:
         others = [thing for thing in self._cast.things if not movable or thing is not movable[0]]
         if not movable or not others:
             return self._statement()
-        thing, beside, who = (
-            self._mention(movable[0]),
-            self._mention(self._pick(others)),
-            self._singular(),
-        )
+        thing = self._mention(movable[0])
+        beside = self._mention(self._pick(others))
+        who = self._singular()
         puts = _PLACING[thing.noun.placing]
         return (
             f"{who.english()} puts {thing.english()} next to {beside.english()}",

@@ -60,7 +60,7 @@ class Name:
 
 @dataclass(frozen=True)
 class NounPhrase:
-    """Article, adjective, noun."""
+    """A noun phrase: article, adjective and noun."""
 
     noun: Noun
     plural: bool = False

@@ -87,7 +87,7 @@ class Lexicon:
         return [noun for noun in self.nouns if (noun.topic, noun.kind) == (topic, kind)]
 
     def verbs_of(self, topic: str) -> list[Verb]:
-        """The verbs of one topic."""
+        """The verbs that sentences of a topic draw from."""
         return [verb for verb in self.verbs if verb.topic == topic]
 
 

@@ -1,4 +1,4 @@
-"""The ``corpus`` section."""
+"""Section ``corpus``: where text comes from, and how it is cleaned and split."""
 
 from pathlib import PurePosixPath
 from typing import Annotated, Literal
@@ -55,7 +55,7 @@ class CorpusParams(Section):
 
     @property
     def languages(self) -> tuple[str, str]:
-        """Source, target."""
+        """The languages, source first, target second."""
         return self.source_language, self.target_language
 
     @field_validator("raw")

@@ -111,21 +111,34 @@ class Search:
 
     @torch.inference_mode()
     def run(self) -> list[list[Hypothesis]]:
-        """See `beam_search`."""
+        """See `beam_search`.
+
+        A beam of two, "The cow" to be translated. Step 1 has one row, the start: *Die* (−0.1) and
+        *Das* (−2.4) survive. Step 2 has two rows; of their continuations *Die Kuh* (−0.2) and *Die*
+        + end (−2.9) are the likeliest: the second one ends, and waits in the pool with its score
+        while *Die Kuh* and the next best, *Das Vieh* (−3.0), live on. In step 3 *Die Kuh* + end
+        (−0.3) goes to the pool. Nothing alive can beat that any more under the exact rule, since
+        log-probabilities only fall: the sentence is done.
+        """
         options = self._options
         while self._length < options.max_length and len(self._active):
             self._length += 1
+            # 1. One step of the network for every living row of every sentence.
             hidden_ND, self._state = self._model.step_hidden(self._tokens.flatten(), self._state)
+            # 2. Candidates: rows and the tokens that may continue them, preferred ones first.
             found = self._selector.choose(
                 self._scored(hidden_ND), self._log_probability, self._beams
             )
             covered = self._coverage() if options.needs_attention else None
+            # 3. What ends goes to the pool of finished hypotheses.
             self._finish(found, covered)
+            # 4. The W best that do not end become the rows; done sentences leave the batch.
             if self._length < options.max_length:
                 self._go_on(
                     survivors(found, torch.isin(found.token, self._ends), self._width), covered
                 )
                 self._leave()
+        # 5. The best of each pool, walked back from its last token to its first.
         return self._pool.hypotheses(self.trace, options.groups, options.num_best)
 
     @property

@@ -15,7 +15,7 @@ _AT_ONCE = 32  # hypotheses, whose logits are as many tables of length × vocabu
 
 
 class ForcedModel(Protocol):
-    """What scoring needs: see `pipelines.models.protocol.model.Seq2SeqModel`."""
+    """What forced decoding needs: see `pipelines.models.protocol.model.Seq2SeqModel`."""
 
     def teacher_forced(self, source_BS: Tensor, lengths_B: Tensor, inputs_BT: Tensor) -> Tensor:
         """Logits [B, T, V] of every target position."""

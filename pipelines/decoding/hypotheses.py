@@ -22,11 +22,12 @@ from pipelines.frame.records import Records
 from pipelines.frame.stage import StageRun
 
 SHARDS, TOKENIZER = Path("data/shards"), Path("data/tokenizer")
+# nats per token between search and teacher forcing
 _TOLERANCE = {
     "float32": 1e-4,
     "bfloat16": 0.1,
     "int8": 0.3,
-}  # nats per token between search and teacher forcing
+}
 
 
 def write_hypotheses(run: StageRun, model: nn.Module) -> dict[str, Any]:
@@ -61,8 +62,8 @@ def write_hypotheses(run: StageRun, model: nn.Module) -> dict[str, Any]:
             {"search": name, "beam_size": strategy.beam_size, "sentences_per_s": speed}
         )
         print(
-            f"{name}: {len(source)} sentences, {speed:.0f} sentences/s, rescored to {worst:.1e} "
-            "nats/token",
+            f"{name}: {len(source)} sentences, {speed:.0f} sentences/s, forced decoding within "
+            f"{worst:.1e} nats/token",
             flush=True,
         )
         best_first = found.hypotheses
@@ -120,10 +121,8 @@ def check_scores(
                 row for row, number in enumerate(batch.numbers) if rank < len(hypotheses[number])
             ]
             given = [hypotheses[batch.numbers[row]][rank] for row in rows]
-            source_BS, lengths_B = (
-                batch.source_BS[rows].to(device),
-                batch.lengths_B[rows].to(device),
-            )
+            source_BS = batch.source_BS[rows].to(device)
+            lengths_B = batch.lengths_B[rows].to(device)
             again = log_probabilities(
                 model, source_BS, lengths_B, [hypothesis.tokens for hypothesis in given]
             )

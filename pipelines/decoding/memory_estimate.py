@@ -47,7 +47,7 @@ def check_memory(state: Mapping[str, Tensor], num_sentences: int, options: Searc
 
 
 def available(device: torch.device) -> int:
-    """Bytes that can be had."""
+    """Bytes that a device can still give this process."""
     if device.type == "cuda":
         kept = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
         return torch.cuda.mem_get_info(device)[0] + kept

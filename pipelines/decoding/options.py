@@ -65,7 +65,7 @@ class SearchOptions:
 
     @property
     def rule(self) -> str:
-        """The stop rule in force."""
+        """The stop rule in force: a beam of one stops at its first hypothesis, whatever is set."""
         return "finished" if self.beam_size == 1 else self.stop.rule
 
     @property

@@ -90,7 +90,7 @@ class Prefix:
 def apply(
     rules: Sequence[Rule], logits_bWV: Tensor, sentences: Sequence[int], history_bWt: Tensor
 ) -> None:
-    """All of them."""
+    """Let every rule forbid what it forbids; arguments as for `Rule.forbid`."""
     for rule in rules:
         rule.forbid(logits_bWV, sentences, history_bWt)
 

@@ -15,7 +15,7 @@ from pipelines.decoding.trace import Candidates
 
 
 class Selector(Protocol):
-    """One way to select."""
+    """One way to choose which continuations of a beam are considered."""
 
     @property
     def to_know(self) -> int | None:
@@ -51,16 +51,32 @@ class Likeliest:
 def likeliest(
     scored: NextTokenScores, before_bW: Tensor, count: int, malus_bX: Tensor | None = None
 ) -> Candidates:
-    """The ``count`` best by log-probability, less a malus that counts for the choice alone."""
+    """The ``count`` best by log-probability, less a malus that counts for the choice alone.
+
+    A beam of two rows with log-probabilities −1 and −2; four continuations are known, as (row,
+    token) with the log-probability each adds. Their sums are −1.5, −3.0, −2.25 and −3.0: of the two
+    equal ones the one of the earlier row comes first.
+
+    >>> known = NextTokenScores(
+    ...     torch.tensor([[-0.5, -2.0, -0.25, -1.0]]).double(),
+    ...     torch.tensor([[0, 0, 1, 1]]),
+    ...     torch.tensor([[7, 8, 7, 9]]),
+    ... )
+    >>> found = likeliest(known, torch.tensor([[-1.0, -2.0]]).double(), count=4)
+    >>> found.parent.tolist(), found.token.tolist()
+    ([[0, 1, 0, 1]], [[7, 7, 8, 9]])
+    >>> found.log_probability.tolist()
+    [[-1.5, -2.25, -3.0, -3.0]]
+    """
+    # What each continuation is worth, and the best of them in topk's order.
     gain_bX, row_bX, token_bX = scored
     total_bX = before_bW.gather(1, row_bX) + gain_bX
     judged_bX = total_bX if malus_bX is None else total_bX - malus_bX
     value_bC, place_bC = judged_bX.topk(min(count, judged_bX.shape[1]), dim=1)
     found = Candidates(total_bX, gain_bX, row_bX, token_bX).at(place_bC)
     parent_bC, token_bC = found.parent, found.token
-    by_name_bC = (parent_bC * (int(token_bC.max()) + 1) + token_bC).argsort(
-        dim=1
-    )  # topk's order of equals is nobody's
+    # topk orders equals as it likes, so: by row and token first, then, stably, by value.
+    by_name_bC = (parent_bC * (int(token_bC.max()) + 1) + token_bC).argsort(dim=1)
     by_value_bC = value_bC.gather(1, by_name_bC).argsort(dim=1, descending=True, stable=True)
     return found.at(by_name_bC.gather(1, by_value_bC))
 
@@ -70,8 +86,10 @@ def survivors(found: Candidates, is_end_bC: Tensor, beam_size: int) -> Candidate
     alive = found._replace(
         log_probability=found.log_probability.masked_fill(is_end_bC, float("-inf"))
     )
+    # The living in front, in the order they came in; the first W of them.
     dead_bC = alive.log_probability == float("-inf")
     alive = alive.at(dead_bC.byte().argsort(dim=1, stable=True)[:, :beam_size])
+    # Fewer candidates than rows: the rest are dead rows that continue the first one.
     if (missing := beam_size - alive.token.shape[1]) > 0:
         fill = (float("-inf"), 0.0, 0, 0)
         alive = Candidates(
@@ -96,16 +114,13 @@ class Diverse:
     """
 
     def __init__(self, beam_size: int, groups: int, penalty: float, ends: Sequence[int]) -> None:
-        self._beam_size, self._groups, self._penalty, self._ends = (
-            beam_size,
-            groups,
-            penalty,
-            torch.tensor(list(ends)),
-        )
+        self._beam_size = beam_size
+        self._groups = groups
+        self._penalty = penalty
+        self._ends = torch.tensor(list(ends))
         self._count = (1 + len(ends)) * beam_size
-        self.to_know = (
-            self._count + groups * beam_size * beam_size
-        )  # all that pay could be likelier
+        # all that pay could be likelier
+        self.to_know = self._count + groups * beam_size * beam_size
 
     def choose(self, scored: NextTokenScores, before_bW: Tensor, active_b: Tensor) -> Candidates:
         """See `Selector.choose`."""
@@ -147,12 +162,10 @@ class Sampled:
     def __init__(
         self, uniform_BWT: Tensor, *, temperature: float, top_k: int, top_p: float
     ) -> None:
-        self._uniform_BWT, self._temperature, self._top_k, self._top_p = (
-            uniform_BWT,
-            temperature,
-            top_k,
-            top_p,
-        )
+        self._uniform_BWT = uniform_BWT
+        self._temperature = temperature
+        self._top_k = top_k
+        self._top_p = top_p
         self._step = 0
 
     def choose(self, scored: NextTokenScores, before_bW: Tensor, active_b: Tensor) -> Candidates:

@@ -34,7 +34,7 @@ class Strategy:
 
     @property
     def options(self) -> SearchOptions:
-        """For the engine."""
+        """The strategy as the search engine takes it."""
         params, strategy = self.params, self.params.strategy
         groups = strategy.groups if isinstance(strategy, DiverseBeam) and not self.plain else 1
         sampling = isinstance(strategy, Sampling) and not self.plain
@@ -75,7 +75,7 @@ class Strategy:
 
     @property
     def rules(self) -> list[Rule]:
-        """What no hypothesis may say."""
+        """The rules of what no hypothesis may say."""
         found: list[Rule] = []
         if self.params.min_length > 1:
             found.append(MinimumLength(self.params.min_length, (END,)))

@@ -29,7 +29,7 @@ class Candidates(NamedTuple):
     token: Tensor
 
     def at(self, place_bX: Tensor) -> "Candidates":
-        """Some of them, [b, X]."""
+        """The candidates at some places of each beam, [b, X]."""
         return Candidates(*(part.gather(1, place_bX) for part in self))
 
 
@@ -78,10 +78,8 @@ class Pool:
             (num_beams, places), float("-inf"), dtype=torch.double, device=device
         )
         self.finished_B = torch.zeros(num_beams, dtype=torch.long, device=device)
-        numbers, places_BP = (
-            torch.zeros_like(self.score_BP),
-            torch.zeros_like(self.score_BP, dtype=torch.long),
-        )
+        numbers = torch.zeros_like(self.score_BP)
+        places_BP = torch.zeros_like(self.score_BP, dtype=torch.long)
         self.length_BP, self.found = places_BP, Candidates(numbers, numbers, places_BP, places_BP)
 
     def add(self, active_b: Tensor, score_bC: Tensor, length: int, found: Candidates) -> None:

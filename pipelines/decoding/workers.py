@@ -127,9 +127,8 @@ class Workers:
                     target=_work, args=(call, items, taken, sender), daemon=True
                 )
                 with warnings.catch_warnings():
-                    warnings.simplefilter(
-                        "ignore", DeprecationWarning
-                    )  # Python 3.12: there are threads; of W&B
+                    # Python 3.12: there are threads; of W&B
+                    warnings.simplefilter("ignore", DeprecationWarning)
                     process.start()
                 sender.close()
                 running[receiver] = process

@@ -55,7 +55,7 @@ class Ensemble(nn.Module):
         return torch.cat(hidden, dim=1), _joined(after)
 
     def logits(self, hidden: Tensor) -> Tensor:
-        """Log-probabilities [..., V]."""
+        """Log of the members' mean probability of each next token, [..., V]."""
         parts = torch.split(
             hidden, [member.output.weight.shape[1] for member in self._models], dim=-1
         )

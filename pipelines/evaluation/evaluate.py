@@ -64,13 +64,7 @@ def score(run: StageRun) -> Metrics:
     )
     names = [*run.section("seq2seq.architectures", dict), *run.section("ensembles", dict)]
     _check(params, names)
-    hypotheses = {
-        name: {
-            search: _read(HYPOTHESES / name / f"{search}.txt", len(references))
-            for search in SEARCHES
-        }
-        for name in names
-    }
+    hypotheses = {name: _read_searches(HYPOTHESES / name, len(references)) for name in names}
     table: dict[str, Any] = {
         name: {
             search: scores(lines, references, params.num_resamples, folding, params.also)
@@ -82,21 +76,14 @@ def score(run: StageRun) -> Metrics:
     for name in names:
         table[name]["curve"] = _curve(HYPOTHESES / name, references, folding)
         table[name]["by_length"] = by_length(hypotheses[name]["beam"], references, groups, folding)
-    pairs = [
-        {"system": one, "baseline": other}
-        | compare(
-            hypotheses[one]["beam"],
-            hypotheses[other]["beam"],
-            references,
-            params.num_resamples,
-            folding,
-        )
-        for one, other in itertools.combinations(names, 2)
-    ]
+    pairs = []
+    for one, other in itertools.combinations(names, 2):
+        beams = hypotheses[one]["beam"], hypotheses[other]["beam"]
+        difference = compare(*beams, references, params.num_resamples, folding)
+        pairs.append({"system": one, "baseline": other} | difference)
     words = WordPieceTokenizer.load(TOKENIZER)
-    highest = ceiling(
-        words, references, folding, Folding(words.folds["lowercase"], words.folds["strip_accents"])
-    )
+    kept = Folding(words.folds["lowercase"], words.folds["strip_accents"])
+    highest = ceiling(words, references, folding, kept)
     long_enough = share_with_ngrams(references, folding)
     leading = _leading(long_enough)
     for warning in _warnings(highest, long_enough, references, folding):
@@ -187,9 +174,8 @@ def _curve(folder: Path, references: Sequence[str], folding: Any) -> list[dict[s
         raise DataError(f"{folder}/metrics.json: cannot be read ({error}); run dvc repro") from None
     points = []
     plain = [name for name in measured if re.fullmatch(r"greedy|beam_\d+", name)]
-    own = measured["beam"][
-        "beam_size"
-    ]  # of the stage's search, which is a point of the curve unless a plain one is
+    # of the stage's search, which is a point of the curve unless a plain one is
+    own = measured["beam"]["beam_size"]
     for name in plain if own == 1 or f"beam_{own}" in measured else ("beam", *plain):
         quality = plain_scores(_read(folder / f"{name}.txt", len(references)), references, folding)
         points.append(
@@ -200,6 +186,11 @@ def _curve(folder: Path, references: Sequence[str], folding: Any) -> list[dict[s
             }
         )
     return sorted(points, key=lambda point: point["beam_size"])
+
+
+def _read_searches(folder: Path, count: int) -> dict[str, list[str]]:
+    """Search → its hypotheses, ``count`` of them."""
+    return {search: _read(folder / f"{search}.txt", count) for search in SEARCHES}
 
 
 def _read(path: Path, expected: int) -> list[str]:

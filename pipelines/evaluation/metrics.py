@@ -38,11 +38,11 @@ class Folding:
     tokenizer: BleuTokenizer = "13a"
 
     def __call__(self, lines: Sequence[str]) -> list[str]:
-        """Folded lines."""
+        """The lines with case and accents folded as the section says."""
         return folded(lines, lowercase=self.lowercase, strip_accents=self.strip_accents)
 
     def words(self, lines: Sequence[str]) -> list[list[str]]:
-        """Lines in BLEU's words."""
+        """The words of each line as BLEU counts them."""
         return [self._bleu.tokenizer(line).split() for line in lines]
 
     @cached_property
@@ -50,10 +50,9 @@ class Folding:
         return self.bleu()
 
     def bleu(self) -> BLEU:
-        """The metric."""
-        return BLEU(
-            lowercase=self.lowercase, tokenize=self.tokenizer
-        )  # the lines are lower-cased already
+        """The metric of sacrebleu with these settings."""
+        # the lines are lower-cased already
+        return BLEU(lowercase=self.lowercase, tokenize=self.tokenizer)
 
 
 AS_IT_IS = Folding()

@@ -1,4 +1,4 @@
-"""The ``evaluation`` section."""
+"""Section ``evaluation``: which metrics, of which words, and which systems are compared."""
 
 from typing import Literal
 

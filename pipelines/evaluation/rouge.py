@@ -21,7 +21,7 @@ class RougeWords(Tokenizer):  # type: ignore[misc]
     """
 
     def tokenize(self, text: str) -> list[str]:
-        """Words of a text."""
+        """The words of a text, as ROUGE shall count them."""
         visible = (char if _is_of_a_word(char) else " " for char in spaced(text.lower()))
         return "".join(visible).split()
 

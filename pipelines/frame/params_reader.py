@@ -130,9 +130,8 @@ def _explain(document: Document, section: str, raw: Any, schema: Any, item: Any)
     if item["type"] == "missing":
         return f"{where}: {name} must be set; params.yaml is complete, no key has a default in code"
     near = _nearest(str(item["input"]), _choices(item))
-    shown = (
-        "" if isinstance(item["input"], Mapping) else f" ({item['input']!r})"
-    )  # a rule between keys names their values
+    # a rule between keys names their values
+    shown = "" if isinstance(item["input"], Mapping) else f" ({item['input']!r})"
     return f"{where}: {name}{shown}: {item['msg']}{near}; correct the value"
 
 

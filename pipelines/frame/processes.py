@@ -141,8 +141,7 @@ def _acquire(handle: int, path: Path, patience_s: float) -> None:
         time.sleep(0.2)
 
 
-if (
-    __name__ == "__main__"
-):  # python -m pipelines.frame.processes COMMAND …: a command that dies with who started it
+# python -m pipelines.frame.processes COMMAND …: a command that dies with who started it
+if __name__ == "__main__":
     die_with_parent()
     os.execvp(sys.argv[1], sys.argv[1:])

@@ -80,9 +80,8 @@ def rank_and_world_size(
         ParamsError: what started the processes made another number of them.
     """
     found, wanted = launch(environ), hardware.devices * hardware.num_nodes
-    alone = (
-        wanted == 1 and found.rank == 0
-    )  # the batch step of a job of several tasks, which starts nothing by srun
+    # the batch step of a job of several tasks, which starts nothing by srun
+    alone = wanted == 1 and found.rank == 0
     if found.world_size not in (None, wanted) and not alone:
         variable = {"torchrun": "WORLD_SIZE", "slurm": "SLURM_NTASKS"}[found.by]
         rule = (

@@ -259,9 +259,8 @@ def _run(
         try:
             folder.write_status(state, error=str(error), exit_code=code_of_exit)
         except OSError:  # the disk is full
-            (folder.path / "status.json").unlink(
-                missing_ok=True
-            )  # not "running", for which a flow would try again
+            # not "running", for which a flow would try again
+            (folder.path / "status.json").unlink(missing_ok=True)
         tracker.finish({"state": state}, exit_code=code_of_exit)
         return code_of_exit
     folder.write_status("finished", exit_code=0)

@@ -18,7 +18,7 @@ from pipelines.frame.ranks import process_rank
 
 
 class TrackingParams(Section):
-    """The ``tracking`` section."""
+    """Section ``tracking``: whether and where W&B follows a run; never a stage's params."""
 
     mode: Literal["offline", "online", "disabled"]
     project: str = Field(min_length=1)

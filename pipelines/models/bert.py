@@ -83,7 +83,10 @@ class Bert(BertEncoder):
         return self.mlm_transform(hidden_RTD.flatten(0, 1)[masked_M])
 
     def mlm_logits(self, hidden_RTD: Tensor) -> Tensor:
-        """Logits [R, T, V] at every position; training asks for the masked ones only."""
+        """Logits [R, T, V] at every position, as `transformers` gives them.
+
+        Training asks for the masked positions only, see `mlm_hidden`.
+        """
         return F.linear(self.mlm_transform(hidden_RTD), self.embeddings.token.weight, self.mlm_bias)
 
     def nsp_logits(self, pooled_SD: Tensor) -> Tensor:

@@ -146,11 +146,11 @@ class MuonAndAdamW(Optimizer):
             part.step()
 
     def state_dict(self) -> dict[str, Any]:
-        """Both states."""
+        """The states of both optimizers."""
         return {"parts": [part.state_dict() for part in self._parts]}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Restore both."""
+        """Restore the states of both optimizers."""
         for part, state in zip(self._parts, state_dict["parts"], strict=True):
             part.load_state_dict(state)
         self._share()

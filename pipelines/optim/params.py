@@ -39,7 +39,7 @@ class RmsProp(Section):
 
 
 class Adagrad(Section):
-    """Duchi et al. 2011."""
+    """AdaGrad (Duchi et al. 2011): each weight's rate falls with its squared gradients' sum."""
 
     name: Literal["adagrad"]
     epsilon: PositiveFloat

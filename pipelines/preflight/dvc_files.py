@@ -23,20 +23,19 @@ def config(folder: Path = Path()) -> Config:
     """
     path = folder / ".dvc"
     try:
+        # each by itself: DVC does not say which one is damaged
         for name in (
             "config",
             "config.local",
-        ):  # each by itself: DVC does not say which one is damaged
+        ):
             path = folder / ".dvc" / name
             if path.is_file():
                 Config.load_file(str(path))
         path = folder / ".dvc"
         return Config(str(path))
     except ConfigError as error:
-        rule, remedy = (
-            f"be settings that DVC knows ({error})",
-            "correct the line, or git checkout the file",
-        )
+        rule = f"be settings that DVC knows ({error})"
+        remedy = "correct the line, or git checkout the file"
         raise ParamsError(broken_rule(str(path), "content", "damaged", rule, remedy)) from None
 
 
@@ -52,10 +51,8 @@ def files(folder: Path = Path()) -> Iterator[Finding]:
     except (ParamsError, AttributeError, TypeError, ValueError):
         whole = False
     if not whole:
-        rule, remedy = (
-            "be whole; DVC writes it",
-            "git checkout dvc.lock, or delete it: DVC's cache knows what has run",
-        )
+        rule = "be whole; DVC writes it"
+        remedy = "git checkout dvc.lock, or delete it: DVC's cache knows what has run"
         yield Finding(
             "error",
             "dvc",

@@ -27,10 +27,11 @@ from pipelines.preflight.finding import Finding
 
 _PATIENCE_S = 3.0
 _SOON = timedelta(days=30)
+# S3 refuses requests that are 15 minutes off
 _SKEW, _BAD_SKEW = (
     timedelta(seconds=60),
     timedelta(minutes=10),
-)  # S3 refuses requests that are 15 minutes off
+)
 _REASONS = {  # OpenSSL's verify codes
     9: "is not valid yet",
     10: "has expired",
@@ -95,8 +96,8 @@ def check(document: Document, seconds: float, folder: Path = Path()) -> Iterator
             there.is_dir() and os.access(there, os.W_OK)
         ):
             rule, remedy = "be a folder that can be written to", "create it, or dvc remote modify"
-            told = broken_rule(f"DVC remote {name}", "url", str(path), rule, remedy)
-            yield Finding("error", "remotes", told)
+            problem = broken_rule(f"DVC remote {name}", "url", str(path), rule, remedy)
+            yield Finding("error", "remotes", problem)
 
 
 def _existing(path: Path) -> Path:
@@ -122,11 +123,11 @@ def _prefect_password(url: str) -> Iterator[Finding]:
         _opener(url).open(request, timeout=_PATIENCE_S).close()
     except urllib.error.HTTPError as error:
         if error.code == HTTPStatus.UNAUTHORIZED:
-            told = (
+            problem = (
                 f"PREFECT_API_AUTH_STRING ({'another' if password else 'not set'}) must be the "
                 "server's; set it"
             )
-            yield Finding("error", "credentials", f"Prefect ({url}): {told}")
+            yield Finding("error", "credentials", f"Prefect ({url}): {problem}")
     except (OSError, ValueError, http.client.HTTPException):
         return  # told of by `_check_one`
 
@@ -182,8 +183,8 @@ def _check_one(endpoint: Endpoint, run: timedelta) -> Iterator[Finding]:
     except ssl.SSLCertVerificationError as error:
         reason = _REASONS.get(error.verify_code, error.verify_message)
         remedy = "renew it, or trust its authority by SSL_CERT_FILE"
-        told = f"the certificate {reason} ({_described(parts.hostname, port)}); {remedy}"
-        yield Finding("error", "certificates", f"{where}: {told}")
+        problem = f"the certificate {reason} ({_described(parts.hostname, port)}); {remedy}"
+        yield Finding("error", "certificates", f"{where}: {problem}")
     except OSError as error:
         remedy = "start it, or check network and address"
         yield Finding("error", "endpoints", f"{where}: must be reachable ({error}); {remedy}")
@@ -192,11 +193,11 @@ def _check_one(endpoint: Endpoint, run: timedelta) -> Iterator[Finding]:
 def _lasts(where: str, ends: datetime, run: timedelta) -> Iterator[Finding]:
     left = ends - datetime.now(UTC)
     if left < run:
-        told = (
+        problem = (
             f"the certificate ends {ends:%Y-%m-%d %H:%M} UTC, before the run, which takes about "
             f"{run}; renew it"
         )
-        yield Finding("error", "certificates", f"{where}: {told}")
+        yield Finding("error", "certificates", f"{where}: {problem}")
     elif left < _SOON:
         yield Finding(
             "warning",
@@ -247,8 +248,8 @@ def _clock(
     except (TypeError, ValueError):
         return
     if skew > _SKEW:
-        told = (
+        problem = (
             f"its clock and this machine's differ by {skew}; they must agree to a minute; set the "
             "clock (NTP)"
         )
-        yield Finding("error" if skew > _BAD_SKEW else "warning", "clock", f"{where}: {told}")
+        yield Finding("error" if skew > _BAD_SKEW else "warning", "clock", f"{where}: {problem}")

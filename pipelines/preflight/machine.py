@@ -46,29 +46,24 @@ def disk(document: Document, folder: Path = Path()) -> Iterator[Finding]:
     """Room for checkpoints of all trainings, each as large as BERT's, and for outs twice, here and
     in DVC's cache.
     """
-    bert, hardware = (
-        validate(document, "bert", BertParams),
-        validate(document, "hardware", Hardware),
-    )
+    bert = validate(document, "bert", BertParams)
+    hardware = validate(document, "hardware", Hardware)
     model, vocabulary = bert.model, document.get("tokenizer.vocab_size")
     vocabulary = vocabulary if isinstance(vocabulary, int) else _CHARACTERS
     block = 4 * model.width**2 + 2 * model.width * model.feed_forward_width
     parameters = (vocabulary + model.max_positions) * model.width + model.num_layers * block
     checkpoint = parameters * _FLOAT * _STATES
-    trainings = 1 + len(
-        plain(document.get("seq2seq.architectures"))
-    )  # one is being written, one is the best
+    # one is being written, one is the best
+    trainings = 1 + len(plain(document.get("seq2seq.architectures")))
     needed = (hardware.keep_checkpoints * trainings + 2) * checkpoint + 2 * size_of_outs(folder)
     free, inodes, where = shutil.disk_usage(folder).free, os.statvfs(folder), str(folder.resolve())
-    told, remedy = (
-        f"{needed / 2**20:,.0f} MiB for checkpoints and outs",
-        "make room or lower hardware.keep_checkpoints",
-    )
+    needs = f"{needed / 2**20:,.0f} MiB for checkpoints and outs"
+    remedy = "make room or lower hardware.keep_checkpoints"
     if free < needed:
-        rule = f"be at least {told}"
+        rule = f"be at least {needs}"
         yield Finding("error", "disk", broken_rule(where, "free MiB", free // 2**20, rule, remedy))
     elif free < _TIGHT * needed:
-        rule = f"be comfortably above {told}"
+        rule = f"be comfortably above {needs}"
         yield Finding(
             "warning", "disk", broken_rule(where, "free MiB", free // 2**20, rule, remedy)
         )
@@ -108,10 +103,8 @@ def devices(document: Document) -> Iterator[Finding]:
         try:
             socket.getaddrinfo(address, None)
         except (OSError, UnicodeError) as error:
-            rule, remedy = (
-                f"be the address of the first machine ({error})",
-                "start by torchrun or SLURM, or set it",
-            )
+            rule = f"be the address of the first machine ({error})"
+            remedy = "start by torchrun or SLURM, or set it"
             yield Finding(
                 "error", "devices", broken_rule("environment", "MASTER_ADDR", address, rule, remedy)
             )
@@ -123,10 +116,8 @@ def devices(document: Document) -> Iterator[Finding]:
         and not (gpus and hardware.accelerator != "cpu")
         and not _has_bf16()
     ):
-        rule, remedy = (
-            "suit the processor, which has no avx512_bf16 or amx_bf16",
-            "32-true is faster here",
-        )
+        rule = "suit the processor, which has no avx512_bf16 or amx_bf16"
+        remedy = "32-true is faster here"
         yield Finding(
             "warning",
             "devices",
@@ -156,12 +147,12 @@ def _group(*, on_cpu: bool) -> Iterator[Finding]:
             command, capture_output=True, text=True, timeout=_GROUP_S, check=False
         )
     except subprocess.TimeoutExpired:
-        told = f"no answer within {_GROUP_S:.0f} s"
-        yield Finding("warning", "devices", broken_rule(where, "network", told, rule, remedy))
+        problem = f"no answer within {_GROUP_S:.0f} s"
+        yield Finding("warning", "devices", broken_rule(where, "network", problem, rule, remedy))
         return
     if result.returncode:
-        told = (result.stderr.strip().splitlines() or [f"ended with {result.returncode}"])[-1]
-        yield Finding("error", "devices", broken_rule(where, "network", told, rule, remedy))
+        problem = (result.stderr.strip().splitlines() or [f"ended with {result.returncode}"])[-1]
+        yield Finding("error", "devices", broken_rule(where, "network", problem, rule, remedy))
 
 
 def _has_bf16() -> bool:

@@ -112,7 +112,7 @@ def _differences(before: Any, after: Any, path: str = "") -> Iterator[str]:
 
 
 def main(arguments: list[str]) -> int:
-    """The command line."""
+    """Apply the recipes named on the command line; the exit code."""
     try:
         if len(arguments) < 2 or arguments[0] != "apply":
             raise ParamsError(f"arguments ({arguments}) must be 'apply RECIPE …'; correct them")

@@ -120,10 +120,8 @@ def _spanning_problems(
                         document, f"{key}.{size}", rule, "the architecture starts from that BERT"
                     )
     yield from _schedule_problems(document, values)
-    longest, positions = (
-        values["classification"].common.max_length,
-        values["bert"].model.max_positions,
-    )
+    longest = values["classification"].common.max_length
+    positions = values["bert"].model.max_positions
     if longest > positions:
         rule = f"not exceed bert.model.max_positions ({positions})"
         yield _problem(document, "classification.common.max_length", rule, "lower it")

@@ -95,23 +95,21 @@ def differences_table(results: Results) -> list[list[str]]:
         found = pair[results.leading]
         star = "*" if found["p_value"] < 0.05 else ""
         one, other, difference = pair["system"], pair["baseline"], found["difference"]
-        cells[one, other], cells[other, one] = (
-            f"{difference:+.2f}{star}",
-            f"{-difference:+.2f}{star}",
-        )
+        cells[one, other] = f"{difference:+.2f}{star}"
+        cells[other, one] = f"{-difference:+.2f}{star}"
     names = [row.name for row in results.rows]
     rows = [[one, *(cells.get((one, other), "") for other in names)] for one in names]
     return [[f"{_TITLES[results.leading]}, row less column", *names], *rows]
 
 
 def markdown_table(table: list[list[str]]) -> str:
-    """A table in Markdown."""
+    """Rows of cells, the first one the header, as a table in Markdown."""
     header, *rows = ["| " + " | ".join(row) + " |" for row in table]
     return "\n".join([header, "|" + "---|" * len(table[0]), *rows])
 
 
 def tables_markdown(results: Results) -> str:
-    """``tables.md``."""
+    """The contents of ``tables.md``: all tables, in Markdown."""
     parts = [f"**Warning**: {warning}" for warning in results.warnings]
     parts += [markdown_table(bert_table(results)), markdown_table(scores_table(results))]
     parts += [f"- {sentence}" for sentence in comparison_sentences(results)]

@@ -1,4 +1,4 @@
-"""The ``report`` section."""
+"""Section ``report``: what the report shows."""
 
 from pydantic import Field
 

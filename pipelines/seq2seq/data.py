@@ -90,7 +90,7 @@ class PairBatches:
         self.fingerprint = f"{digest} {seed} {batch_size} {in_tokens}"
 
     def after(self, position: Position) -> Position:
-        """The next update."""
+        """See `BatchSource.after`."""
         return self._order.after(position)
 
     def __call__(self, position: Position) -> PairBatch:
@@ -137,7 +137,7 @@ def validation_batches(shard: PairShard, batch_size: int = 64) -> list[PairBatch
 
 
 def collate(shard: PairShard, rows: npt.NDArray[np.int64], position: Position) -> PairBatch:
-    """Pad some pairs into a batch."""
+    """Some pairs as a batch, padded to its longest source and target."""
     source_BS, source_lengths_B = sources([shard.source[row] for row in rows])
     targets = [shard.target[row].astype(np.int64) for row in rows]
     T = max(map(len, targets)) + 1

@@ -65,12 +65,10 @@ class Seq2SeqFinetuning(TrainingModule):
         **more: Any,
     ) -> None:
         super().__init__(*others, **more)
-        self.r_drop, self.scheduled_sampling, self.start, self.bleu = (
-            r_drop,
-            scheduled_sampling,
-            start,
-            bleu,
-        )
+        self.r_drop = r_drop
+        self.scheduled_sampling = scheduled_sampling
+        self.start = start
+        self.bleu = bleu
         self.rate_factors = dict.fromkeys(start.names, start.rate) if start else {}
         self._samples: list[dict[str, str]] = []
 
@@ -79,7 +77,7 @@ class Seq2SeqFinetuning(TrainingModule):
         return self.start.names if self.start and update < self.start.frozen_updates else ()
 
     def num_terms(self, batch: PairBatch) -> Mapping[str, int]:
-        """Target tokens."""
+        """The number of target tokens, by which the sum of their losses is divided."""
         return {"loss": batch.num_tokens}
 
     def validate(self) -> dict[str, float]:
@@ -133,9 +131,8 @@ class Seq2SeqFinetuning(TrainingModule):
         measured = {"loss": (likelihood, seen), "token_accuracy": (correct, seen)}
         if twice:
             divergence = symmetric_divergence(passes[0], passes[1], weight, bias)
-            objective = (
-                objective + 0.5 * self.r_drop * divergence
-            )  # half the paper's sum of two passes
+            # half the paper's sum of two passes
+            objective = objective + 0.5 * self.r_drop * divergence
             measured["divergence"] = (divergence.detach(), num_tokens)
         return Losses({"loss": objective}, measured)
 

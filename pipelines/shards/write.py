@@ -105,9 +105,8 @@ class ShardWriter:
             documents = read_documents(CORPUS, split, language)
             first = len(boundaries) - 1
             texts = [sentence for document in documents for sentence in document]
-            blanks = [
-                number for number, document in enumerate(documents) for _ in document
-            ]  # lines between documents
+            # lines between documents
+            blanks = [number for number, document in enumerate(documents) for _ in document]
             places = [row + before + 1 for row, before in enumerate(blanks)]
             path = document_file(CORPUS, split, language)
             sentences += self._within_limit(path, texts, places, self.tokenizer.encode(texts))

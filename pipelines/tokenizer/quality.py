@@ -11,10 +11,11 @@ from pipelines.formats.vocabulary.special_tokens import UNK
 from pipelines.tokenizer.params import TokenizerParams
 
 _SAMPLE = 2000  # lines that are enough to see what would help
+# scripts whose marks are accents; in others they are vowels and letters
 _ACCENTED = (
     "LATIN",
     "GREEK",
-)  # scripts whose marks are accents; in others they are vowels and letters
+)
 
 
 def quality(

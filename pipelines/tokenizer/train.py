@@ -98,10 +98,8 @@ def train_vocabulary(
     """
     from tokenizers import Tokenizer, models, trainers
 
-    rules, words = (
-        normalizer(lowercase=params.lowercase, strip_accents=params.strip_accents),
-        pre_tokenizer(),
-    )
+    rules = normalizer(lowercase=params.lowercase, strip_accents=params.strip_accents)
+    words = pre_tokenizer()
     alphabet = sorted(
         {
             char
@@ -110,9 +108,8 @@ def train_vocabulary(
             for char in word
         }
     )
-    inner = [
-        f"##{char}" for char in alphabet if not is_han(char)
-    ]  # a Han character is always a word of its own
+    # a Han character is always a word of its own
+    inner = [f"##{char}" for char in alphabet if not is_han(char)]
     characters = dict.fromkeys([*SPECIAL_TOKENS, *inner, *alphabet])
     spacing = _spacing_for(targets, characters, params)
     smallest = len(characters) + len(spacing)

@@ -70,7 +70,7 @@ class Bucketed:
         return Position(position.update + 1, position.epoch + 1, 0)
 
     def rows(self, position: Position) -> Ints:
-        """Row numbers of the batch."""
+        """Row numbers of the batch at a position."""
         order, bounds = self._plan(position.epoch)
         return order[position.samples : bounds[np.searchsorted(bounds, position.samples) + 1]]
 

@@ -73,9 +73,8 @@ class Checkpoints:
         path = self._path(trainer.global_step)
         temporary = path.with_suffix(".tmp")
         try:
-            trainer.save_checkpoint(
-                temporary, weights_only=False
-            )  # all ranks take part, rank 0 writes
+            # all ranks take part, rank 0 writes
+            trainer.save_checkpoint(temporary, weights_only=False)
             if not trainer.is_global_zero:
                 return
             sync(temporary)

@@ -44,5 +44,5 @@ class Meter:
         return dict(self._sums)
 
     def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
-        """Go on from saved sums."""
+        """Go on from the sums that `state_dict` gave."""
         self._sums = dict(state)

@@ -131,9 +131,8 @@ class Objective(lightning.LightningModule):
         averages = meter.read(over_ranks=False)
         if self.perplexity:
             name, likelihood = self.perplexity
-            averages[name] = math.exp(
-                min(averages[likelihood], 700.0)
-            )  # e^709 is the largest float
+            # e^709 is the largest float
+            averages[name] = math.exp(min(averages[likelihood], 700.0))
         return {f"valid_{name}": value for name, value in averages.items()}
 
     def micro_batches(self, batch: Any) -> list[Any]:

@@ -35,7 +35,7 @@ class BatchSource(Protocol):
         """Digest of all that decides which samples stand where."""
 
     def after(self, position: Position) -> Position:
-        """The next update's position."""
+        """The position of the update after the one at ``position``."""
 
     def __call__(self, position: Position) -> Any:
         """This rank's part of the batch; it carries the position as ``position``."""

@@ -61,22 +61,11 @@ def train(module: TrainingModule, source: BatchSource, run: StageRun) -> dict[st
     if found:
         print(f"going on after update {found.update} from {found.path}", flush=True)
     run.resume_at(position.update)
-    logging.getLogger("lightning.pytorch").setLevel(
-        logging.WARNING
-    )  # no tips, no list of absent devices
-    warnings.filterwarnings(
-        "ignore", message=".*treespec, LeafSpec.*"
-    )  # Lightning 2.6 under torch 2.13
-    batches = Batches(source, position, module.updates)
-    loader = TimedLoader(
-        DataLoader(
-            batches,
-            batch_size=None,
-            collate_fn=_as_it_is,
-            num_workers=run.hardware.num_workers,
-            worker_init_fn=_leave_signals_to_the_parent,
-        )
-    )
+    # no tips, no list of absent devices
+    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
+    # Lightning 2.6 under torch 2.13
+    warnings.filterwarnings("ignore", message=".*treespec, LeafSpec.*")
+    loader = _loader(Batches(source, position, module.updates), run.hardware)
     machine = _machine(run.hardware)
     if found and found.seal["machine"] != machine:
         print(
@@ -91,18 +80,8 @@ def train(module: TrainingModule, source: BatchSource, run: StageRun) -> dict[st
     if not loop.finished:
         if run.hardware.compile:
             compile_blocks(module.network)
-        try:
-            with run.stop.cooperative():
-                trainer.fit(
-                    module, loader, ckpt_path=found.path if found else None, weights_only=True
-                )
-        except pickle.UnpicklingError:
-            assert found is not None
-            message = (
-                "must hold tensors and numbers alone, so it is none of ours and was not loaded; "
-                "to start again: rm"
-            )
-            raise CheckpointError(f"{found.path}: {message} {found.path}") from None
+        with run.stop.cooperative():
+            _fit(trainer, module, loader, found)
         done = trainer.global_step
     run.stop.install()
     module.to(trainer.strategy.root_device)  # Lightning leaves the weights on the CPU
@@ -112,6 +91,37 @@ def train(module: TrainingModule, source: BatchSource, run: StageRun) -> dict[st
     if updates == [done] and loop.measured:
         return loop.measured
     return _evaluated(module, [checkpoints.at(update) for update in updates])
+
+
+def _loader(batches: Batches, hardware: Hardware) -> TimedLoader:
+    return TimedLoader(
+        DataLoader(
+            batches,
+            batch_size=None,
+            collate_fn=_as_it_is,
+            num_workers=hardware.num_workers,
+            worker_init_fn=_leave_signals_to_the_parent,
+        )
+    )
+
+
+def _fit(
+    trainer: lightning.Trainer,
+    module: TrainingModule,
+    loader: TimedLoader,
+    found: Checkpoint | None,
+) -> None:
+    """Lightning's loop over all updates, from a checkpoint if there is one.
+
+    Raises:
+        CheckpointError: the checkpoint holds more than tensors and numbers.
+    """
+    try:
+        trainer.fit(module, loader, ckpt_path=found.path if found else None, weights_only=True)
+    except pickle.UnpicklingError:
+        assert found is not None
+        rule = "must hold tensors and numbers alone, so it is none of ours and was not loaded"
+        raise CheckpointError(f"{found.path}: {rule}; to start again: rm {found.path}") from None
 
 
 def _leave_signals_to_the_parent(worker: int) -> None:

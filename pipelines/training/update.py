@@ -105,9 +105,8 @@ class TrainingModule(Objective):
                 loss = torch.stack(
                     [total / totals[name] for name, total in losses.objective.items()]
                 ).sum()
-                self.manual_backward(
-                    loss * self.trainer.world_size
-                )  # DDP takes the mean over ranks
+                # DDP takes the mean over ranks
+                self.manual_backward(loss * self.trainer.world_size)
             self.meter.add(losses.measured)
             whole += loss.detach()
         return whole

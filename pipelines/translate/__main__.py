@@ -150,7 +150,7 @@ def _params(options: argparse.Namespace) -> tuple[DecodingParams, Hardware]:
 def _shown(
     line: "Line", translated: "Translated", session: "Session", options: argparse.Namespace
 ) -> Iterator[str]:
-    """What is printed for a line."""
+    """The lines that are printed for one line of input, in the form the options ask for."""
     from pipelines.decoding.hypotheses import as_json
     from pipelines.translate.show import attention_lines, beam_tree, tree_lines, write_picture
 
@@ -168,10 +168,8 @@ def _shown(
         yield texts[0] if texts else ""
     if translated.trace is None or not group:
         return
-    source, target = (
-        session.pieces([*(line.ids or ())], source=True),
-        session.pieces(group[0].tokens),
-    )
+    source = session.pieces([*(line.ids or ())], source=True)
+    target = session.pieces(group[0].tokens)
     tree = beam_tree(translated.trace, group, session.piece)
     if options.tree:
         yield from tree_lines(tree)

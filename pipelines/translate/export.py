@@ -87,10 +87,8 @@ def to_ctranslate2(model: Seq2SeqModel, vocabulary: Sequence[str], folder: Path)
     config.bos_token, config.eos_token, config.unk_token = (
         SPECIAL_TOKENS[token] for token in (CLS, SEP, UNK)
     )
-    config.decoder_start_token, config.layer_norm_epsilon = (
-        SPECIAL_TOKENS[CLS],
-        shape.attention_norm.eps,
-    )
+    config.decoder_start_token = SPECIAL_TOKENS[CLS]
+    config.layer_norm_epsilon = shape.attention_norm.eps
     config.add_source_bos = config.add_source_eos = True
     spec.validate()
     spec.optimize(quantization=None)
@@ -137,7 +135,7 @@ def _array(tensor: torch.Tensor) -> Any:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """The command line."""
+    """Export the model named on the command line; the exit code."""
     parser = argparse.ArgumentParser(
         prog="python -m pipelines.translate.export",
         description=__doc__,

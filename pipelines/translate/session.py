@@ -85,11 +85,9 @@ class Session:
         begin: str = "",
         phrases: Sequence[str] = (),
     ) -> None:
-        self._model, self.tokenizer, self._params = (
-            load(folder),
-            WordPieceTokenizer.load(tokenizer),
-            params,
-        )
+        self._model = load(folder)
+        self.tokenizer = WordPieceTokenizer.load(tokenizer)
+        self._params = params
         if (size := len(self._model.output.weight)) != self.tokenizer.vocab_size:
             rule, remedy = f"be the tokenizer's ({self.tokenizer.vocab_size})", "run dvc repro"
             raise DataError(broken_rule(str(folder), "vocabulary", size, rule, remedy))

@@ -60,7 +60,7 @@ class Speed:
         self.restart()
 
     def restart(self) -> None:
-        """Count from now on."""
+        """Forget what was counted and count from now on."""
         self._counts = [0, 0, 0]
         self._waited, self._clock = self._loader.waited_s, time.perf_counter()
 

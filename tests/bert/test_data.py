@@ -60,10 +60,8 @@ def test_batch_rows_are_cls_a_sep_b_sep(shard, packed):
             assert tokens[first + n - 1] == SEP
             middle = int((types[mine] == 0).sum()) - 1
             assert tokens[first + middle] == SEP
-            a, b = (
-                set(tokens[mine[1:middle]].tolist()),
-                set(tokens[mine[middle + 1 : n - 1]].tolist()),
-            )
+            a = set(tokens[mine[1:middle]].tolist())
+            b = set(tokens[mine[middle + 1 : n - 1]].tolist())
             assert len(a) == len(b) == 1  # one token per document: each segment is of one document
             assert (a == b) == (label == 0)
         real = (batch.sequences_RT > 0).sum(dim=1).numpy()

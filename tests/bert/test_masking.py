@@ -111,9 +111,8 @@ def test_mask_whole_words_hides_all_pieces_or_none_and_80_percent_mask():
     hidden = np.zeros(tokens.size, bool)
     hidden[found.where] = True
     flat = tokens.ravel()
-    after = np.flatnonzero(
-        continues[flat] & (np.roll(flat, 1) >= 5)
-    )  # pieces that go on with a word
+    # pieces that go on with a word
+    after = np.flatnonzero(continues[flat] & (np.roll(flat, 1) >= 5))
     np.testing.assert_array_equal(hidden[after], hidden[after - 1])
     assert found.counts.max() == 6
     assert 5.3 < found.counts.mean() <= 6  # a word that no longer fits is skipped

@@ -159,9 +159,8 @@ def test_plan_cut_takes_the_longer_segment_at_both_ends():
     assert set(zip(plan["a_size"].tolist(), plan["b_size"].tolist(), strict=True)) == {(8, 7)}
     front = plan["a_first"] % 10
     assert set(front.tolist()) >= {0, 1, 2}
-    assert front[front < 3].mean() == pytest.approx(
-        1.0, abs=0.15
-    )  # two tokens lost, each in front with probability ½
+    # two tokens lost, each in front with probability ½
+    assert front[front < 3].mean() == pytest.approx(1.0, abs=0.15)
 
 
 def test_plan_sop_keeps_or_swaps_neighbours(shard):

@@ -126,10 +126,8 @@ def test_search_in_any_precision_finds_what_the_model_means(
 ):
     monkeypatch.setattr("pipelines.models.protocol.model._LARGE", 1)
     model = build(name, double=False)
-    plain, prepared = (
-        Workers(copy.deepcopy(model), _hardware(1)),
-        Workers(model, _hardware(2), precision),
-    )
+    plain = Workers(copy.deepcopy(model), _hardware(1))
+    prepared = Workers(model, _hardware(2), precision)
     plan = Strategy(_params(), 1, 3, 2)
     found = search_all(prepared, _source(), plan, 30, Records(tmp_path / "x"), "test")
     worst = check_scores(plain, _source(), found.hypotheses, 30, "test", most)
@@ -287,10 +285,11 @@ def test_search_that_could_need_more_memory_than_there_is_is_refused(monkeypatch
     monkeypatch.setattr("pipelines.decoding.memory_estimate.available", lambda device: 10_000_000)
     model, options = build("transformer", double=False), SearchOptions(100_000, 1, 50, 2, (3,))
     state = model.start(torch.randint(5, 20, (4, 6)), torch.full((4,), 6))
+    # one layer's key and value of width 16 in float32; 6 source tokens
     slot, attention = (
         1 * 2 * 16 * 4,
         6 * 4,
-    )  # one layer's key and value of width 16 in float32; 6 source tokens
+    )
     expected = 4 * 100_000 * (50 * (slot + 32) + attention)
     with pytest.raises(
         DataError, match=rf"beam size \(100000\) must need no .* up to {expected / 2**30:.1f} GiB"

@@ -108,10 +108,8 @@ def test_beam_search_stopping_early_changes_nothing(seed, alpha):
 @pytest.mark.parametrize("name", BLOCKS)
 def test_beam_one_takes_the_likeliest_token_each_time(name):
     model = build(name)
-    source, lengths = (
-        torch.randint(5, 20, (4, 7), generator=torch.Generator().manual_seed(9)),
-        torch.tensor([7, 2, 5, 7]),
-    )
+    source = torch.randint(5, 20, (4, 7), generator=torch.Generator().manual_seed(9))
+    lengths = torch.tensor([7, 2, 5, 7])
     found = beam_search(model, source, lengths, _options(1, max_length=8))
     for row in range(4):
         tokens: list[int] = []
@@ -148,10 +146,8 @@ def test_beam_search_batch_order_and_padding_change_nothing(name):
 @pytest.mark.parametrize("name", BLOCKS)
 def test_beam_search_scores_are_those_of_teacher_forcing(name):
     model = build(name)
-    source, lengths = (
-        torch.randint(5, 20, (3, 6), generator=torch.Generator().manual_seed(8)),
-        torch.tensor([6, 2, 4]),
-    )
+    source = torch.randint(5, 20, (3, 6), generator=torch.Generator().manual_seed(8))
+    lengths = torch.tensor([6, 2, 4])
     for rank in range(3):
         hypotheses = [
             group[rank]

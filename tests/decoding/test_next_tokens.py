@@ -30,10 +30,8 @@ def test_likeliest_tokens_are_those_of_topk(vocab_size, count, width):
 
 @pytest.mark.parametrize("count", [4, None])
 def test_next_tokens_are_log_probabilities_of_any_slice_of_rows(count):
-    hidden, weight = (
-        torch.randn(300, 8, dtype=torch.double),
-        torch.randn(2000, 8, dtype=torch.double),
-    )
+    hidden = torch.randn(300, 8, dtype=torch.double)
+    weight = torch.randn(2000, 8, dtype=torch.double)
     before = torch.randn(100, 3, dtype=torch.double)
     expected = (hidden @ weight.T).log_softmax(-1)
 

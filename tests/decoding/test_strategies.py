@@ -170,10 +170,8 @@ def test_greedy_search_ends_at_its_first_end_whatever_the_stop_rule():
 
 
 def test_diverse_search_without_penalty_is_beam_search_in_each_group():
-    model, source = (
-        build("transformer"),
-        torch.randint(5, 20, (3, 6), generator=torch.Generator().manual_seed(8)),
-    )
+    model = build("transformer")
+    source = torch.randint(5, 20, (3, 6), generator=torch.Generator().manual_seed(8))
     lengths, plain = torch.tensor([6, 2, 4]), _options(3, max_length=9, num_best=3)
     alone = beam_search(model, source, lengths, plain)
     selector = Diverse(3, 2, 0.0, (END,))
@@ -222,10 +220,8 @@ def test_samples_of_the_likeliest_tokens_alone():
 
 
 def test_sample_of_one_token_is_greedy_and_its_score_the_models():
-    model, source = (
-        build("gru_additive"),
-        torch.randint(5, 20, (3, 6), generator=torch.Generator().manual_seed(8)),
-    )
+    model = build("gru_additive")
+    source = torch.randint(5, 20, (3, 6), generator=torch.Generator().manual_seed(8))
     lengths = torch.tensor([6, 2, 4])
     greedy = beam_search(model, source, lengths, _options(1, max_length=9))
     one = Sampled(torch.rand(3, 1, 9), temperature=1.0, top_k=1, top_p=1.0)
@@ -273,10 +269,8 @@ def test_coverage_and_attention_are_those_of_teacher_forcing(name):
     """A hypothesis' attention is what a pass over it alone gives; coverage follows (Wu et al. 2016,
     equation 15).
     """
-    model, source = (
-        build(name),
-        torch.randint(5, 20, (3, 6), generator=torch.Generator().manual_seed(8)),
-    )
+    model = build(name)
+    source = torch.randint(5, 20, (3, 6), generator=torch.Generator().manual_seed(8))
     lengths, score = torch.tensor([6, 2, 4]), LengthPenalty("average", 0.0, coverage=0.3)
     options = _options(4, max_length=30, num_best=3, score=score, attention=True)
     for row, group in enumerate(beam_search(model, source, lengths, options)):

@@ -95,9 +95,8 @@ def test_tokens_and_scores_are_those_of_generate(beam, alpha, stopping):
         found, scores = _told(beam_search(ours, _source(), LENGTHS, options))
         expected, their_scores = _theirs(theirs, beam, num_best, **more)
         assert found == expected
-        assert beam == 1 or scores == pytest.approx(
-            their_scores, abs=1e-5
-        )  # greedy search has none
+        # greedy search has none
+        assert beam == 1 or scores == pytest.approx(their_scores, abs=1e-5)
 
 
 @pytest.mark.parametrize("stopping", [True, False, "never"])

@@ -93,10 +93,8 @@ def test_slots_never_give_more_than_there_is_and_let_small_stages_run_together()
 def test_an_inherited_choice_of_gpus_is_kept_and_never_widened(monkeypatch, given, expected):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", given)
     assert visible_gpus() == expected
-    slots, nodes = (
-        Slots.of_this_machine("auto"),
-        [_node(f"n{number}", 1, 1) for number in range(len(expected))],
-    )
+    slots = Slots.of_this_machine("auto")
+    nodes = [_node(f"n{number}", 1, 1) for number in range(len(expected))]
     with contextlib.ExitStack() as stack:
         taken = [stack.enter_context(slots.taken(node)) for node in nodes]
         assert [one["CUDA_VISIBLE_DEVICES"] for one in taken] == expected
@@ -156,9 +154,8 @@ def test_flow_shows_what_ran_what_was_cached_and_the_logs(reproduced_copy):
     path.write_text(path.read_text().replace("  num_samples: 5", "  num_samples: 2"))
     home = reproduced_copy / "home"
     home.mkdir()
-    proxies = dict.fromkeys(
-        ("http_proxy", "HTTP_PROXY", "https_proxy"), "http://127.0.0.1:9"
-    )  # which nobody answers
+    # which nobody answers
+    proxies = dict.fromkeys(("http_proxy", "HTTP_PROXY", "https_proxy"), "http://127.0.0.1:9")
     result = run_in(
         reproduced_copy, sys.executable, "-m", "flows.pipeline", HOME=str(home), **proxies
     )

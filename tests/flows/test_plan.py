@@ -29,7 +29,7 @@ def test_nothing_changed_is_all_cached_with_what_it_cost(reproduced_copy):
     assert set(_states(planned).values()) == {"cached"}
     assert len(planned) == 16
     for one in planned.values():
-        assert one["reasons"] == one["told"] == one["waits_for"] == one["environment"] == []
+        assert one["reasons"] == one["notes"] == one["waits_for"] == one["environment"] == []
         assert 0 < one["seconds"] < 300
         assert one["mib"] > 0
     assert run_in(reproduced_copy, sys.executable, "-m", "flows.plan").stdout.endswith(
@@ -57,13 +57,13 @@ def test_a_changed_key_is_told_with_its_values_and_its_line_and_dvc_does_as_plan
         "line": line,
     }
     assert reason == expected
-    assert planned["evaluation"]["told"] == [
+    assert planned["evaluation"]["notes"] == [
         f"param evaluation.num_resamples: 100 → 120 (params.yaml:{line})"
     ]
     states = _states(planned)
     assert states.pop("evaluation") == "run"
     assert states.pop("report") == "blocked"
-    assert planned["report"]["told"] == ["waits for evaluation"]
+    assert planned["report"]["notes"] == ["waits for evaluation"]
     assert set(states.values()) == {"cached"}
     before = (reproduced_copy / "dvc.lock").read_bytes()
     assert "evaluation" in run_in(reproduced_copy, "dvc", "repro").stdout
@@ -90,9 +90,9 @@ def test_changed_code_lost_data_and_another_environment_are_told(reproduced_copy
     (lost,) = planned["decoding@gru"]["reasons"]
     assert (lost["kind"], lost["name"], lost["new"]) == ("output", "data/decoding/gru", None)
     assert planned["decoding@gru"]["state"] == "cached"  # comes back from the cache
-    (told,) = planned["bert"]["environment"]
-    assert told.startswith("torch 1.")
-    assert " → 2." in told
+    (note,) = planned["bert"]["environment"]
+    assert note.startswith("torch 1.")
+    assert " → 2." in note
     assert planned["bert"]["state"] == "cached"
 
 
@@ -107,7 +107,7 @@ def test_nothing_has_run_yet(reproduced_copy):
     searched = sorted(name for name in planned if "decoding" in name)
     assert planned["evaluation"]["waits_for"] == ["corpus", *searched, "tokenizer"]
     assert all(one["seconds"] is None for one in planned.values())
-    assert planned["corpus"]["told"] == ["stage corpus: new"]
+    assert planned["corpus"]["notes"] == ["stage corpus: new"]
 
 
 def test_a_broken_dvc_yaml_is_an_error(reproduced_copy):

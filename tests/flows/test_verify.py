@@ -68,7 +68,7 @@ def test_verify_says_whether_two_runs_are_equal(tmp_path, broken):
     """With a clock in a model's first weights as the control that must fail."""
     project = copy_project(tmp_path / "project")
     if broken:
-        path = project / "pipelines/seq2seq/models/__init__.py"
+        path = project / "pipelines/models/protocol/registry.py"
         path.write_text(path.read_text() + CLOCK)
         run_in(project, "git", "commit", "-qam", "a clock")
     result = run_in(project, sys.executable, "-m", "flows.verify", check=False)

@@ -18,6 +18,7 @@ from pipelines.nn.transformer.params import BertModelParams
 from tests.bert.sample import MODEL
 
 OURS = [*SPECIAL_TOKENS, "a", "b", "c", "##d"]
+# "a" is unknown to it
 THEIRS = [
     "x",
     "c",
@@ -29,7 +30,7 @@ THEIRS = [
     "b",
     "##d",
     "y",
-]  # "a" is unknown to it
+]
 PARAMS = BertModelParams(**MODEL)
 
 
@@ -75,9 +76,8 @@ def test_load_pretrained_copies_rows_by_token_and_everything_else_as_it_is(given
     for name, parameter in bert.named_parameters():
         if name not in ("embeddings.token.weight", "embeddings.position.weight", "mlm_bias"):
             assert torch.equal(parameter, weights[hugging_face_name(name)]), name
-    assert (
-        taken == sum(parameter.numel() for parameter in bert.parameters()) - 33
-    )  # the row of "a" and its bias
+    # the row of "a" and its bias
+    assert taken == sum(parameter.numel() for parameter in bert.parameters()) - 33
 
 
 def test_load_pretrained_bare_encoder_keeps_fresh_heads(given, tmp_path):

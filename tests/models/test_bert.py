@@ -43,9 +43,8 @@ def pair():
     theirs = _theirs(TINY, 50)
     missing, unexpected = theirs.load_state_dict(to_hugging_face(ours.state_dict()), strict=False)
     assert unexpected == []
-    assert all(
-        "decoder" in name or "position_ids" in name for name in missing
-    )  # tied to the embeddings
+    # tied to the embeddings
+    assert all("decoder" in name or "position_ids" in name for name in missing)
     theirs.tie_weights()
     return ours, theirs
 
@@ -213,9 +212,8 @@ def test_packed_equals_unpacked_token_for_token(training):
         )
         batch = PretrainingBatches(Split(shard, 1, "t", 0.15, 300), params)(Position(0, 0, 0))
         tokens = batch.tokens_RT.flatten().clone()
-        tokens[batch.masked_M] = (
-            batch.labels_M
-        )  # masks belong to the place in the epoch, which packing changes
+        # masks belong to the place in the epoch, which packing changes
+        tokens[batch.masked_M] = batch.labels_M
         mask = attention_mask(batch.sequences_RT, packed=packed)
         hidden = bert(tokens.view_as(batch.tokens_RT), batch.types_RT, mask, batch.places_RT)
         sums.append(bert.pooled(hidden, batch.first_S).abs().sum())

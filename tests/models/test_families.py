@@ -90,9 +90,8 @@ def test_every_parameter_gets_a_gradient(name):
     without = {
         n for n, p in model.named_parameters() if p.grad is None or not p.grad.abs().max() > 0
     }
-    if name.startswith(
-        "rnd"
-    ):  # the second segment's embedding: a sentence alone is all first segment
+    # the second segment's embedding: a sentence alone is all first segment
+    if name.startswith("rnd"):
         for stack in ("encoder", "decoder"):
             assert getattr(model, stack).embeddings.segment.weight.grad[0].abs().max() > 0
     # A key's bias adds the same to every score of a query, so softmax takes it away again.

@@ -6,8 +6,9 @@ import pytest
 import torch
 from torch import nn
 
+from pipelines.nn.cpu.attention import explicit_attention
 from pipelines.nn.cpu.dropout import Dropout
-from pipelines.nn.transformer.attention import MultiHeadAttention, _explicit, padding_mask
+from pipelines.nn.transformer.attention import MultiHeadAttention, padding_mask
 from pipelines.nn.transformer.blocks import BlockShape, DecoderBlock, EncoderBlock
 from pipelines.nn.transformer.embeddings import sinusoids
 from pipelines.nn.transformer.params import TransformerShape
@@ -72,7 +73,7 @@ def test_explicit_product_equals_pytorchs_kernel(masked):
         else None
     )
     causal = masked == "causal"
-    ours = _explicit(query, key, value, mask, causal=causal, rate=0.0)
+    ours = explicit_attention(query, key, value, mask, causal=causal, rate=0.0)
     theirs = nn.functional.scaled_dot_product_attention(
         query, key, value, attn_mask=mask, is_causal=causal
     )
@@ -84,7 +85,7 @@ def test_explicit_product_equals_pytorchs_kernel(masked):
         strict=True,
     ):
         torch.testing.assert_close(mine, its, atol=1e-12, rtol=0)
-    low = _explicit(*(part.bfloat16() for part in inputs), mask, causal=causal, rate=0.0)
+    low = explicit_attention(*(part.bfloat16() for part in inputs), mask, causal=causal, rate=0.0)
     assert low.dtype == torch.bfloat16
     torch.testing.assert_close(low.double(), theirs, atol=0.03, rtol=0)
 
@@ -173,19 +174,15 @@ def test_decoder_block_equals_pytorch_and_its_own_steps(norm):
         (ours.feed_forward_norm, theirs.norm3),
     ):
         _copy(mine, its)
-    x, memory, mask = (
-        torch.randn(B, T, D),
-        torch.randn(B, S, D),
-        padding_mask(torch.tensor([7, 2, 5]), S),
-    )
+    x = torch.randn(B, T, D)
+    memory = torch.randn(B, S, D)
+    mask = padding_mask(torch.tensor([7, 2, 5]), S)
     causal = torch.triu(torch.ones(T, T, dtype=torch.bool), 1)
     expected = theirs(x, memory, tgt_mask=causal, memory_key_padding_mask=~mask[:, 0, 0])
     torch.testing.assert_close(ours(x, memory, mask), expected, atol=1e-10, rtol=0)
 
-    table, source = (
-        tuple(torch.empty(B, H, T, D // H) for _ in range(2)),
-        ours.cross_attention.keys_and_values(memory),
-    )
+    table = tuple(torch.empty(B, H, T, D // H) for _ in range(2))
+    source = ours.cross_attention.keys_and_values(memory)
     far, steps = torch.zeros(B, 1, 1, S).masked_fill(~mask, float("-inf")), []
     for t in range(T):
         places = (torch.arange(B * H) * T + t).long()

@@ -162,9 +162,8 @@ def _contents(project: Path) -> dict[str, bytes]:
     found = {
         path.relative_to(project).as_posix(): path.read_bytes() for path in paths if path.is_file()
     }
-    for path in sorted(project.glob(".runs/bert/*/checkpoints/update-*.ckpt"))[
-        -1:
-    ]:  # there until its out is read
+    # there until its out is read
+    for path in sorted(project.glob(".runs/bert/*/checkpoints/update-*.ckpt"))[-1:]:
         saved = torch.load(path, weights_only=True)
         for name in ("optimizer_states", "lr_schedulers"):
             leaves = tree_flatten_with_path(saved[name])[0]

@@ -169,9 +169,8 @@ def test_read_only_data_folder_is_said_and_loses_nothing(project, expected, tmp_
     )
     assert "Read-only file system" in told.split("-- again")[0]
     assert "Traceback" not in told
-    assert (
-        "\nupdate " not in told.split("-- again")[1]
-    )  # the training was done; only its place could not be written
+    # the training was done; only its place could not be written
+    assert "\nupdate " not in told.split("-- again")[1]
     assert found == expected
 
 

@@ -42,10 +42,8 @@ def _results(
     comparison = {"system": "a", "baseline": "b", leading: found}
     pair = {**comparison, "system": "a<b>", "baseline": "c"}
     rows = [Row(name, 1234567, _SCORES, _SCORES, [], []) for name in ("a<b>", "c")]
-    reach, warnings = (
-        {"bleu": ceiling, "chrf": ceiling},
-        ["<too short>"] if leading == "chrf" else [],
-    )
+    reach = {"bleu": ceiling, "chrf": ceiling}
+    warnings = ["<too short>"] if leading == "chrf" else []
     return Results(bert, rows, [comparison], [pair], {}, {}, leading, reach, warnings, {})
 
 

@@ -24,10 +24,8 @@ def pairs(count: int, seed: int, *, backwards: bool = True) -> PairShard:
     rng = np.random.default_rng(seed)
     rows = [rng.integers(5, 5 + SYMBOLS, rng.integers(3, 7)) for _ in range(count)]
     offsets = np.concatenate([[0], np.cumsum([len(row) for row in rows])])
-    source, target = (
-        np.concatenate(rows),
-        np.concatenate([row[::-1] if backwards else row for row in rows]),
-    )
+    source = np.concatenate(rows)
+    target = np.concatenate([row[::-1] if backwards else row for row in rows])
     return PairShard(
         Ragged(source.astype(np.uint16), offsets), Ragged(target.astype(np.uint16), offsets)
     )

@@ -114,9 +114,8 @@ def test_curves_hold_gradients_of_layers_and_of_source_tokens_whatever_the_micro
         "gradient_norm/encoder.layers.0",
     } <= whole.keys()
     distances = [name for name in whole if name.startswith("source_gradient/")]
-    assert distances == [
-        f"source_gradient/{distance}" for distance in ("00", "01", "02", "04")
-    ]  # at most 8 tokens
+    # at most 8 tokens
+    assert distances == [f"source_gradient/{distance}" for distance in ("00", "01", "02", "04")]
     assert all(whole[name] > 0 for name in distances)
     assert parts == pytest.approx(whole, rel=1e-4)
 

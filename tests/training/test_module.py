@@ -53,9 +53,8 @@ def test_micro_batches_give_the_update_of_the_whole_batch(micro_batch_size, pack
     whole, measured = _weights_after(4, 0, packed=packed)
     parts, again = _weights_after(4, micro_batch_size, packed=packed)
     for name in whole:
-        torch.testing.assert_close(
-            parts[name], whole[name], atol=1e-6, rtol=0
-        )  # the output layer works in float32
+        # the output layer works in float32
+        torch.testing.assert_close(parts[name], whole[name], atol=1e-6, rtol=0)
     assert again == pytest.approx(measured, abs=1e-6)
 
 

@@ -60,11 +60,12 @@ def test_checkpoints_on_disk_are_the_newest_and_the_kept_ones(tmp_path, monkeypa
     assert sorted(path.stem for path in tmp_path.glob("*.ckpt")) == [
         f"update-000000{n}" for n in (10, 30, 40)
     ]
+    # data, seal, then the name
     assert synced[-3:] == [
         "update-00000040.tmp",
         "update-00000040.json",
         tmp_path.name,
-    ]  # data, seal, then the name
+    ]
     assert folder.newest().update == 40
     assert folder.at(10).path.read_bytes() == b"weights of 10"
 
@@ -170,11 +171,9 @@ def test_after_training_the_network_is_where_it_trained(tmp_path, monkeypatch, f
             self.global_step = 4
 
         def fit(self, network, loader, **_):
-            loop.finished, loop.measured, loop.validations = (
-                True,
-                {"valid_loss": 1.0},
-                [{"update": 4, "value": [1.0]}],
-            )
+            loop.finished = True
+            loop.measured = {"valid_loss": 1.0}
+            loop.validations = [{"update": 4, "value": [1.0]}]
 
     class Loop(module.TrainingLoop):
         def __init__(self, *arguments):
@@ -192,11 +191,9 @@ def test_after_training_the_network_is_where_it_trained(tmp_path, monkeypatch, f
         module, "_evaluated", lambda network, _: events.append(next(network.parameters()).device)
     )
     network = torch.nn.Linear(2, 2)
-    network.updates, network.params, network.meter = (
-        4,
-        SimpleNamespace(select="last", average=1),
-        None,
-    )
+    network.updates = 4
+    network.params = SimpleNamespace(select="last", average=1)
+    network.meter = None
     hardware = validate(read_document(ROOT / "params.yaml"), "hardware", Hardware)
     stop = SimpleNamespace(install=lambda: None, cooperative=contextlib.nullcontext)
     folder = SimpleNamespace(checkpoints=tmp_path, path=tmp_path)

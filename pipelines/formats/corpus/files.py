@@ -72,7 +72,7 @@ class Corpus:
                 )
 
     def write(self, folder: Path) -> None:
-        """All files of the corpus."""
+        """Write all files of the corpus into a folder."""
         for (split, language), documents in self.documents.items():
             text = "\n".join(
                 "".join(f"{sentence}\n" for sentence in document) for document in documents

@@ -67,7 +67,7 @@ class Ragged:
 
     @property
     def lengths(self) -> Offsets:
-        """Tokens in each row."""
+        """The number of tokens in each row, int64."""
         return np.diff(self.offsets)
 
 

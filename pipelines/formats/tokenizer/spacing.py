@@ -21,15 +21,17 @@ from itertools import pairwise
 
 SPACE_TOKEN, JOIN_TOKEN = "[SPACE]", "[JOIN]"
 SPACING_TOKENS = (SPACE_TOKEN, JOIN_TOKEN)
+# of an existing BERT's vocabulary, kept free for such uses
 SPARE_TOKENS = (
     "[unused0]",
     "[unused1]",
-)  # of an existing BERT's vocabulary, kept free for such uses
+)
 
 _OPENING = frozenset("¿¡$#@")  # beside Unicode's Ps and Pi
 _ALONE = frozenset("&*†‡§¶•")  # of Unicode's Po; and all dashes and symbols but these:
 _BETWEEN = frozenset("'’/-‐‑\\_・·״׳־")  # joined to both sides where words stand there
 _IN_NUMBERS = frozenset(".,:٫٬")
+# opens → closes
 _CLOSED_BY = {
     '"': '"',
     "„": "“”",
@@ -39,7 +41,8 @@ _CLOSED_BY = {
     "»": "«",
     "‹": "›",
     "›": "‹",
-}  # opens → closes
+}
+# as BertNormalizer has them
 _HAN = (
     *(
         (0x4E00, 0x9FFF),
@@ -49,14 +52,15 @@ _HAN = (
         (0x2B740, 0x2B81F),
     ),
     *((0x2B920, 0x2CEAF), (0xF900, 0xFAFF), (0x2F800, 0x2FA1F)),
-)  # as BertNormalizer has them
+)
+# punctuation of CJK
 _WIDE = (
     (0x3001, 0x303F),
     (0xFF01, 0xFF0F),
     (0xFF1A, 0xFF20),
     (0xFF3B, 0xFF40),
     (0xFF5B, 0xFF65),
-)  # punctuation of CJK
+)
 
 
 def guessed_spaces(words: Sequence[str]) -> list[bool]:

@@ -79,7 +79,7 @@ class WordPieceTokenizer:
 
     @property
     def vocab_size(self) -> int:
-        """Number of ids."""
+        """The number of token ids, special ones among them."""
         return self._tokenizer.get_vocab_size()
 
     def encode(self, texts: Sequence[str]) -> list[list[int]]:
@@ -157,11 +157,11 @@ class WordPieceTokenizer:
         left out.
         """
         pieces: list[str] = []
-        told: dict[int, bool] = {}  # word → whether a space stands before it
+        marked: dict[int, bool] = {}  # word → whether a space stands before it
         num_words = 0
         for index in map(int, ids):
             if index in self._spaces:
-                told[num_words] = self._spaces[index]
+                marked[num_words] = self._spaces[index]
             elif index == UNK or index >= NUM_SPECIAL_TOKENS:
                 piece = self.token(index)
                 num_words += not (pieces and piece.startswith("##"))
@@ -169,7 +169,7 @@ class WordPieceTokenizer:
         words = _joined(pieces)
         text = ""
         for number, (word, guess) in enumerate(zip(words, [False, *_guesses(words)], strict=False)):
-            text += " " * (told.get(number, guess) and number > 0) + word
+            text += " " * (marked.get(number, guess) and number > 0) + word
         return text
 
 
@@ -187,7 +187,7 @@ def _folds(path: Path) -> dict[str, bool]:
 
 
 def _joined(pieces: Iterable[str]) -> list[str]:
-    """Words from pieces."""
+    """The words that pieces make up, ``##`` joined to what stands before it."""
     words: list[str] = []
     for piece in pieces:
         if piece.startswith("##") and words:

@@ -32,10 +32,8 @@ class Product:
     """
 
     def __init__(self, weight: Tensor, bias: Tensor | None, precision: Precision) -> None:
-        self._weight, self._bias = (
-            weight.detach().contiguous(),
-            None if bias is None else bias.detach(),
-        )
+        self._weight = weight.detach().contiguous()
+        self._bias = None if bias is None else bias.detach()
         self._step_O: Tensor | None = None
         if precision == "int8":
             step_O1, rounded = _rounded(self._weight, weight_steps())
@@ -45,7 +43,7 @@ class Product:
             self._packed = torch.ops.mkldnn._reorder_linear_weight(self._weight, None)
 
     def __call__(self, x: Tensor) -> Tensor:
-        """The product."""
+        """The product [..., O], in float32."""
         product: Tensor
         if self._step_O is None:
             product = torch.ops.mkldnn._linear_pointwise(
@@ -67,9 +65,8 @@ def _rounded(x: Tensor, steps: int) -> tuple[Tensor, Tensor]:
 
 def _of_integers(x: Tensor, packed: Tensor, step_O: Tensor) -> Tensor:
     """The product of rounded numbers, in float32; W comes packed, its rows' steps beside it."""
-    above_zero = (
-        (x ^ -128).view(torch.uint8).contiguous()
-    )  # 128 more: oneDNN is fast for unsigned numbers alone
+    # 128 more: oneDNN is fast for unsigned numbers alone
+    above_zero = (x ^ -128).view(torch.uint8).contiguous()
     factors = (
         above_zero,
         1.0,
@@ -107,7 +104,7 @@ class Linear(nn.Linear):
     product: Product | None = None
 
     def forward(self, input: Tensor) -> Tensor:  # the name is PyTorch's
-        """[..., D] → [..., O]."""
+        """The product of an input [..., D] with the weight: [..., O]."""
         return (
             linear(input, self.weight, self.bias) if self.product is None else self.product(input)
         )

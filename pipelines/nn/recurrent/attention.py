@@ -49,7 +49,7 @@ class AdditiveAttention(Attention):
         self.energy = Linear(width, 1, bias=False)
 
     def keys(self, memory_BSM: Tensor) -> Tensor:
-        """U h."""
+        """The keys U h of the encoder states [B, S, D], made once per sentence."""
         return self.key(memory_BSM)
 
     def scores(self, state_BWD: Tensor, key_BSD: Tensor) -> Tensor:
@@ -75,7 +75,7 @@ class MultiplicativeAttention(Attention):
         self.key = Linear(memory_width, width, bias=False) if general else nn.Identity()
 
     def keys(self, memory_BSM: Tensor) -> Tensor:
-        """W h, or h."""
+        """The keys W h (``general``), or the states h themselves (``dot``) [B, S, D]."""
         return self.key(memory_BSM)
 
     def scores(self, state_BWD: Tensor, key_BSD: Tensor) -> Tensor:

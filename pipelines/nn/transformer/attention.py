@@ -8,10 +8,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from pipelines.nn.cpu.dropout import dropout
+from pipelines.nn.cpu.attention import SHORT, explicit_attention
 from pipelines.nn.cpu.linear import Linear, linear
-
-_SHORT = 1024  # keys up to which the explicit product beats PyTorch's kernel on a CPU
 
 
 class MultiHeadAttention(nn.Module):
@@ -87,10 +85,10 @@ class MultiHeadAttention(nn.Module):
         explicit = (
             self.training
             and (dropout > 0 or query.dtype == torch.bfloat16)
-            and key.shape[2] <= _SHORT
+            and key.shape[2] <= SHORT
         )
         if explicit and query.device.type == "cpu":
-            heads_BHTK = _explicit(query, key, value, mask, causal=causal, rate=dropout)
+            heads_BHTK = explicit_attention(query, key, value, mask, causal=causal, rate=dropout)
         else:
             heads_BHTK = F.scaled_dot_product_attention(
                 query, key, value, attn_mask=mask, is_causal=causal, dropout_p=dropout
@@ -127,35 +125,6 @@ class MultiHeadAttention(nn.Module):
     def _split(self, x_BTD: Tensor) -> Tensor:
         B, T, D = x_BTD.shape
         return x_BTD.view(B, T, self.num_heads, D // self.num_heads).transpose(1, 2)
-
-
-def _explicit(
-    query_BHTK: Tensor,
-    key_BHSK: Tensor,
-    value_BHSK: Tensor,
-    mask: Tensor | None,
-    *,
-    causal: bool,
-    rate: float,
-) -> Tensor:
-    """softmax(Q Kᵀ / √K) V as three kernels.
-
-    On a CPU up to four times as fast in training as PyTorch's kernel where that has no backward of
-    its own (dropout) or a slow one (bf16); in float32 without dropout PyTorch's is faster
-    (benchmarks/README.md). A query that may look nowhere gets the mean of all values.
-    """
-    scores_BHTS = (query_BHTK * query_BHTK.shape[-1] ** -0.5) @ key_BHSK.transpose(-1, -2)
-    if causal:
-        mask = torch.ones(scores_BHTS.shape[-2:], dtype=torch.bool).tril()
-    if mask is not None:
-        far = torch.finfo(scores_BHTS.dtype).min / 2
-        scores_BHTS += torch.zeros_like(mask, dtype=scores_BHTS.dtype).masked_fill_(
-            ~mask, far
-        )  # one pass, no backward
-    exact = (
-        torch.float32 if scores_BHTS.dtype == torch.bfloat16 else None
-    )  # bf16's is slow for fewer than 32 keys
-    return dropout(scores_BHTS.softmax(dim=-1, dtype=exact).to(value_BHSK.dtype), rate) @ value_BHSK
 
 
 def padding_mask(lengths_B: Tensor, length: int) -> Tensor:

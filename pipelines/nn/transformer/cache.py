@@ -40,9 +40,20 @@ def take_slots(tables: Tables, ancestors_NP: Tensor) -> Slots:
     Args:
         tables: see `Slots`.
         ancestors_NP: True where a slot holds a token of the hypothesis.
+
+    One sentence, a beam of two. Slots 0 and 1 hold the first step's tokens, and both hypotheses
+    have gone on from the one in slot 0. So slot 1 is free again: the first hypothesis writes its
+    next token there, the second one into slot 2.
+
+    >>> slots = take_slots({"key": torch.zeros(1, 1, 32, 4)}, torch.tensor([[1, 0], [1, 0]]).bool())
+    >>> slots.places.tolist()
+    [1, 2]
+    >>> slots.ancestors_NP[:, :4].int().tolist()
+    [[1, 1, 0, 0], [1, 0, 1, 0]]
     """
     B, H, C, _ = next(iter(tables.values())).shape
     W, P = len(ancestors_NP) // B, ancestors_NP.shape[1]
+    # Slots from which no hypothesis of the sentence descends; W are needed.
     free_BP = ~ancestors_NP.view(B, W, P).any(dim=1)
     missing = W - int(free_BP.sum(dim=1).min())
     if missing > 0:
@@ -51,11 +62,12 @@ def take_slots(tables: Tables, ancestors_NP: Tensor) -> Slots:
             F.pad(free_BP, (0, more), value=True),
             F.pad(ancestors_NP, (0, more)),
         )
-        if P + more > C:
+        if P + more > C:  # the tables are full: twice the room, so that this happens rarely
             tables = {
                 name: F.pad(table, (0, 0, 0, 2 * (P + more) - C)) for name, table in tables.items()
             }
             C = 2 * (P + more)
+    # The first W free slots of each sentence, one for each hypothesis in order.
     own_N = (free_BP & (free_BP.cumsum(dim=1) <= W)).nonzero()[:, 1]
     table_BH = torch.arange(B * H, device=own_N.device).view(B, 1, H) * C
     places = (table_BH + own_N.view(B, W, 1)).flatten()

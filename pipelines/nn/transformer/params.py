@@ -1,4 +1,4 @@
-"""Sizes every Transformer has."""
+"""Schemas of the sizes that Transformers have."""
 
 from pydantic import Field, model_validator
 
