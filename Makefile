@@ -95,10 +95,15 @@ chaos: setup ## kills at random moments, TRIALS of them (50), half a minute each
 	python -m tests.reliability.chaos --trials $(or $(TRIALS),50)
 
 .PHONY: lint
-lint: setup ## style, types, layering
+lint: setup ## style, types, spelling
 	ruff check .
 	ruff format --check .
 	mypy
+	codespell $$(git ls-files)
+
+.PHONY: docs-check
+docs-check: setup ## links, names, commands and examples of README and docs
+	pytest tests/test_docs.py tests/test_examples.py tests/test_how_to_add.py
 
 .PHONY: bench
 bench: setup ## wall time and memory per stage, from an empty cache in a copy of the checkout

@@ -1,12 +1,12 @@
 """Who may import whom, and how long things may get."""
 
 import ast
-from pathlib import Path
 
 import pytest
 
 from pipelines.frame.imports import code_of
 from tests.conftest import ROOT
+from tests.rooms import FLOORS, house, imports, running_up
 
 FILES = sorted(
     [
@@ -23,49 +23,10 @@ def _at_root(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(ROOT)
 
 
-def _imports(path: Path) -> set[str]:
-    names = set()
-    for node in ast.walk(ast.parse(path.read_text())):
-        if isinstance(node, ast.ImportFrom):
-            names.add(node.module or "")
-        elif isinstance(node, ast.Import):
-            names |= {alias.name for alias in node.names}
-    return names
-
-
-# The floors of the house, from the top: each room uses those below it, and what stands beside it in
-# HERE.
-FLOORS = (
-    ("translate",),
-    ("preflight",),
-    ("ensemble", "classification", "report"),
-    ("corpus", "tokenizer", "shards", "bert", "seq2seq", "decoding", "evaluation"),
-    ("training", "models"),
-    ("formats", "optim"),
-    ("nn",),
-    ("watch",),
-    ("frame",),
-)
-
-
-def _room(module: str) -> str:
-    return module.split(".")[1]
-
-
-def _arrows() -> set[tuple[str, str]]:
-    """(who uses, what) of all rooms."""
-    return {
-        (path.relative_to(ROOT).parts[1], _room(name))
-        for path in (ROOT / "pipelines").glob("*/**/*.py")
-        for name in _imports(path)
-        if name.startswith("pipelines.") and _room(name) != path.relative_to(ROOT).parts[1]
-    }
-
-
 def test_every_arrow_between_rooms_runs_down():
-    level = {room: number for number, floor in enumerate(FLOORS) for room in floor}
-    assert level.keys() == {path.parent.name for path in (ROOT / "pipelines").glob("*/__init__.py")}
-    assert {(user, used) for user, used in _arrows() if level[user] >= level[used]} == set()
+    graph = house()
+    assert set(graph) == {room for floor in FLOORS for room in floor}
+    assert running_up(graph) == []
 
 
 @pytest.mark.parametrize(
@@ -89,17 +50,17 @@ def test_package_does_not_import(package, forbidden):
         ROOT / path for path in code_of([module.removesuffix(".__init__") for module in modules])
     ]
     found = {
-        (path.name, name) for path in files for name in _imports(path) if name.startswith(forbidden)
+        (path.name, name) for path in files for name in imports(path) if name.startswith(forbidden)
     }
     assert found == set()
 
 
 def test_wandb_is_imported_by_tracking_alone():
-    assert [path.name for path in FILES if "wandb" in _imports(path)] == ["tracking.py"]
+    assert [path.name for path in FILES if "wandb" in imports(path)] == ["tracking.py"]
 
 
 def test_stages_never_import_all_params():
-    users = [path for path in FILES if "pipelines.preflight.rules" in _imports(path)]
+    users = [path for path in FILES if "pipelines.preflight.rules" in imports(path)]
     assert {path.parent.name for path in users} <= {"preflight", "flows"}
 
 

@@ -22,7 +22,7 @@ PASSWORD = "me:a long password"
 def _documented(certificate: Path, listens: int, serves: int) -> str:
     """The server block of the docs, with addresses and paths of this test."""
     text = (ROOT / "docs/operations.md").read_text(encoding="utf-8")
-    block = text[text.index("    server {\n") :].split("\n\n")[0]
+    block = text.split("```nginx\n")[1].split("```")[0]
     for theirs, ours in (
         ("listen 443 ssl", f"listen 127.0.0.1:{listens} ssl"),
         ("prefect.example.org", "localhost"),
