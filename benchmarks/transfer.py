@@ -38,9 +38,9 @@ def _overlay(folder: Path, overlay: dict[str, Any]) -> None:
 
 
 def _params(folder: Path) -> dict[str, Any]:
-    from pipelines.frame.params_reader import plain, read_document
+    from pipelines.frame.params_reader import plain, read_params
 
-    params: dict[str, Any] = plain(read_document(folder / "params.yaml").root)
+    params: dict[str, Any] = plain(read_params(folder / "params.yaml").root)
     return params
 
 

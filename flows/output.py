@@ -37,7 +37,9 @@ class Output:
         self.last: list[str] = []
 
     def __call__(self, line: str) -> None:
-        """One line."""
+        """A line of output: to the file, to the log as fast as Prefect takes it, a bar's share as
+        progress.
+        """
         if not line:
             return
         self._file.write(f"{line}\n")

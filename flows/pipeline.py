@@ -31,7 +31,7 @@ from flows.progress import Progress
 from flows.server import temporary_server
 from flows.slots import Slots
 from pipelines.frame.hardware import Hardware
-from pipelines.frame.params_reader import read_document, validate
+from pipelines.frame.params_reader import read_params, validate
 from pipelines.frame.processes import exclusive
 from pipelines.frame.run_folder import RUNS
 
@@ -168,7 +168,7 @@ def reproduce(
 def slots_of(folder: Path) -> Slots:
     """The machine's, as ``hardware`` of this checkout sees it."""
     return Slots.of_this_machine(
-        validate(read_document(folder / "params.yaml"), "hardware", Hardware).accelerator
+        validate(read_params(folder / "params.yaml"), "hardware", Hardware).accelerator
     )
 
 

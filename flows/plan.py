@@ -23,7 +23,7 @@ from dvc.stage.cache import RunCacheNotFoundError
 from dvc_data.hashfile.hash_info import HashInfo
 
 from pipelines.frame.files import sha256_of
-from pipelines.frame.params_reader import Document, plain, read_document
+from pipelines.frame.params_reader import ParamsFile, plain, read_params
 from pipelines.frame.run_folder import folder_of_out, last_seconds
 
 _ABSENT = None
@@ -96,7 +96,7 @@ def plan() -> list[Planned]:
     Raises:
         DvcException: a stage is running, or dvc.yaml is broken.
     """
-    document = read_document()
+    params_file = read_params()
     logging.getLogger("dvc").setLevel(logging.WARNING)
     planned: dict[str, Planned] = {}
     with Repo(".") as repo, repo.lock:
@@ -113,7 +113,7 @@ def plan() -> list[Planned]:
                 reason.kind == "output" for name in before for reason in planned[name].reasons
             )
             # what was lost before it comes back, or makes it wait
-            found = _reasons(stage, document)
+            found = _reasons(stage, params_file)
             reasons = tuple(reason for reason in found if not (lost and reason.kind == "data"))
             kinds = {reason.kind for reason in reasons}
             state = (
@@ -139,7 +139,7 @@ def plan() -> list[Planned]:
     return list(planned.values())
 
 
-def _reasons(stage: Any, document: Document) -> Iterator[Reason]:
+def _reasons(stage: Any, params_file: ParamsFile) -> Iterator[Reason]:
     if not any(dep.hash_info for dep in stage.deps):
         yield Reason("stage", stage.addressing, None, "in dvc.yaml")
         return
@@ -151,7 +151,7 @@ def _reasons(stage: Any, document: Document) -> Iterator[Reason]:
         if isinstance(dep, ParamsDependency):
             old, new = dep.hash_info.value or {}, dep.read_params()
             for key in dep.params:
-                yield from _differences(key, plain(old.get(key)), plain(new.get(key)), document)
+                yield from _differences(key, plain(old.get(key)), plain(new.get(key)), params_file)
         elif dep.def_path.startswith("data/"):
             new_md5 = dep.get_hash().value if dep.exists else None
             yield Reason("data", dep.def_path, _digits(dep.hash_info.value), _digits(new_md5))
@@ -186,15 +186,15 @@ def _changed_code(stage: Any, dep: Any) -> Iterator[Reason]:
         yield Reason("code", dep.def_path, _digits(dep.hash_info.value), _digits(new_md5))
 
 
-def _differences(key: str, old: Any, new: Any, document: Document) -> Iterator[Reason]:
+def _differences(key: str, old: Any, new: Any, params_file: ParamsFile) -> Iterator[Reason]:
     """The leaves of a section that differ."""
     if isinstance(old, dict) and isinstance(new, dict):
         for name in [*old, *(name for name in new if name not in old)]:
             yield from _differences(
-                f"{key}.{name}", old.get(name, _ABSENT), new.get(name, _ABSENT), document
+                f"{key}.{name}", old.get(name, _ABSENT), new.get(name, _ABSENT), params_file
             )
     elif old != new:
-        yield Reason("param", key, old, new, document.line(key.split(".")))
+        yield Reason("param", key, old, new, params_file.line(key.split(".")))
 
 
 def _in_cache(repo: Repo, stage: Any) -> bool:
@@ -252,7 +252,7 @@ def lines_of(planned: list[Planned]) -> Iterator[str]:
 
 
 def main() -> int:
-    """The command line."""
+    """Print the plan of this checkout; 0, or 1 if DVC cannot read it."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )

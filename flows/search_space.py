@@ -30,7 +30,7 @@ class Range(Section):
         return self
 
     def sample(self, generator: random.Random) -> int | float:
-        """One number."""
+        """Draw a number between the ends, uniformly or in the logarithm."""
         if self.log:
             value = math.exp(generator.uniform(math.log(self.low), math.log(self.high)))
         else:
@@ -39,7 +39,7 @@ class Range(Section):
 
 
 class Grid(Section):
-    """Every combination."""
+    """Every combination of the listed values, once."""
 
     name: Literal["grid"]
 

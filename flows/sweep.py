@@ -28,7 +28,7 @@ from flows.search_space import Halving, Sweep, nested
 from flows.server import temporary_server
 from flows.slots import Slots
 from pipelines.frame.errors import MasklineError, ParamsError
-from pipelines.frame.params_reader import read_document, validate
+from pipelines.frame.params_reader import read_params, validate
 from pipelines.frame.processes import exclusive
 from pipelines.frame.records import Records
 from pipelines.frame.run_folder import RUNS
@@ -188,7 +188,7 @@ def _value(folder: Path, target: str) -> float:
 
 
 def main() -> int:
-    """The command line."""
+    """Run, or remove, the sweep of a file; the exit code."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -198,7 +198,7 @@ def main() -> int:
     )
     arguments = parser.parse_args()
     try:
-        wanted = validate(read_document(arguments.file), "sweep", Sweep)
+        wanted = validate(read_params(arguments.file), "sweep", Sweep)
         if arguments.remove:
             with exclusive(SWEEPS / f"{wanted.name}.lock"):
                 names = re.compile(rf"{re.escape(wanted.name)}-(r\d+-)?\d+-[0-9a-f]{{8}}")

@@ -16,7 +16,7 @@ from typing import Any
 from flows.experiment import git, take_inputs
 from pipelines.frame.errors import CheckFailed, MasklineError
 from pipelines.frame.files import MANIFEST, sha256_of
-from pipelines.frame.params_reader import plain, read_document
+from pipelines.frame.params_reader import plain, read_params
 
 
 def run_from_nothing(folder: Path) -> None:
@@ -39,8 +39,8 @@ def run_from_nothing(folder: Path) -> None:
 
 
 def outs(folder: Path) -> dict[str, str]:
-    """Out → hash, by dvc.lock."""
-    stages = plain(read_document(folder / "dvc.lock").root)["stages"]
+    """Path of each stage's out → its md5 in the checkout's dvc.lock."""
+    stages = plain(read_params(folder / "dvc.lock").root)["stages"]
     return {out["path"]: out["md5"] for stage in stages.values() for out in stage["outs"]}
 
 
@@ -108,7 +108,7 @@ def _keys(path: str, one: Any, other: Any) -> Iterator[str]:
 
 
 def main() -> int:
-    """The command line."""
+    """Compare two runs of this checkout; 0 if they are equal, else 1."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )

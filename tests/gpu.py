@@ -174,9 +174,9 @@ def _copy() -> Path:
 
 
 def _block(name: str) -> dict[str, Any]:
-    from pipelines.frame.params_reader import plain, read_document
+    from pipelines.frame.params_reader import plain, read_params
 
-    return dict(plain(read_document(ROOT / "params.yaml").root)["seq2seq"]["architectures"][name])
+    return dict(plain(read_params(ROOT / "params.yaml").root)["seq2seq"]["architectures"][name])
 
 
 def _start(folder: Path, *command: str) -> subprocess.Popen[str]:

@@ -7,8 +7,8 @@ Edit = tuple[str, str | None, str]
 METRIC: list[Edit] = [
     (
         "pipelines/evaluation/params.py",
-        'also: list[Literal["ter", "rouge"]]',
-        'also: list[Literal["ter", "rouge", "first_word"]]',
+        '"ter", "rouge"',
+        '"first_word", "ter", "rouge"',
     ),
     (
         "pipelines/evaluation/metrics.py",
@@ -26,7 +26,7 @@ METRIC: list[Edit] = [
         "    return fmean(one.split()[:1] == other.split()[:1] for one, other in pairs)\n\n\n"
         "def _of_folding(",
     ),
-    ("params.yaml", "also: [ter]", "also: [ter, first_word]"),
+    ("params.yaml", "also: [ter", "also: [first_word, ter"),
 ]
 
 OPTIMIZER: list[Edit] = [
@@ -91,28 +91,24 @@ READER: list[Edit] = [
     ),
     (
         "pipelines/corpus/prepare.py",
-        "    else:\n        cache =",
-        "    elif isinstance(params.reader, TableReader):\n"
-        "        corpus = read_table(params)\n"
-        "    else:\n        cache =",
+        "        case _:\n",
+        "        case TableReader():\n            corpus = read_table(params)\n        case _:\n",
     ),
     (
         "pipelines/corpus/prepare.py",
-        "from pipelines.corpus.params import CorpusParams, EmbeddedReader\n",
-        "from pipelines.corpus.params import CorpusParams, EmbeddedReader, TableReader\n"
+        "from pipelines.corpus.params import CorpusParams, EmbeddedReader, FilesReader\n",
+        "from pipelines.corpus.params import CorpusParams, EmbeddedReader, FilesReader, TableReader\n"
         "from pipelines.corpus.table import read_table\n",
     ),
     (
         "pipelines/preflight/__main__.py",
-        "    if isinstance(params.reader, FilesReader):",
-        "    if isinstance(params.reader, TableReader):\n"
-        "        read_table(params).check()\n"
-        "    elif isinstance(params.reader, FilesReader):",
+        "        case _:\n",
+        "        case TableReader():\n            read_table(params).check()\n        case _:\n",
     ),
     (
         "pipelines/preflight/__main__.py",
-        "from pipelines.corpus.params import CorpusParams, FilesReader\n",
-        "from pipelines.corpus.params import CorpusParams, FilesReader, TableReader\n"
+        "from pipelines.corpus.params import CorpusParams, EmbeddedReader, FilesReader\n",
+        "from pipelines.corpus.params import CorpusParams, EmbeddedReader, FilesReader, TableReader\n"
         "from pipelines.corpus.table import read_table\n",
     ),
 ]
@@ -193,11 +189,11 @@ STAGE: list[Edit] = [
         "from collections import Counter\n"
         "from pathlib import Path\n\n"
         "from pipelines.formats.corpus.files import document_file\n"
-        "from pipelines.frame.params_reader import Document\n"
+        "from pipelines.frame.params_reader import ParamsFile\n"
         "from pipelines.frame.stage import Metrics, Stage, StageRun, run_stage\n"
         "from pipelines.words.params import WordsParams\n\n"
         'CORPUS = Path("data/corpus")\n\n\n'
-        "def declare(document: Document) -> Stage:\n"
+        "def declare(document: ParamsFile) -> Stage:\n"
         '    """Reads the documents."""\n'
         '    sections = {"words": WordsParams, "corpus.source_language": str}\n'
         '    return Stage("words", "pipelines.words.count", sections, (CORPUS,))\n\n\n'

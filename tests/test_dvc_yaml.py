@@ -15,21 +15,23 @@ import pytest
 from dvc.repo import Repo
 from ruamel.yaml import YAML
 
-from pipelines.frame.params_reader import Document, plain, read_document
+from pipelines.frame.params_reader import ParamsFile, plain, read_params
 from pipelines.frame.stage import Stage
 from tests.conftest import ROOT
 
 
-def _params() -> Document:
+def _params() -> ParamsFile:
     """The shipped params with the tasks of a recipe and an ensemble, so that the optional stages
     exist too.
     """
-    document = read_document(ROOT / "params.yaml")
-    document.root["classification"]["tasks"] = read_document(
+    params_file = read_params(ROOT / "params.yaml")
+    params_file.root["classification"]["tasks"] = read_params(
         ROOT / "recipes/classification.yaml"
     ).root["classification"]["tasks"]
-    document.root["ensembles"] = {"all": {"members": list(document.get("seq2seq.architectures"))}}
-    return document
+    params_file.root["ensembles"] = {
+        "all": {"members": list(params_file.get("seq2seq.architectures"))}
+    }
+    return params_file
 
 
 def _stages() -> dict[str, object]:
@@ -47,8 +49,8 @@ STAGES = _stages()
 def _declared(name: str, dvc_stage: object) -> Stage:
     words = shlex.split(dvc_stage.cmd)
     declare = import_module(words[2]).declare
-    document = _params()
-    return declare(document, *words[3:])
+    params_file = _params()
+    return declare(params_file, *words[3:])
 
 
 @pytest.fixture(autouse=True)
@@ -138,9 +140,9 @@ def test_a_reader_a_family_or_a_progress_line_never_retrains_bert():
 
 def test_an_ensemble_of_few_reads_no_more_than_dvc_yaml_says():
     """Its deps are wider than what it reads (decision 0011), never narrower."""
-    document = _params()
-    document.root["ensembles"] = {"few": {"members": ["gru", "gru_attention"]}}
-    stage = import_module("pipelines.ensemble.search").declare(document, "few")
+    params_file = _params()
+    params_file.root["ensembles"] = {"few": {"members": ["gru", "gru_attention"]}}
+    stage = import_module("pipelines.ensemble.search").declare(params_file, "few")
     assert {path.as_posix() for path in stage.code()} < set().union(
         *_named("ensemble@all").values()
     )
@@ -206,8 +208,8 @@ def _md5(path: Path) -> str:
 
 def test_dvc_lock_is_of_this_code_and_these_params():
     """A lock left behind by an edit would make every fresh clone's run look like a change."""
-    lock = plain(read_document(ROOT / "dvc.lock").root)
-    document = read_document(ROOT / "params.yaml")
+    lock = plain(read_params(ROOT / "dvc.lock").root)
+    params_file = read_params(ROOT / "params.yaml")
     assert set(lock["stages"]) == {
         name for name in STAGES if not name.startswith(("classification@", "ensemble@"))
     }
@@ -218,6 +220,6 @@ def test_dvc_lock_is_of_this_code_and_these_params():
             if dep["path"].startswith("pipelines") and dep["md5"] != _md5(path):
                 stale.add(dep["path"])
         for key, value in entry["params"]["params.yaml"].items():
-            if plain(document.get(key)) != value:
+            if plain(params_file.get(key)) != value:
                 stale.add(f"{name}: {key}")
     assert not stale, "run `make run` and commit dvc.lock"

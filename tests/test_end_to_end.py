@@ -248,7 +248,7 @@ def test_bert_loads_in_transformers_and_gives_our_logits(reproduced):
     from transformers import AutoTokenizer, BertForPreTraining
 
     from pipelines.formats.bert.names import hugging_face_name
-    from pipelines.frame.params_reader import read_document, validate
+    from pipelines.frame.params_reader import read_params, validate
     from pipelines.models.bert import Bert
     from pipelines.nn.transformer.params import BertModelParams
 
@@ -256,7 +256,7 @@ def test_bert_loads_in_transformers_and_gives_our_logits(reproduced):
     theirs = BertForPreTraining.from_pretrained(folder).eval()
     weights = load_file(folder / "model.safetensors")
     ours = Bert(
-        validate(read_document(reproduced / "params.yaml"), "bert.model", BertModelParams),
+        validate(read_params(reproduced / "params.yaml"), "bert.model", BertModelParams),
         theirs.config.vocab_size,
     )
     ours.load_state_dict({name: weights[hugging_face_name(name)] for name in ours.state_dict()})

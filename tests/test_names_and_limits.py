@@ -9,7 +9,7 @@ from ruamel.yaml import YAML
 from flows.search_space import Sweep
 from flows.sweep import check_params
 from pipelines.frame.errors import ParamsError
-from pipelines.frame.params_reader import Document, Name, read_document
+from pipelines.frame.params_reader import Name, ParamsFile, read_params
 from pipelines.frame.stage import item_argument
 from pipelines.preflight.rules import problems_of
 from tests.conftest import ROOT
@@ -32,8 +32,8 @@ BAD = [
 GOOD = ["gru", "gru_attention", "bert2bert", "en", "my-model_2", "a" * 40]
 
 
-def _document() -> Document:
-    return read_document(ROOT / "params.yaml")
+def _document() -> ParamsFile:
+    return read_params(ROOT / "params.yaml")
 
 
 @pytest.mark.parametrize("name", [*BAD, 1, True, 1.5, None])
@@ -54,10 +54,10 @@ def test_the_line_of_a_name_is_the_keys_own(tmp_path):
     path = tmp_path / "params.yaml"
     path.write_text(text.replace("    gru_attention:\n", "    gru; attention:\n"), encoding="utf-8")
     line = 1 + path.read_text(encoding="utf-8").splitlines().index("    gru; attention:")
-    (problem,) = problems_of(read_document(path))
+    (problem,) = problems_of(read_params(path))
     assert problem.startswith(f"{path}:{line}: ")
     path.write_text(text.replace("    gru_attention:\n", "    1:\n"), encoding="utf-8")
-    assert "(1) must be" in problems_of(read_document(path))[0]
+    assert "(1) must be" in problems_of(read_params(path))[0]
 
 
 @pytest.mark.parametrize("name", BAD)
@@ -88,7 +88,7 @@ def test_commands_of_dvc_quote_what_params_name():
     assert all(command.endswith(" '${key}'") for command in commands)
 
 
-def _changed(**changes: object) -> Document:
+def _changed(**changes: object) -> ParamsFile:
     document = _document()
     for key, value in changes.items():
         *path, last = key.split("__")

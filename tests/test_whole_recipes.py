@@ -14,7 +14,7 @@ from ruamel.yaml import YAML
 
 from pipelines.corpus.embedded import write_document
 from pipelines.corpus.lexicon import read_lexicon
-from pipelines.frame.params_reader import plain, read_document
+from pipelines.frame.params_reader import plain, read_params
 from tests.conftest import ROOT
 from tests.whole_pipeline import checkout, run
 
@@ -117,11 +117,11 @@ def _bert(folder: Path, positions: int) -> None:
 
 def _project(folder: Path, chain: list[str]) -> Path:
     checkout(folder, *(ROOT / f"recipes/{name}.yaml" for name in chain))
-    document = read_document(folder / "params.yaml")
-    _shrink(document.root)
+    params_file = read_params(folder / "params.yaml")
+    _shrink(params_file.root)
     with (folder / "params.yaml").open("w", encoding="utf-8") as file:
-        YAML().dump(document.root, file)
-    params = plain(document.root)
+        YAML().dump(params_file.root, file)
+    params = plain(params_file.root)
     if params["corpus"]["reader"]["kind"] == "files":
         _text(folder / params["corpus"]["raw"], params["corpus"]["reader"])
     if params["bert"]["starts_from"] == "data/raw/bert":
@@ -130,7 +130,7 @@ def _project(folder: Path, chain: list[str]) -> Path:
 
 
 def _assert_complete(folder: Path, printed: str) -> None:
-    params = plain(read_document(folder / "params.yaml").root)
+    params = plain(read_params(folder / "params.yaml").root)
     names = [*params["seq2seq"]["architectures"], *params["ensembles"]]
     found = json.loads((folder / "data/evaluation/metrics.json").read_text())["evaluation"]
     assert list(found["architectures"]) == names
@@ -179,8 +179,8 @@ def test_any_order_of_small_changes_to_a_recipe_still_runs(tmp_path):
     }
     (tmp_path / "chosen.yaml").write_text(json.dumps(chosen))
     folder = checkout(tmp_path / "project", tmp_path / "chosen.yaml")
-    document = read_document(folder / "params.yaml")
-    _shrink(document.root)
+    params_file = read_params(folder / "params.yaml")
+    _shrink(params_file.root)
     with (folder / "params.yaml").open("w", encoding="utf-8") as file:
-        YAML().dump(document.root, file)
+        YAML().dump(params_file.root, file)
     _assert_complete(folder, run(folder))

@@ -50,7 +50,7 @@ def run(*folders: Path, **environment: str) -> str:
 
 def run_all(folders: Sequence[str]) -> None:
     """In one folder after the other; ends the process where a stage fails."""
-    from pipelines.frame.params_reader import read_document
+    from pipelines.frame.params_reader import read_params
     from pipelines.preflight.__main__ import main as preflight
     from pipelines.report.table import main as table
 
@@ -60,9 +60,9 @@ def run_all(folders: Sequence[str]) -> None:
         _must(preflight(), "preflight")
         for module, compute in _ONCE:
             _stage(module, compute, ())
-        document = read_document()
+        params_file = read_params()
         for mapping, module, compute in _EACH:
-            for item in document.get(mapping):
+            for item in params_file.get(mapping):
                 _stage(module, compute, (item,))
         for module, compute in _LAST:
             _stage(module, compute, ())
@@ -74,7 +74,7 @@ def _stage(module: str, compute: str, item: Sequence[str]) -> None:
 
     code = import_module(module)
     _must(
-        run_stage(lambda document: code.declare(document, *item), getattr(code, compute)),
+        run_stage(lambda params_file: code.declare(params_file, *item), getattr(code, compute)),
         " ".join([module, *item]),
     )
 

@@ -38,7 +38,7 @@ class Epoch:
     rows: Ints
 
     def __len__(self) -> int:
-        """Rows."""
+        """Number of rows in the epoch."""
         return len(self.rows) - 1
 
 

@@ -10,7 +10,13 @@ from pipelines.optim.params import OptimizationParams
 
 
 class SegmentParams(Section):
-    """How documents become rows."""
+    """How documents become rows.
+
+    Attributes:
+        nsp: what B is: it follows A or not (``random``), is in order or not (``sop``), or absent.
+        short_rate: share of documents whose pairs aim at a random shorter length.
+        packed: several pairs may share a row.
+    """
 
     nsp: Literal["random", "sop", "none"]
     short_rate: float = Field(ge=0, le=1)
@@ -61,7 +67,7 @@ class BertTrainingParams(OptimizationParams):
 
 
 class BertParams(Section):
-    """The whole section."""
+    """Section ``bert``: network, segments, masks, phases, optimization."""
 
     starts_from: str
     model: BertModelParams

@@ -5,18 +5,18 @@ from pathlib import Path
 from typing import Any
 
 from pipelines.bert.params import BertParams
-from pipelines.frame.params_reader import Document, Seed, validate
+from pipelines.frame.params_reader import ParamsFile, Seed, validate
 from pipelines.frame.ranks import rank_and_world_size
 from pipelines.frame.stage import Metrics, Stage, StageRun, run_stage
 
 SHARDS, TOKENIZER = Path("data/shards"), Path("data/tokenizer")
 
 
-def declare(document: Document) -> Stage:
+def declare(params_file: ParamsFile) -> Stage:
     """Reads the document shards, and a BERT to go on from; the tokenizer's files are copied beside
     the model.
     """
-    starts_from = Path(validate(document, "bert", BertParams).starts_from)
+    starts_from = Path(validate(params_file, "bert", BertParams).starts_from)
     inputs = tuple(dict.fromkeys((SHARDS, TOKENIZER, starts_from)))
     return Stage("bert", "pipelines.bert.pretrain", {"seed": Seed, "bert": BertParams}, inputs)
 

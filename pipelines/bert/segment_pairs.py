@@ -19,7 +19,7 @@ from pipelines.formats.shards.arrays import DocumentShard
 
 Ints = npt.NDArray[np.int64]
 Pairs = npt.NDArray[np.void]
-Objective = Literal["random", "sop", "none"]
+NextSentenceTask = Literal["random", "sop", "none"]
 
 # A row of the plan: first token and size of both segments, and the label. B of ``none`` is empty.
 PAIR = np.dtype(
@@ -40,7 +40,7 @@ class PairRules:
         short_rate: share of documents whose pairs aim at a random shorter length.
     """
 
-    nsp: Objective
+    nsp: NextSentenceTask
     max_length: int
     short_rate: float
 

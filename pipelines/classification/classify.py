@@ -8,7 +8,7 @@ from typing import Any
 
 from pipelines.classification.params import ClassificationCommon, TaskParams
 from pipelines.formats.text import Tally
-from pipelines.frame.params_reader import Document, Seed, validate
+from pipelines.frame.params_reader import ParamsFile, Seed, validate
 from pipelines.frame.ranks import rank_and_world_size
 from pipelines.frame.stage import Metrics, Stage, StageRun, item_argument, run_stage
 from pipelines.nn.transformer.params import BertModelParams
@@ -16,12 +16,12 @@ from pipelines.nn.transformer.params import BertModelParams
 SHARDS, TOKENIZER = Path("data/shards"), Path("data/tokenizer")
 
 
-def declare(document: Document, name: str) -> Stage:
+def declare(params_file: ParamsFile, name: str) -> Stage:
     """Reads its examples, the tokenizer, and the BERT it starts from, whose sizes are
     ``bert.model``'s.
     """
     block = f"classification.tasks.{name}"
-    task = validate(document, block, TaskParams)
+    task = validate(params_file, block, TaskParams)
     return Stage(
         "classification",
         "pipelines.classification.classify",
@@ -190,7 +190,9 @@ def _write_predictions(
 if __name__ == "__main__":
     sys.exit(
         run_stage(
-            lambda document: declare(document, item_argument(sys.argv[1:], "classification.tasks")),
+            lambda params_file: declare(
+                params_file, item_argument(sys.argv[1:], "classification.tasks")
+            ),
             classify,
         )
     )

@@ -120,7 +120,7 @@ class ClassificationBatches:
         self.fingerprint = f"{digest} {seed} {batch_size}"
 
     def after(self, position: Position) -> Position:
-        """The next update."""
+        """See `BatchSource.after`."""
         return self._order.after(position)
 
     def __call__(self, position: Position) -> ClassifiedBatch:

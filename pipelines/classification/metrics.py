@@ -32,6 +32,6 @@ def _macro_f1(labels: Sequence[str], answers: Sequence[str]) -> float:
 
 
 def majority_accuracy(train: Sequence[Example], test: Sequence[Example]) -> float:
-    """Of always answering the commonest training label."""
+    """Test accuracy, 0 to 1, of always answering the commonest training label."""
     [(commonest, _)] = Counter(example.label for example in train).most_common(1)
     return sum(example.label == commonest for example in test) / len(test)

@@ -31,7 +31,7 @@ class BertClassifier(BertEncoder):
         initialize_like_bert(self, params.initializer_range)
 
     def logits(self, tokens_RT: Tensor, types_RT: Tensor) -> Tensor:
-        """[R, C]."""
+        """Scores [R, C] of the labels before the softmax, from each row's pooled [CLS]."""
         mask_R11T = attention_mask((tokens_RT != PAD).long(), packed=False)
         hidden_RTD = self(tokens_RT, types_RT, mask_R11T)
         R, T = tokens_RT.shape

@@ -37,7 +37,7 @@ class BertClassification(TrainingModule):
 
 @torch.no_grad()
 def probabilities(network: BertClassifier, batches: list[ClassifiedBatch]) -> Tensor:
-    """Of all labels for all rows [N, C], on the CPU."""
+    """Probabilities [N, C] of every label for the rows of all batches, on the CPU."""
     device = network.classifier.weight.device
     logits = [
         network.logits(batch.tokens_RT.to(device), batch.types_RT.to(device)) for batch in batches

@@ -9,7 +9,7 @@ from pipelines.optim.params import OptimizationParams
 
 
 class ClassificationCommon(OptimizationParams):
-    """Training of every task."""
+    """Training that all tasks share; ``max_length`` in tokens, special ones included."""
 
     updates: int = Field(ge=1)
     batch_size: int = Field(ge=1)

@@ -6,20 +6,21 @@ import shutil
 import sys
 from itertools import count
 from pathlib import Path
+from typing import assert_never
 
 from pipelines.corpus.embedded import Pair, write_document
 from pipelines.corpus.lexicon import Lexicon, read_lexicon
-from pipelines.corpus.params import CorpusParams, EmbeddedReader
+from pipelines.corpus.params import CorpusParams, EmbeddedReader, FilesReader
 from pipelines.corpus.text_files import read_corpus
 from pipelines.formats.corpus.files import Corpus
 from pipelines.frame.files import write_json
-from pipelines.frame.params_reader import Document, Seed, validate
+from pipelines.frame.params_reader import ParamsFile, Seed, validate
 from pipelines.frame.stage import Metrics, Stage, StageRun, run_stage
 
 
-def declare(document: Document) -> Stage:
+def declare(params_file: ParamsFile) -> Stage:
     """The corpus depends on the raw folder its own section names."""
-    raw = validate(document, "corpus", CorpusParams).raw
+    raw = validate(params_file, "corpus", CorpusParams).raw
     return Stage(
         "corpus", "pipelines.corpus.prepare", {"seed": Seed, "corpus": CorpusParams}, (Path(raw),)
     )
@@ -32,16 +33,18 @@ def prepare(run: StageRun) -> Metrics:
         DataError: see `read_corpus`, `read_lexicon`, `Corpus.check`.
     """
     params = run.section("corpus", CorpusParams)
-    if isinstance(params.reader, EmbeddedReader):
-        corpus = embedded_corpus(
-            read_lexicon(Path(params.raw)), run.seed, params.reader, params.languages
-        )
-    else:
-        cache = run.folder.path / "datasets"
-        try:
-            corpus = read_corpus(params, params.reader, cache)
-        finally:
-            shutil.rmtree(cache, ignore_errors=True)
+    match params.reader:
+        case EmbeddedReader():
+            lexicon = read_lexicon(Path(params.raw))
+            corpus = embedded_corpus(lexicon, run.seed, params.reader, params.languages)
+        case FilesReader():
+            cache = run.folder.path / "datasets"
+            try:
+                corpus = read_corpus(params, params.reader, cache)
+            finally:
+                shutil.rmtree(cache, ignore_errors=True)
+        case _:
+            assert_never(params.reader)
     corpus.check()
     corpus.write(run.work)
     report = corpus.report()

@@ -163,7 +163,7 @@ class _Files:
 def _require(path: Path) -> None:
     if not path.is_file():
         raise DataError(
-            f"{path}: no such file; put it there (README, «Your own text») or correct "
+            f"{path}: no such file; put it there (docs/own-text.md) or correct "
             "corpus.reader in params.yaml"
         )
     if path.stat().st_size == 0:

@@ -28,15 +28,25 @@ _LEAVE = 8  # sentences leave when one in so many is done
 class StepModel(Protocol):
     """What the search needs: see `pipelines.models.protocol.model.Seq2SeqModel`."""
 
-    def start(self, source_BS: Tensor, lengths_B: Tensor) -> DecoderState: ...
+    def start(self, source_BS: Tensor, lengths_B: Tensor) -> DecoderState:
+        """The state before the first step, a row for each sentence."""
+        ...
 
-    def step_hidden(self, tokens_N: Tensor, state: DecoderState) -> tuple[Tensor, DecoderState]: ...
+    def step_hidden(self, tokens_N: Tensor, state: DecoderState) -> tuple[Tensor, DecoderState]:
+        """One step of N rows: hidden states [N, D] and the next state."""
+        ...
 
-    def logits(self, hidden: Tensor) -> Tensor: ...
+    def logits(self, hidden: Tensor) -> Tensor:
+        """Logits [..., V] of what `step_hidden` gave."""
+        ...
 
-    def reorder(self, state: DecoderState, parents_N: Tensor) -> DecoderState: ...
+    def reorder(self, state: DecoderState, parents_N: Tensor) -> DecoderState:
+        """The state after row n has become a continuation of row ``parents_N[n]``."""
+        ...
 
-    def select(self, state: DecoderState, sentences: Tensor, beam: int) -> DecoderState: ...
+    def select(self, state: DecoderState, sentences: Tensor, beam: int) -> DecoderState:
+        """The state of some of the sentences, ``beam`` rows each."""
+        ...
 
 
 def beam_search(
@@ -241,5 +251,5 @@ class Search:
 
 
 def _of_rows(covered_bWS: Tensor, parent_bC: Tensor) -> Tensor:
-    """Of the rows that candidates continue, [b, C, S]."""
+    """Coverage [b, C, S] of the row that each candidate continues."""
     return covered_bWS.gather(1, parent_bC[:, :, None].expand(-1, -1, covered_bWS.shape[2]))

@@ -6,13 +6,13 @@ import sys
 from pathlib import Path
 
 from pipelines.decoding.params import DecodingParams
-from pipelines.frame.params_reader import Document, Seed
+from pipelines.frame.params_reader import ParamsFile, Seed
 from pipelines.frame.stage import Metrics, Stage, StageRun, item_argument, run_stage
 
 SHARDS, TOKENIZER, MODELS = Path("data/shards"), Path("data/tokenizer"), Path("data/seq2seq")
 
 
-def declare(document: Document, architecture: str) -> Stage:
+def declare(params_file: ParamsFile, architecture: str) -> Stage:
     """Reads one model, the tokenizer and the test pairs."""
     from pipelines.models.protocol.registry import family_module
 
@@ -23,7 +23,7 @@ def declare(document: Document, architecture: str) -> Stage:
         {"seed": Seed, "decoding": DecodingParams, family: str},
         (MODELS / architecture, TOKENIZER, SHARDS),
         item=architecture,
-        modules=(family_module(document.get(family)),),
+        modules=(family_module(params_file.get(family)),),
     )
 
 
@@ -50,8 +50,8 @@ def decode(run: StageRun) -> Metrics:
 if __name__ == "__main__":
     sys.exit(
         run_stage(
-            lambda document: declare(
-                document, item_argument(sys.argv[1:], "seq2seq.architectures")
+            lambda params_file: declare(
+                params_file, item_argument(sys.argv[1:], "seq2seq.architectures")
             ),
             decode,
         )

@@ -15,7 +15,7 @@ _NEVER = float("-inf")
 
 
 class Rule(Protocol):
-    """One of them.
+    """A constraint on the next token.
 
     Attributes:
         looks_back: it needs the tokens so far.

@@ -7,21 +7,21 @@ from pathlib import Path
 
 from pipelines.decoding.params import DecodingParams
 from pipelines.ensemble.params import EnsembleParams
-from pipelines.frame.params_reader import Document, Seed, validate
+from pipelines.frame.params_reader import ParamsFile, Seed, validate
 from pipelines.frame.stage import Metrics, Stage, StageRun, item_argument, run_stage
 
 SHARDS, TOKENIZER, MODELS = Path("data/shards"), Path("data/tokenizer"), Path("data/seq2seq")
 
 
-def declare(document: Document, ensemble: str) -> Stage:
+def declare(params_file: ParamsFile, ensemble: str) -> Stage:
     """Reads its members' models, the tokenizer and the test pairs; writes where single models'
     hypotheses stand.
     """
     from pipelines.models.protocol.registry import family_module
 
     block = f"ensembles.{ensemble}"
-    members = validate(document, block, EnsembleParams).members
-    families = [document.get(f"seq2seq.architectures.{name}.family") for name in members]
+    members = validate(params_file, block, EnsembleParams).members
+    families = [params_file.get(f"seq2seq.architectures.{name}.family") for name in members]
     return Stage(
         "ensemble",
         "pipelines.ensemble.search",
@@ -58,7 +58,7 @@ def search_together(run: StageRun) -> Metrics:
 if __name__ == "__main__":
     sys.exit(
         run_stage(
-            lambda document: declare(document, item_argument(sys.argv[1:], "ensembles")),
+            lambda params_file: declare(params_file, item_argument(sys.argv[1:], "ensembles")),
             search_together,
         )
     )

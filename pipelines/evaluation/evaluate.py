@@ -13,7 +13,7 @@ from typing import Any
 from pipelines.evaluation.params import EvaluationParams
 from pipelines.formats.corpus.files import pair_file, read_lines
 from pipelines.frame.errors import DataError, ParamsError
-from pipelines.frame.params_reader import Document
+from pipelines.frame.params_reader import ParamsFile
 from pipelines.frame.stage import Metrics, Stage, StageRun, run_stage
 
 CORPUS, TOKENIZER, HYPOTHESES = Path("data/corpus"), Path("data/tokenizer"), Path("data/decoding")
@@ -22,7 +22,7 @@ _ENOUGH = 0.5  # share of references with a 4-gram, below which BLEU says little
 _HIGH = 99.5  # a ceiling above this is not worth a word
 
 
-def declare(document: Document) -> Stage:
+def declare(params_file: ParamsFile) -> Stage:
     """Reads what params.yaml's architectures and ensembles wrote, the references, and the tokenizer
     for the ceiling.
     """
@@ -33,7 +33,7 @@ def declare(document: Document) -> Stage:
         "seq2seq.architectures": dict[str, Any],
         "ensembles": dict[str, Any],
     }
-    names = [*document.get("seq2seq.architectures"), *document.get("ensembles")]
+    names = [*params_file.get("seq2seq.architectures"), *params_file.get("ensembles")]
     folders = tuple(HYPOTHESES / name for name in names)
     return Stage(
         "evaluation", "pipelines.evaluation.evaluate", sections, (CORPUS, TOKENIZER, *folders)

@@ -5,7 +5,8 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from types import UnionType
+from typing import Annotated, Any, TypeVar, Union, get_args, get_origin
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 from ruamel.yaml import YAML
@@ -31,8 +32,8 @@ class Section(BaseModel):
 
 
 @dataclass(frozen=True)
-class Document:
-    """A parsed YAML file that still knows the line of each key."""
+class ParamsFile:
+    """A parsed params.yaml or recipe that still knows the line of each key."""
 
     path: Path
     root: CommentedMap
@@ -68,7 +69,7 @@ class Document:
         return line
 
 
-def read_document(path: Path = PARAMS_FILE) -> Document:
+def read_params(path: Path = PARAMS_FILE) -> ParamsFile:
     """Parse a YAML 1.2 file (there ``1e-4`` is a number).
 
     Raises:
@@ -88,7 +89,7 @@ def read_document(path: Path = PARAMS_FILE) -> Document:
         raise ParamsError(
             f"{path}: must hold a mapping of sections at its top; see the comments in params.yaml"
         )
-    return Document(path, root)
+    return ParamsFile(path, root)
 
 
 def plain(node: Any) -> Any:
@@ -96,34 +97,31 @@ def plain(node: Any) -> Any:
     return json.loads(json.dumps(node, default=str))
 
 
-def validate(document: Document, section: str, schema: type[T]) -> T:
+def validate(params_file: ParamsFile, section: str, schema: type[T]) -> T:
     """One section as an instance of its schema.
 
     Raises:
         ParamsError: with one line for every problem found in the section.
     """
-    raw = document.get(section)
+    raw = params_file.get(section)
     try:
         return TypeAdapter(schema).validate_json(json.dumps(raw, default=str), strict=True)
     except ValidationError as error:
-        problems = [_explain(document, section, raw, schema, item) for item in error.errors()]
+        problems = [_explain(params_file, section, raw, schema, item) for item in error.errors()]
         raise ParamsError("\n".join(problems)) from None
 
 
-def _explain(document: Document, section: str, raw: Any, schema: Any, item: Any) -> str:
-    loc = [
-        part for part in item["loc"] if not (isinstance(part, str) and part.startswith("function-"))
-    ]
+def _explain(params_file: ParamsFile, section: str, raw: Any, schema: Any, item: Any) -> str:
+    loc = _keys_of_the_file(raw, item)
     path = [*section.split("."), *loc]
-    where = f"{document.path}:{document.line(path)}"
+    where = f"{params_file.path}:{params_file.line(path)}"
     name = ".".join(str(part) for part in path)
     if item["type"] == "extra_forbidden":
         parent = raw
         for part in loc[:-1]:
             parent = parent[part]
-        near = _nearest(
-            str(loc[-1]), [key for key in _known_keys(schema, loc[:-1]) if key not in parent]
-        )
+        unused = [key for key in _known_keys(schema, item["loc"][:-1]) if key not in parent]
+        near = _nearest(str(loc[-1]), unused)
         return (
             f"{where}: {name} ({item['input']!r}) must be a known key{near}; correct or remove it"
         )
@@ -135,11 +133,46 @@ def _explain(document: Document, section: str, raw: Any, schema: Any, item: Any)
     return f"{where}: {name}{shown}: {item['msg']}{near}; correct the value"
 
 
+def _keys_of_the_file(raw: Any, item: Any) -> list[str | int]:
+    """The place of a problem as keys of the file.
+
+    Pydantic's also names validators and the members of unions: of ``{kind: files, word: 1}`` below
+    ``reader``, it says (reader, files, word).
+    """
+    found: list[str | int] = []
+    node = raw
+    for number, part in enumerate(item["loc"], start=1):
+        missing = item["type"] == "missing" and number == len(item["loc"])
+        of_mapping = isinstance(node, Mapping) and part in node
+        if of_mapping or (isinstance(node, list) and part in range(len(node))):
+            node = node[part]
+        elif not missing:
+            continue
+        found.append(part)
+    return found
+
+
 def _known_keys(schema: Any, path: Sequence[str | int]) -> list[str]:
     for part in path:
-        fields = getattr(schema, "model_fields", {})
-        schema = fields[part].annotation if part in fields else None
+        schema = _inside(schema, part)
     return list(getattr(schema, "model_fields", {}))
+
+
+def _inside(schema: Any, part: str | int) -> Any:
+    """The schema one step further along pydantic's path; None where it is not known."""
+    arguments = get_args(schema)
+    if get_origin(schema) is Annotated:
+        return _inside(arguments[0], part)
+    if get_origin(schema) in (Union, UnionType):
+        for member in arguments:
+            fields = getattr(member, "model_fields", {}).values()
+            if any(part in get_args(field.annotation) for field in fields):
+                return member
+        return None
+    if get_origin(schema) in (list, dict):
+        return arguments[-1]
+    fields = getattr(schema, "model_fields", {})
+    return fields[part].annotation if part in fields else None
 
 
 def _choices(item: Any) -> list[str]:

@@ -30,7 +30,7 @@ from pipelines.frame.errors import EXIT_FAILED, MasklineError, ParamsError, Pree
 from pipelines.frame.files import describe_input, digest, sha256_of, write_json
 from pipelines.frame.hardware import Hardware, cpu_name, limit_threads
 from pipelines.frame.imports import code_of
-from pipelines.frame.params_reader import NAME, NAMED, Document, plain, read_document, validate
+from pipelines.frame.params_reader import NAME, NAMED, ParamsFile, plain, read_params, validate
 from pipelines.frame.processes import PoliteStop, die_with_parent, exclusive, outlive_readers
 from pipelines.frame.ranks import process_rank
 from pipelines.frame.records import Records
@@ -163,7 +163,9 @@ class StageRun:
             self.tracker.log_table(record["step"], "samples", record["samples"])
 
 
-def run_stage(declare: Callable[[Document], Stage], compute: Callable[[StageRun], Metrics]) -> int:
+def run_stage(
+    declare: Callable[[ParamsFile], Stage], compute: Callable[[StageRun], Metrics]
+) -> int:
     """Run one stage to its commit; the process exit code.
 
     0 done, 2 bad params or input, 75 told to stop (start again to go on), 1 anything else.
@@ -174,12 +176,14 @@ def run_stage(declare: Callable[[Document], Stage], compute: Callable[[StageRun]
     die_with_parent()
     outlive_readers()
     try:
-        document = read_document()
-        hardware = validate(document, "hardware", Hardware)
+        params_file = read_params()
+        hardware = validate(params_file, "hardware", Hardware)
         limit_threads(hardware.num_threads)
-        tracking = validate(document, "tracking", TrackingParams)
-        stage = declare(document)
-        params = {path: validate(document, path, schema) for path, schema in stage.sections.items()}
+        tracking = validate(params_file, "tracking", TrackingParams)
+        stage = declare(params_file)
+        params = {
+            path: validate(params_file, path, schema) for path, schema in stage.sections.items()
+        }
         with _locked(stage):
             return _run(stage, params, hardware, tracking, stop, compute, started)
     except (MasklineError, Preempted, OSError) as error:
@@ -240,7 +244,7 @@ def _run(
         RUNS,
         group=os.environ.get(
             "MASKLINE_GROUP",
-            f"{environment['commit'][:8]}-{digest(plain(read_document().root))[:8]}",
+            f"{environment['commit'][:8]}-{digest(plain(read_params().root))[:8]}",
         ),
         job_type=stage.name,
         name=f"{stage.instance}-{key[:8]}",

@@ -56,6 +56,11 @@ def build_optimizer(
             )
         case schemas.AdamW(bias_correction=True):
             return _adamw(groups, params, learning_rate)
+        case schemas.Lamb() | schemas.AdamW():  # without bias correction torch has none
+            return _lamb(groups, params, learning_rate)
+
+
+def _lamb(groups: Any, params: schemas.Lamb | schemas.AdamW, learning_rate: float) -> Optimizer:
     return Lamb(
         groups,
         learning_rate,

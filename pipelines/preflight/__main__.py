@@ -11,16 +11,17 @@ import sys
 from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
+from typing import assert_never
 
 from pipelines.classification.examples import read_tables
 from pipelines.classification.params import ClassificationParams
 from pipelines.corpus.lexicon import read_lexicon
-from pipelines.corpus.params import CorpusParams, FilesReader
+from pipelines.corpus.params import CorpusParams, EmbeddedReader, FilesReader
 from pipelines.corpus.text_files import inspect
 from pipelines.evaluation.params import EvaluationParams
 from pipelines.evaluation.words import bleu_tokenizer
 from pipelines.frame.errors import EXIT_BAD_INPUT, MasklineError, ParamsError
-from pipelines.frame.params_reader import Document, read_document, validate
+from pipelines.frame.params_reader import ParamsFile, read_params, validate
 from pipelines.frame.run_folder import RUNS, last_seconds
 from pipelines.preflight import dvc_files, endpoints, machine
 from pipelines.preflight.finding import Finding
@@ -37,46 +38,49 @@ def findings() -> Iterator[Finding]:
     if not damaged:
         yield from dvc_files.temporary_experiments()
     try:
-        document = read_document()
+        params_file = read_params()
     except ParamsError as error:
         yield Finding("error", "params", str(error))
         return
-    broken = problems_of(document)
+    broken = problems_of(params_file)
     yield from (Finding("error", "params", problem) for problem in broken)
     for check in (_check_raw_data, _check_tasks, _check_bleu):
         try:
-            check(document)
+            check(params_file)
         except ParamsError as error:
             if not broken:  # else it is among the problems of the params
                 yield Finding("error", "params", str(error))
         except MasklineError as error:
             yield Finding("error", "data", str(error))
     if not broken and not damaged:
-        yield from machine.disk(document)
-        yield from machine.devices(document)
+        yield from machine.disk(params_file)
+        yield from machine.devices(params_file)
         yield from endpoints.check(
-            document, sum(last_seconds(path.name) or 0.0 for path in RUNS.glob("*"))
+            params_file, sum(last_seconds(path.name) or 0.0 for path in RUNS.glob("*"))
         )
 
 
-def _check_tasks(document: Document) -> None:
-    for task in validate(document, "classification", ClassificationParams).tasks.values():
+def _check_tasks(params_file: ParamsFile) -> None:
+    for task in validate(params_file, "classification", ClassificationParams).tasks.values():
         if task.kind == "tsv":
             read_tables(Path(task.data))
 
 
-def _check_bleu(document: Document) -> None:
+def _check_bleu(params_file: ParamsFile) -> None:
     """Its tokenizer may need a package; better known before the training than after it."""
-    wanted = validate(document, "evaluation", EvaluationParams).bleu_tokenizer
-    bleu_tokenizer(wanted, validate(document, "corpus", CorpusParams).target_language)
+    wanted = validate(params_file, "evaluation", EvaluationParams).bleu_tokenizer
+    bleu_tokenizer(wanted, validate(params_file, "corpus", CorpusParams).target_language)
 
 
-def _check_raw_data(document: Document) -> None:
-    params = validate(document, "corpus", CorpusParams)
-    if isinstance(params.reader, FilesReader):
-        inspect(params, params.reader)
-    else:
-        read_lexicon(Path(params.raw))
+def _check_raw_data(params_file: ParamsFile) -> None:
+    params = validate(params_file, "corpus", CorpusParams)
+    match params.reader:
+        case EmbeddedReader():
+            read_lexicon(Path(params.raw))
+        case FilesReader():
+            inspect(params, params.reader)
+        case _:
+            assert_never(params.reader)
 
 
 def main() -> int:

@@ -9,7 +9,7 @@ from typing import Any
 from dvc.config import Config, ConfigError
 
 from pipelines.frame.errors import ParamsError, broken_rule
-from pipelines.frame.params_reader import plain, read_document
+from pipelines.frame.params_reader import plain, read_params
 from pipelines.preflight.finding import Finding
 
 _TRIES, _MOMENT_S = 3, 0.2
@@ -104,7 +104,7 @@ def _stages(folder: Path) -> dict[str, Any]:
     """What dvc.lock holds; nothing before the first run."""
     path = folder / "dvc.lock"
     found: dict[str, Any] = (
-        plain(read_document(path).root).get("stages", {}) if path.is_file() else {}
+        plain(read_params(path).root).get("stages", {}) if path.is_file() else {}
     )
     return found
 

@@ -20,7 +20,7 @@ from http import HTTPStatus
 from pathlib import Path
 
 from pipelines.frame.errors import broken_rule
-from pipelines.frame.params_reader import Document, validate
+from pipelines.frame.params_reader import ParamsFile, validate
 from pipelines.frame.tracking import TrackingParams
 from pipelines.preflight import dvc_files
 from pipelines.preflight.finding import Finding
@@ -55,9 +55,9 @@ class Endpoint:
     url: str
 
 
-def endpoints(document: Document, folder: Path = Path()) -> Iterator[Endpoint]:
+def endpoints(params_file: ParamsFile, folder: Path = Path()) -> Iterator[Endpoint]:
     """The servers of W&B (online), Prefect's API, and DVC's remotes."""
-    tracking = validate(document, "tracking", TrackingParams)
+    tracking = validate(params_file, "tracking", TrackingParams)
     if os.environ.get("WANDB_MODE", tracking.mode) == "online":
         yield Endpoint("W&B", os.environ.get("WANDB_BASE_URL", "https://api.wandb.ai"))
     if url := os.environ.get("PREFECT_API_URL"):
@@ -70,15 +70,15 @@ def endpoints(document: Document, folder: Path = Path()) -> Iterator[Endpoint]:
             yield Endpoint(f"DVC remote {name}", url)
 
 
-def check(document: Document, seconds: float, folder: Path = Path()) -> Iterator[Finding]:
+def check(params_file: ParamsFile, seconds: float, folder: Path = Path()) -> Iterator[Finding]:
     """All servers at once.
 
     Args:
-        document: the params.
+        params_file: the params.
         seconds: the run is going to take.
         folder: the checkout.
     """
-    found = list(endpoints(document, folder))
+    found = list(endpoints(params_file, folder))
     with ThreadPoolExecutor(max_workers=8) as pool:
         for findings in pool.map(
             lambda one: list(_check_one(one, timedelta(seconds=seconds))), found

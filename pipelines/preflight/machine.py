@@ -13,7 +13,7 @@ from pathlib import Path
 from pipelines.bert.params import BertParams
 from pipelines.frame.errors import ParamsError, broken_rule
 from pipelines.frame.hardware import Hardware, visible_gpus
-from pipelines.frame.params_reader import Document, plain, validate
+from pipelines.frame.params_reader import ParamsFile, plain, validate
 from pipelines.frame.ranks import rank_and_world_size
 from pipelines.preflight.dvc_files import size_of_outs
 from pipelines.preflight.finding import Finding
@@ -42,19 +42,19 @@ _BAD = {
 }
 
 
-def disk(document: Document, folder: Path = Path()) -> Iterator[Finding]:
+def disk(params_file: ParamsFile, folder: Path = Path()) -> Iterator[Finding]:
     """Room for checkpoints of all trainings, each as large as BERT's, and for outs twice, here and
     in DVC's cache.
     """
-    bert = validate(document, "bert", BertParams)
-    hardware = validate(document, "hardware", Hardware)
-    model, vocabulary = bert.model, document.get("tokenizer.vocab_size")
+    bert = validate(params_file, "bert", BertParams)
+    hardware = validate(params_file, "hardware", Hardware)
+    model, vocabulary = bert.model, params_file.get("tokenizer.vocab_size")
     vocabulary = vocabulary if isinstance(vocabulary, int) else _CHARACTERS
     block = 4 * model.width**2 + 2 * model.width * model.feed_forward_width
     parameters = (vocabulary + model.max_positions) * model.width + model.num_layers * block
     checkpoint = parameters * _FLOAT * _STATES
     # one is being written, one is the best
-    trainings = 1 + len(plain(document.get("seq2seq.architectures")))
+    trainings = 1 + len(plain(params_file.get("seq2seq.architectures")))
     needed = (hardware.keep_checkpoints * trainings + 2) * checkpoint + 2 * size_of_outs(folder)
     free, inodes, where = shutil.disk_usage(folder).free, os.statvfs(folder), str(folder.resolve())
     needs = f"{needed / 2**20:,.0f} MiB for checkpoints and outs"
@@ -76,11 +76,11 @@ def disk(document: Document, folder: Path = Path()) -> Iterator[Finding]:
         )
 
 
-def devices(document: Document) -> Iterator[Finding]:
+def devices(params_file: ParamsFile) -> Iterator[Finding]:
     """GPUs that are asked for, and a precision this processor is slow at."""
-    hardware = validate(document, "hardware", Hardware)
+    hardware = validate(params_file, "hardware", Hardware)
     gpus = len(visible_gpus())
-    line = f"{document.path}:{document.line(['hardware', 'accelerator'])}"
+    line = f"{params_file.path}:{params_file.line(['hardware', 'accelerator'])}"
     if hardware.accelerator == "gpu" and hardware.devices > gpus:
         limited = (
             f", by CUDA_VISIBLE_DEVICES ({given})"
@@ -110,7 +110,10 @@ def devices(document: Document) -> Iterator[Finding]:
             )
     if hardware.devices * hardware.num_nodes > 1:
         yield from _group(on_cpu=hardware.accelerator == "cpu")
-    precisions = {document.get("bert.training.precision"), document.get("seq2seq.common.precision")}
+    precisions = {
+        params_file.get("bert.training.precision"),
+        params_file.get("seq2seq.common.precision"),
+    }
     if (
         "bf16-mixed" in precisions
         and not (gpus and hardware.accelerator != "cpu")
@@ -121,7 +124,7 @@ def devices(document: Document) -> Iterator[Finding]:
         yield Finding(
             "warning",
             "devices",
-            broken_rule(str(document.path), "precision", "bf16-mixed", rule, remedy),
+            broken_rule(str(params_file.path), "precision", "bf16-mixed", rule, remedy),
         )
 
 

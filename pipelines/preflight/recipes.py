@@ -15,7 +15,7 @@ from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap
 
 from pipelines.frame.errors import MasklineError, ParamsError
-from pipelines.frame.params_reader import PARAMS_FILE, Document, plain, read_document
+from pipelines.frame.params_reader import PARAMS_FILE, ParamsFile, plain, read_params
 from pipelines.preflight.rules import problems_of
 
 
@@ -30,15 +30,17 @@ def apply_recipes(recipes: Sequence[Path], target: Path = PARAMS_FILE) -> list[s
     Raises:
         ParamsError: the result would break a rule; nothing is written then.
     """
-    document = read_document(target)
-    before = plain(document.root)
+    params_file = read_params(target)
+    before = plain(params_file.root)
     for recipe in recipes:
-        _merge(document.root, read_document(recipe).root)
+        _merge(params_file.root, read_params(recipe).root)
     names = ", ".join(map(str, recipes))
     stream = io.StringIO()
-    _writer().dump(document.root, stream)
+    _writer().dump(params_file.root, stream)
     if problems := problems_of(
-        Document(Path("+".join([str(target), *(path.name for path in recipes)])), document.root)
+        ParamsFile(
+            Path("+".join([str(target), *(path.name for path in recipes)])), params_file.root
+        )
     ):
         raise ParamsError(
             "\n".join(
@@ -48,7 +50,7 @@ def apply_recipes(recipes: Sequence[Path], target: Path = PARAMS_FILE) -> list[s
     temporary = target.with_suffix(".tmp")
     temporary.write_text(stream.getvalue(), encoding="utf-8")
     os.replace(temporary, target)
-    return list(_differences(before, plain(document.root)))
+    return list(_differences(before, plain(params_file.root)))
 
 
 def problems_with(
@@ -60,13 +62,13 @@ def problems_with(
     Raises:
         ParamsError: a file cannot be read.
     """
-    base = read_document()
+    base = read_params()
     for recipe in recipes:
-        _merge(base.root, read_document(recipe).root)
+        _merge(base.root, read_params(recipe).root)
     for one in overrides:
         root = copy.deepcopy(base.root)
         _merge(root, one)
-        yield problems_of(Document(base.path, root))
+        yield problems_of(ParamsFile(base.path, root))
 
 
 def _writer() -> YAML:

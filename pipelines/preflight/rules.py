@@ -18,7 +18,7 @@ from pipelines.ensemble.params import EnsembleParams
 from pipelines.evaluation.params import EvaluationParams
 from pipelines.frame.errors import ParamsError, broken_rule
 from pipelines.frame.hardware import Hardware
-from pipelines.frame.params_reader import NAME, NAMED, Document, Section, Seed, validate
+from pipelines.frame.params_reader import NAME, NAMED, ParamsFile, Section, Seed, validate
 from pipelines.frame.tracking import TrackingParams
 from pipelines.models.protocol.params import ArchitectureParams
 from pipelines.models.protocol.registry import schema_of
@@ -52,61 +52,61 @@ SECTIONS: dict[str, Any] = {
 }
 
 
-def problems_of(document: Document) -> list[str]:
+def problems_of(params_file: ParamsFile) -> list[str]:
     """Everything wrong with a params file, each problem with its line."""
     problems = [
-        f"{document.path}:{document.line([key])}: {key} must be a known section "
+        f"{params_file.path}:{params_file.line([key])}: {key} must be a known section "
         f"({', '.join(SECTIONS)}); remove it"
-        for key in document.root
+        for key in params_file.root
         if key not in SECTIONS
     ]
-    if wrong := list(_wrong_names(document)):
+    if wrong := list(_wrong_names(params_file)):
         return problems + wrong  # they stand in the paths of all that follows
     values: dict[str, Any] = {}
     for section, schema in SECTIONS.items():
         try:
-            values[section] = validate(document, section, schema)
+            values[section] = validate(params_file, section, schema)
         except ParamsError as error:
             problems.append(str(error))
     blocks: dict[str, ArchitectureParams] = {}
     for name in values["seq2seq"].architectures if "seq2seq" in values else ():
         path = f"seq2seq.architectures.{name}"
         try:
-            blocks[name] = validate(document, path, schema_of(document.get(f"{path}.family")))
+            blocks[name] = validate(params_file, path, schema_of(params_file.get(f"{path}.family")))
         except ParamsError as error:
             problems.append(str(error))
-    return problems or list(_spanning_problems(document, values, blocks))
+    return problems or list(_spanning_problems(params_file, values, blocks))
 
 
-def _wrong_names(document: Document) -> Iterator[str]:
+def _wrong_names(params_file: ParamsFile) -> Iterator[str]:
     """Keys that become folders, branches and parts of commands."""
     for path in ("classification.tasks", "seq2seq.architectures", "ensembles"):
-        node: Any = document.root
+        node: Any = params_file.root
         for part in path.split("."):
             node = node.get(part) if isinstance(node, Mapping) else None
         for key in node if isinstance(node, Mapping) else ():
             if not (isinstance(key, str) and re.fullmatch(NAME, key)):
-                where = f"{document.path}:{document.line([*path.split('.'), key])}"
+                where = f"{params_file.path}:{params_file.line([*path.split('.'), key])}"
                 yield broken_rule(where, f"name in {path}", key, NAMED, "rename it")
 
 
 def _spanning_problems(
-    document: Document, values: dict[str, Any], blocks: Mapping[str, Any]
+    params_file: ParamsFile, values: dict[str, Any], blocks: Mapping[str, Any]
 ) -> Iterator[str]:
     """Rules between sections; only asked when every section is right by itself."""
     for name, block in blocks.items():
         key = f"seq2seq.architectures.{name}"
         if hasattr(block, "max_positions"):
-            yield from _position_problems(document, f"{key}.max_positions", values)
+            yield from _position_problems(params_file, f"{key}.max_positions", values)
         made = ("data/shards", "data/bert")
         if (
             block.starts_from not in made
-            and not (document.path.parent / block.starts_from).is_dir()
+            and not (params_file.path.parent / block.starts_from).is_dir()
         ):
             near = get_close_matches(block.starts_from, made, n=1)
             rule = "be data/shards, data/bert or the folder of a Hugging Face BERT"
             yield _problem(
-                document,
+                params_file,
                 f"{key}.starts_from",
                 rule,
                 f"did you mean {near[0]!r}?" if near else "put it there",
@@ -117,85 +117,87 @@ def _spanning_problems(
                 if getattr(block, size) != wanted:
                     rule = f"equal bert.model.{size} ({wanted})"
                     yield _problem(
-                        document, f"{key}.{size}", rule, "the architecture starts from that BERT"
+                        params_file, f"{key}.{size}", rule, "the architecture starts from that BERT"
                     )
-    yield from _schedule_problems(document, values)
+    yield from _schedule_problems(params_file, values)
     longest = values["classification"].common.max_length
     positions = values["bert"].model.max_positions
     if longest > positions:
         rule = f"not exceed bert.model.max_positions ({positions})"
-        yield _problem(document, "classification.common.max_length", rule, "lower it")
-    yield from _evaluation_problems(document, values, list(blocks))
-    yield from _coverage_problems(document, values)
+        yield _problem(params_file, "classification.common.max_length", rule, "lower it")
+    yield from _evaluation_problems(params_file, values, list(blocks))
+    yield from _coverage_problems(params_file, values)
 
 
 def _evaluation_problems(
-    document: Document, values: dict[str, Any], architectures: list[str]
+    params_file: ParamsFile, values: dict[str, Any], architectures: list[str]
 ) -> Iterator[str]:
     """What is searched together and compared has to be there, and be comparable."""
     for name, ensemble in values["ensembles"].items():
         if name in architectures:
             yield _problem(
-                document, f"ensembles.{name}", "not be named like an architecture", "rename it"
+                params_file, f"ensembles.{name}", "not be named like an architecture", "rename it"
             )
         for number, member in enumerate(ensemble.members):
             if member not in architectures:
                 yield _unknown_name(
-                    document, ["ensembles", name, "members", number], member, architectures
+                    params_file, ["ensembles", name, "members", number], member, architectures
                 )
     names = [*architectures, *values["ensembles"]]
     for key in ("lowercase", "strip_accents"):
         if getattr(values["tokenizer"], key) and not getattr(values["evaluation"], key):
             rule = f"be true where tokenizer.{key} is"
             yield _problem(
-                document,
+                params_file,
                 f"evaluation.{key}",
                 rule,
                 "set it; translations come that way, references do not",
             )
     for number, pair in enumerate(values["evaluation"].comparisons):
         for name in {pair.system, pair.baseline} - set(names):
-            yield _unknown_name(document, ["evaluation", "comparisons", number], name, names)
+            yield _unknown_name(params_file, ["evaluation", "comparisons", number], name, names)
 
 
-def _coverage_problems(document: Document, values: dict[str, Any]) -> Iterator[str]:
+def _coverage_problems(params_file: ParamsFile, values: dict[str, Any]) -> Iterator[str]:
     """Coverage is attention's; ensembles have none of their own."""
     if values["decoding"].score.coverage:
-        blocks = document.get("seq2seq.architectures")
+        blocks = params_file.get("seq2seq.architectures")
         without = [name for name, block in blocks.items() if block.get("attention") == "none"]
         for name in (*without, *values["ensembles"]):
             rule = f"be 0 where something is searched that has no attention of its own ({name})"
             yield _problem(
-                document, "decoding.score.coverage", rule, "set it to 0 or take that out"
+                params_file, "decoding.score.coverage", rule, "set it to 0 or take that out"
             )
 
 
-def _unknown_name(document: Document, path: list[str | int], name: str, names: list[str]) -> str:
+def _unknown_name(
+    params_file: ParamsFile, path: list[str | int], name: str, names: list[str]
+) -> str:
     near = get_close_matches(name, names, n=1)
     remedy = f"did you mean {near[0]!r}?" if near else "correct it"
     key = ".".join(map(str, path))
     return (
-        f"{document.path}:{document.line(path)}: {key} ({name!r}) must name one of "
+        f"{params_file.path}:{params_file.line(path)}: {key} ({name!r}) must name one of "
         f"{', '.join(names)}; {remedy}"
     )
 
 
-def _position_problems(document: Document, key: str, values: dict[str, Any]) -> Iterator[str]:
+def _position_problems(params_file: ParamsFile, key: str, values: dict[str, Any]) -> Iterator[str]:
     """A table of positions has to hold the longest source and the longest hypothesis."""
-    positions, longest = document.get(key), values["shards"].max_sentence_tokens + 2
+    positions, longest = params_file.get(key), values["shards"].max_sentence_tokens + 2
     if positions < longest:
         rule = f"be at least shards.max_sentence_tokens + 2 ({longest})"
-        yield _problem(document, key, rule, "raise it or lower shards.max_sentence_tokens")
+        yield _problem(params_file, key, rule, "raise it or lower shards.max_sentence_tokens")
     common = values["seq2seq"].common
     if common.bleu_pairs and positions < common.bleu_max_length:
         rule = f"be at least seq2seq.common.bleu_max_length ({common.bleu_max_length})"
-        yield _problem(document, key, rule, "raise it or lower seq2seq.common.bleu_max_length")
+        yield _problem(params_file, key, rule, "raise it or lower seq2seq.common.bleu_max_length")
     if positions < values["decoding"].max_length:
         rule = f"be at least decoding.max_length ({values['decoding'].max_length})"
-        yield _problem(document, key, rule, "raise it or lower decoding.max_length")
+        yield _problem(params_file, key, rule, "raise it or lower decoding.max_length")
 
 
-def _schedule_problems(document: Document, values: dict[str, Any]) -> Iterator[str]:
+def _schedule_problems(params_file: ParamsFile, values: dict[str, Any]) -> Iterator[str]:
     """A warm-up, a descent and a ramp have to fit into the training they belong to."""
     bert, tasks, common = values["bert"], values["classification"].common, values["seq2seq"].common
     trainings = [
@@ -219,22 +221,20 @@ def _schedule_problems(document: Document, values: dict[str, Any]) -> Iterator[s
     for key, schedule, updates, name in trainings:
         if schedule.warmup_updates >= updates:
             yield _problem(
-                document, f"{key}.warmup_updates", f"be below {name} ({updates})", "lower it"
+                params_file, f"{key}.warmup_updates", f"be below {name} ({updates})", "lower it"
             )
         elif (descent := getattr(schedule, "decay_updates", 0)) > updates - schedule.warmup_updates:
             rule = f"fit between warm-up and end ({updates - schedule.warmup_updates} of {name})"
-            yield _problem(document, f"{key}.decay_updates", rule, f"lower it ({descent})")
+            yield _problem(params_file, f"{key}.decay_updates", rule, f"lower it ({descent})")
     for number, phase in enumerate(bert.phases):
         if phase.ramp != "none" and phase.ramp.updates > phase.updates:
-            where = f"{document.path}:{document.line(['bert', 'phases', number])}"
+            where = f"{params_file.path}:{params_file.line(['bert', 'phases', number])}"
             rule = f"not exceed the updates of its phase ({phase.updates})"
             yield broken_rule(
                 where, f"bert.phases.{number}.ramp.updates", phase.ramp.updates, rule, "lower it"
             )
 
 
-def _problem(document: Document, key: str, rule: str, remedy: str) -> str:
-    return (
-        f"{document.path}:{document.line(key.split('.'))}: {key} ({document.get(key)!r}) must "
-        f"{rule}; {remedy}"
-    )
+def _problem(params_file: ParamsFile, key: str, rule: str, remedy: str) -> str:
+    where = f"{params_file.path}:{params_file.line(key.split('.'))}"
+    return f"{where}: {key} ({params_file.get(key)!r}) must {rule}; {remedy}"

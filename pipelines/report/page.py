@@ -6,6 +6,9 @@ writes beside it, and shows «–» where that file is missing.
 
 from dataclasses import dataclass
 from html import escape
+from pathlib import Path
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from pipelines.report.pictures import PICTURES
 from pipelines.report.results import Results
@@ -149,80 +152,28 @@ tested.
 
 def html_page(results: Results, samples: list[Sample]) -> str:
     """``index.html``, readable without a network."""
-    scores = scores_table(results)
-    timed = [[*scores[0], "sentences/s greedy", "sentences/s beam"]]
-    timed += [
-        [*map(escape, row), _timing(row[0], "greedy"), _timing(row[0], "beam")]
-        for row in scores[1:]
-    ]
-    pictures = "\n".join(
-        f'<img src="{name}" alt="{name.removesuffix(".png").replace("_", " ")}">'
-        for name in PICTURES
-    )
-    comparisons = "".join(
-        f"<li>{escape(sentence)}</li>" for sentence in comparison_sentences(results)
-    )
-    return f"""<!doctype html>
-<html lang="en"><head><meta charset="utf-8"><title>Maskline report</title>
-<style>
-body {{ font: 16px/1.5 system-ui, sans-serif; max-width: 62rem; margin: 2rem auto; padding: 0 \
-1rem; color: #222 }}
-table {{ border-collapse: collapse; margin: 1rem 0 }}
-th, td {{ border: 1px solid #ccc; padding: .3rem .7rem; text-align: left }}
-th {{ background: #f4f4f4 }} img {{ max-width: 100%; margin: .5rem 0 }} dd {{ margin: 0 0 \
-.2rem 2rem }}
-</style></head><body>
-<h1>Maskline report</h1>
-{"".join(f"<p><b>Warning</b>: {escape(warning)}</p>" for warning in results.warnings)}
-{_html_table(bert_table(results))}
-{_html_table(timed, raw=True)}
-<ul>{comparisons}</ul>
-{_html_table(differences_table(results))}
-<p>* paired bootstrap, p &lt; 0.05</p>
-<p>Signatures: {escape("; ".join(results.signatures))}</p>
-{pictures}
-<h2>Translations</h2>
-{"".join(_html_sample(sample) for sample in samples)}
-<script src="../../.runs/timings.js"></script>
-<script>
-for (const cell of document.querySelectorAll("[data-timing]"))
-  cell.textContent = (window.timings || {{}})[cell.dataset.timing] || "–";
-</script>
-</body></html>
-"""
-
-
-def _html_table(table: list[list[str]], *, raw: bool = False) -> str:
-    def row(cells: list[str], tag: str) -> str:
-        return (
-            "<tr>"
-            + "".join(f"<{tag}>{cell if raw else escape(cell)}</{tag}>" for cell in cells)
-            + "</tr>"
-        )
-
-    return (
-        "<table>"
-        + row(table[0], "th")
-        + "".join(row(cells, "td") for cells in table[1:])
-        + "</table>"
+    template = _templates().get_template("page.html.jinja")
+    return template.render(
+        results=results,
+        bert=bert_table(results),
+        scores=scores_table(results),
+        comparisons=comparison_sentences(results),
+        differences=differences_table(results),
+        pictures=PICTURES,
+        samples=samples,
     )
 
 
-def _html_sample(sample: Sample) -> str:
-    lines = [
-        ("source", sample.source),
-        ("reference", sample.reference),
-        *sample.translations.items(),
-    ]
-    return (
-        "<dl>"
-        + "".join(f"<dt>{escape(name)}</dt><dd>{escape(text)}</dd>" for name, text in lines)
-        + "</dl>"
+def _templates() -> Environment:
+    """Templates of this folder; values are escaped where a template says ``|escaped``."""
+    templates = Environment(
+        loader=FileSystemLoader(Path(__file__).parent),
+        undefined=StrictUndefined,
+        keep_trailing_newline=True,
+        trim_blocks=True,
     )
-
-
-def _timing(architecture: str, search: str) -> str:
-    return f'<span data-timing="{escape(architecture)}.{search}">–</span>'
+    templates.filters["escaped"] = escape
+    return templates
 
 
 def _percent(share: float) -> str:

@@ -7,16 +7,22 @@ nothing.
 
 import json
 import sys
-import unicodedata
+from io import StringIO
 from pathlib import Path
 
+from rich import box
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
 from pipelines.frame.errors import MasklineError
-from pipelines.frame.params_reader import read_document
+from pipelines.frame.params_reader import read_params
 from pipelines.frame.records import Records
 from pipelines.frame.run_folder import RUNS, folder_of_out
 from pipelines.report.page import bert_table, comparison_sentences, scores_table
 from pipelines.report.results import read_results
 
+_AS_WIDE_AS_IT_IS = 10_000
 _NEXT = """
 models        data/bert  data/seq2seq/*      (python: \
 transformers.BertForPreTraining.from_pretrained("data/bert"))
@@ -48,34 +54,26 @@ def search_speeds(instances: list[str]) -> dict[str, str]:
     return speeds
 
 
-def render(table: list[list[str]]) -> str:
-    """Columns aligned, numbers to the right."""
-    widths = [max(_width(row[column]) for row in table) for column in range(len(table[0]))]
-    lines = []
-    for row in table:
-        cells = [
-            _pad(cell, width, right=column > 0)
-            for column, (cell, width) in enumerate(zip(row, widths, strict=True))
-        ]
-        lines.append("  ".join(cells).rstrip())
-    return "\n".join([lines[0], "─" * (sum(widths) + 2 * len(widths) - 2), *lines[1:]])
-
-
-def _width(text: str) -> int:
-    return sum(not unicodedata.combining(char) for char in text)
-
-
-def _pad(text: str, width: int, *, right: bool) -> str:
-    space = " " * (width - _width(text))
-    return space + text if right else text + space
+def render(rows: list[list[str]]) -> str:
+    """Rows of cells, the first one the header, as a table: numbers to the right, a rule below."""
+    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, header_style="")
+    header, *body = rows
+    for number, title in enumerate(header):
+        table.add_column(title, justify="right" if number else "left", no_wrap=True)
+    for cells in body:
+        table.add_row(*map(escape, cells))
+    printed = Console(file=StringIO(), width=_AS_WIDE_AS_IT_IS, color_system=None)
+    printed.print(table)
+    assert isinstance(printed.file, StringIO)
+    return "\n".join(line.rstrip() for line in printed.file.getvalue().rstrip().splitlines())
 
 
 def main() -> int:
     """Print everything; 0, or 2 if a stage has not run."""
     try:
-        document = read_document()
+        params_file = read_params()
         architectures, ensembles = (
-            list(document.get(section)) for section in ("seq2seq.architectures", "ensembles")
+            list(params_file.get(section)) for section in ("seq2seq.architectures", "ensembles")
         )
         results = read_results(architectures, ensembles)
     except MasklineError as error:

@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pipelines.frame.params_reader import Document
+from pipelines.frame.params_reader import ParamsFile
 from pipelines.frame.stage import Metrics, Stage, StageRun, run_stage
 from pipelines.report.params import ReportParams
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 CORPUS, HYPOTHESES = Path("data/corpus"), Path("data/decoding")
 
 
-def declare(document: Document) -> Stage:
+def declare(params_file: ParamsFile) -> Stage:
     """Reads the outs of all other stages."""
     sections = {
         "corpus.source_language": str,
@@ -25,13 +25,13 @@ def declare(document: Document) -> Stage:
         "seq2seq.architectures": dict[str, Any],
         "ensembles": dict[str, Any],
     }
-    architectures = list(document.get("seq2seq.architectures"))
+    architectures = list(params_file.get("seq2seq.architectures"))
     folders = [
         CORPUS,
         *(Path("data", name) for name in ("tokenizer", "shards", "bert", "evaluation")),
     ]
     folders += [Path("data/seq2seq", name) for name in architectures]
-    folders += [HYPOTHESES / name for name in (*architectures, *document.get("ensembles"))]
+    folders += [HYPOTHESES / name for name in (*architectures, *params_file.get("ensembles"))]
     return Stage("report", "pipelines.report.write", sections, tuple(folders))
 
 

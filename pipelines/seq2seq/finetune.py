@@ -3,7 +3,7 @@
 import sys
 from pathlib import Path
 
-from pipelines.frame.params_reader import Document, Seed, validate
+from pipelines.frame.params_reader import ParamsFile, Seed, validate
 from pipelines.frame.ranks import rank_and_world_size
 from pipelines.frame.stage import Metrics, Stage, StageRun, item_argument, run_stage
 from pipelines.models.protocol.params import ArchitectureParams
@@ -12,13 +12,13 @@ from pipelines.seq2seq.params import CommonParams
 SHARDS, TOKENIZER = Path("data/shards"), Path("data/tokenizer")
 
 
-def declare(document: Document, architecture: str) -> Stage:
+def declare(params_file: ParamsFile, architecture: str) -> Stage:
     """Reads the pair shards, the tokenizer, and BERT where the block starts from it."""
     from pipelines.models.protocol.registry import family_module, schema_of
 
     block = f"seq2seq.architectures.{architecture}"
-    family = document.get(f"{block}.family")
-    params = validate(document, block, schema_of(family))
+    family = params_file.get(f"{block}.family")
+    params = validate(params_file, block, schema_of(family))
     return Stage(
         "seq2seq",
         "pipelines.seq2seq.finetune",
@@ -96,8 +96,8 @@ def finetune(run: StageRun) -> Metrics:
 if __name__ == "__main__":
     sys.exit(
         run_stage(
-            lambda document: declare(
-                document, item_argument(sys.argv[1:], "seq2seq.architectures")
+            lambda params_file: declare(
+                params_file, item_argument(sys.argv[1:], "seq2seq.architectures")
             ),
             finetune,
         )

@@ -36,7 +36,7 @@ class PretrainedStart:
 
     @classmethod
     def of(cls, params: Any, model: Seq2SeqModel) -> "PretrainedStart":
-        """As a block of a family with `Seq2SeqModel.bert_names` has it."""
+        """The start a ``bert2bert`` block describes, for the parameters `bert_names` lists."""
         return cls(frozenset(model.bert_names()), params.pretrained_rate, params.frozen_updates)
 
 
@@ -47,7 +47,7 @@ class Seq2SeqFinetuning(TrainingModule):
         r_drop, scheduled_sampling: see `ArchitectureParams`.
         start: how pretrained weights are treated; None where all are new.
         bleu: measures translations of the validation pairs; None for losses alone.
-        others: see `TrainingModule`.
+        others: see `Objective`.
     """
 
     network: Seq2SeqModel
@@ -73,7 +73,7 @@ class Seq2SeqFinetuning(TrainingModule):
         self._samples: list[dict[str, str]] = []
 
     def frozen(self, update: int) -> Collection[str]:
-        """See `TrainingModule.frozen`."""
+        """See `Objective.frozen`."""
         return self.start.names if self.start and update < self.start.frozen_updates else ()
 
     def num_terms(self, batch: PairBatch) -> Mapping[str, int]:
@@ -81,7 +81,7 @@ class Seq2SeqFinetuning(TrainingModule):
         return {"loss": batch.num_tokens}
 
     def validate(self) -> dict[str, float]:
-        """See `TrainingModule.validate`; with BLEU where it is asked for."""
+        """See `Objective.validate`; with BLEU where it is asked for."""
         measured = super().validate()
         if self.bleu:
             translated = self.bleu.measure(self.network, self.device)
@@ -89,11 +89,11 @@ class Seq2SeqFinetuning(TrainingModule):
         return measured
 
     def samples(self) -> Sequence[Mapping[str, str]]:
-        """See `TrainingModule.samples`."""
+        """See `Objective.samples`."""
         return self._samples
 
     def validation_rank(self, measured: Mapping[str, float]) -> list[float]:
-        """See `TrainingModule.validation_rank`; by BLEU, of equal ones by loss, where ``select_by``
+        """See `Objective.validation_rank`; by BLEU, of equal ones by loss, where ``select_by``
         says so.
         """
         loss = super().validation_rank(measured)

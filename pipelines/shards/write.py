@@ -20,14 +20,14 @@ from pipelines.formats.tokenizer.tokenizer import TOKENIZER_FILE, WORTH_SAYING, 
 from pipelines.formats.vocabulary.special_tokens import UNK
 from pipelines.frame.errors import DataError, broken_rule
 from pipelines.frame.files import sha256_of, write_json
-from pipelines.frame.params_reader import Document
+from pipelines.frame.params_reader import ParamsFile
 from pipelines.frame.stage import Metrics, Stage, StageRun, run_stage
 from pipelines.shards.params import ShardsParams
 
 CORPUS, TOKENIZER = Path("data/corpus"), Path("data/tokenizer")
 
 
-def declare(document: Document) -> Stage:
+def declare(params_file: ParamsFile) -> Stage:
     """Reads all text and the tokenizer."""
     sections = {
         "corpus.source_language": str,

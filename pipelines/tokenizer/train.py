@@ -19,7 +19,7 @@ from pipelines.formats.vocabulary.files import VOCABULARY_FILE, read_vocabulary
 from pipelines.formats.vocabulary.special_tokens import CLS, SEP, SPECIAL_TOKENS, UNK
 from pipelines.frame.errors import DataError, broken_rule
 from pipelines.frame.files import write_json
-from pipelines.frame.params_reader import Document, validate
+from pipelines.frame.params_reader import ParamsFile, validate
 from pipelines.frame.stage import Metrics, Stage, StageRun, run_stage
 from pipelines.tokenizer.params import TokenizerParams
 from pipelines.tokenizer.quality import quality, warnings_of
@@ -33,9 +33,9 @@ _LONGEST_WORD = (
 )
 
 
-def declare(document: Document) -> Stage:
+def declare(params_file: ParamsFile) -> Stage:
     """Reads the training text of the corpus, and the vocabulary to take over if there is one."""
-    vocabulary = Path(validate(document, "tokenizer", TokenizerParams).vocabulary_from)
+    vocabulary = Path(validate(params_file, "tokenizer", TokenizerParams).vocabulary_from)
     sections = {
         "corpus.source_language": str,
         "corpus.target_language": str,

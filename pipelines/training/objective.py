@@ -23,7 +23,7 @@ from pipelines.watch.speed import Cost
 
 @dataclass(frozen=True)
 class Losses:
-    """What a batch costs.
+    """The losses of a batch.
 
     Attributes:
         objective: name → sum over its terms; the loss is the sum of the means.
@@ -72,7 +72,6 @@ class Objective(lightning.LightningModule):
         seed: int = 0,
     ) -> None:
         super().__init__()
-        self.automatic_optimization = False
         self.network = network
         self.params = params
         self.learning_rate = learning_rate
@@ -92,7 +91,10 @@ class Objective(lightning.LightningModule):
 
     @abstractmethod
     def losses(self, batch: Any) -> Losses:
-        """Objectives and measurements of a batch or micro-batch."""
+        """Run the network on a batch or micro-batch.
+
+        Sums, not means: an update divides by `num_terms` of the whole batch.
+        """
 
     @abstractmethod
     def cost(self, batch: Any) -> Cost:

@@ -9,8 +9,8 @@ schedule. 5. *Log* a point of the curves, every ``log_every`` updates. 6. *Valid
 2 to 4 are the LightningModule's `TrainingModule.training_step`, 5 to 7 the callback `TrainingLoop`,
 whose hook Lightning calls after it.
 
-What of Lightning is switched off, and why (arguments of `trainer._trainer`, all public but the
-last):
+What of Lightning is switched off, and why. All but the first and the last are arguments in
+`pipelines/training/trainer.py`; the last is a private attribute, for no public way clears it:
 
 | off | why |
 |---|---|
@@ -20,7 +20,7 @@ last):
 | sanity validation | it would validate before the first update |
 | distributed sampler | a batch is a function of its position, whatever the ranks |
 | SLURM's re-queueing | the flow starts a stopped stage again |
-| its handler of SIGTERM | it dead-locks DDP and exits with 0; no public way clears it |
+| what its handler of SIGTERM saw | it dead-locks DDP and exits with 0 |
 """
 
 import contextlib

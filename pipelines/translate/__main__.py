@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 from pipelines.decoding.params import DecodingParams
 from pipelines.frame.errors import EXIT_BAD_INPUT, DataError, MasklineError, broken_rule
 from pipelines.frame.hardware import Hardware, limit_threads
-from pipelines.frame.params_reader import read_document, validate
+from pipelines.frame.params_reader import read_params, validate
 
 if TYPE_CHECKING:
     from pipelines.translate.session import Line, Session, Translated
@@ -133,18 +133,20 @@ def _params(options: argparse.Namespace) -> tuple[DecodingParams, Hardware]:
     Raises:
         DataError, ParamsError: a value breaks a rule.
     """
-    document = read_document()
-    if options.arch not in document.get("seq2seq.architectures"):
-        rule = f"be one of {', '.join(document.get('seq2seq.architectures'))}"
+    params_file = read_params()
+    if options.arch not in params_file.get("seq2seq.architectures"):
+        rule = f"be one of {', '.join(params_file.get('seq2seq.architectures'))}"
         raise DataError(broken_rule("command line", "--arch", options.arch, rule, "correct it"))
     for name, value in (("--beam", options.beam), ("--best", options.best)):
         if value is not None and value < 1:
             raise DataError(broken_rule("command line", name, value, "be at least 1", "raise it"))
-    section = document.root["decoding"]
+    section = params_file.root["decoding"]
     section["beam_size"] = options.beam or section["beam_size"]
     shown = options.best or 1
     section["num_best"] = max(shown, section["num_best"]) if section["rerank"] == "mbr" else shown
-    return validate(document, "decoding", DecodingParams), validate(document, "hardware", Hardware)
+    return validate(params_file, "decoding", DecodingParams), validate(
+        params_file, "hardware", Hardware
+    )
 
 
 def _shown(

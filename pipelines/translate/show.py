@@ -7,9 +7,9 @@ Shapes: W rows of the beam, S source length, T tokens of a hypothesis.
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from html import escape
 from pathlib import Path
 
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from torch import Tensor
 
 from pipelines.decoding.options import Hypothesis
@@ -163,38 +163,24 @@ def write_picture(
 def _page(
     root: Node, attention_TS: Tensor | None, source: Sequence[str], target: Sequence[str]
 ) -> str:
-    def branch(node: Node) -> str:
-        children = sorted(
-            node.children.values(), key=lambda child: (child.best, -child.log_probability)
-        )
-        items = "".join(
-            f"<li{' class=best' if child.best == 1 else ''}>{escape(child.token)} "
-            f"<small>{math.exp(child.log_probability):.2f}"
-            f"{f' ◆ {child.rank}' if child.rank else ''}</small>"
-            f"{branch(child)}</li>"
-            for child in children
-        )
-        return f"<ul>{items}</ul>" if items else ""
+    """The tree and the heat map as a page that needs nothing else."""
+    templates = Environment(
+        loader=FileSystemLoader(Path(__file__).parent),
+        undefined=StrictUndefined,
+        keep_trailing_newline=True,
+        trim_blocks=True,
+        autoescape=True,
+    )
+    rows = [] if attention_TS is None else list(zip(target, attention_TS.tolist(), strict=True))
+    return templates.get_template("beam.html.jinja").render(
+        children_of=_in_order,
+        root=root,
+        source=source,
+        rows=rows,
+        exp=math.exp,
+    )
 
-    table = ""
-    if attention_TS is not None:
-        head = "".join(f"<th>{escape(token)}</th>" for token in source)
-        rows = "".join(
-            f"<tr><th>{escape(name)}</th>"
-            + "".join(
-                f'<td style="background:rgba(31,119,180,{weight:.3f})" title="{weight:.3f}"></td>'
-                for weight in weights
-            )
-            + "</tr>"
-            for name, weights in zip(target, attention_TS.tolist(), strict=True)
-        )
-        table = f"<h2>Attention</h2><table><tr><th></th>{head}</tr>{rows}</table>"
-    return f"""<!doctype html>
-<html lang="en"><head><meta charset="utf-8"><title>Beam search</title>
-<style>body {{ font: 15px/1.5 system-ui, sans-serif; margin: 2rem }}
-ul {{ list-style: none; border-left: 1px solid #bbb; padding-left: 1rem; margin: 0 }}
-small {{ color: #777 }} .best > small {{ color: #1f77b4; font-weight: bold }}
-td {{ width: 1.6rem; height: 1.6rem; border: 1px solid #eee }} th {{ font-weight: normal; \
-padding: 0 .4rem }}</style>
-</head><body><h2>Beam</h2>{branch(root)}{table}</body></html>
-"""
+
+def _in_order(node: Node) -> list[Node]:
+    """A node's continuations: those of the best hypotheses first, then the likelier."""
+    return sorted(node.children.values(), key=lambda child: (child.best, -child.log_probability))

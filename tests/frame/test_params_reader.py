@@ -1,12 +1,14 @@
 """Reading params.yaml: every problem with its place, value, rule and remedy."""
 
+import re
 from pathlib import Path
 
 import pytest
 from pydantic import Field
 
 from pipelines.frame.errors import ParamsError
-from pipelines.frame.params_reader import Section, read_document, validate
+from pipelines.frame.params_reader import Section, read_params, validate
+from tests.conftest import ROOT
 
 
 class Inner(Section):
@@ -22,7 +24,7 @@ class Outer(Section):
 def _document(tmp_path: Path, text: str):
     path = tmp_path / "params.yaml"
     path.write_text(text, encoding="utf-8")
-    return read_document(path)
+    return read_params(path)
 
 
 def test_validate_exponent_without_point_is_a_number(tmp_path):
@@ -67,4 +69,37 @@ def test_read_document_broken_yaml_is_a_params_error(tmp_path, text):
 
 def test_read_document_missing_file_is_a_params_error(tmp_path):
     with pytest.raises(ParamsError, match="no such file"):
-        read_document(tmp_path / "params.yaml")
+        read_params(tmp_path / "params.yaml")
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        (
+            "    kind: embedded",
+            "    kind: embedded\n    num_docs: 3",
+            r":\d+: corpus.reader.num_docs \(3\)",
+        ),
+        ("    kind: embedded", "    kind: files", r"corpus.reader.documents must be set"),
+        (
+            "      name: adamw",
+            "      name: sgd",
+            r":\d+: bert.training.optimizer.beta1 \(0.9\) must be",
+        ),
+    ],
+    ids=["unknown key", "another kind", "another name"],
+)
+def test_key_of_a_block_chosen_by_kind_or_name_is_an_error_with_its_line(
+    tmp_path, old, new, message
+):
+    """Its choice is part of pydantic's path and no key of the file."""
+    from pipelines.preflight.rules import problems_of
+
+    text = (ROOT / "params.yaml").read_text("utf-8")
+    assert old in text
+    path = tmp_path / "params.yaml"
+    path.write_text(text.replace(old, new, 1), "utf-8")
+    problems = "\n".join(problems_of(read_params(path)))
+    assert re.search(message, problems)
+    assert ".embedded." not in problems
+    assert ".sgd." not in problems

@@ -4,7 +4,7 @@ import pytest
 
 from pipelines.frame.errors import ParamsError
 from pipelines.frame.hardware import Hardware
-from pipelines.frame.params_reader import Document, read_document, validate
+from pipelines.frame.params_reader import ParamsFile, read_params, validate
 from pipelines.frame.ranks import launch, process_rank, rank_and_world_size
 from pipelines.preflight import machine
 from tests.conftest import ROOT
@@ -51,7 +51,7 @@ CASES = {
 
 
 def _hardware(devices: int = 2, num_nodes: int = 2) -> Hardware:
-    shipped = validate(read_document(ROOT / "params.yaml"), "hardware", Hardware)
+    shipped = validate(read_params(ROOT / "params.yaml"), "hardware", Hardware)
     return shipped.model_copy(
         update={"devices": devices, "num_nodes": num_nodes, "accelerator": "cpu"}
     )
@@ -135,10 +135,10 @@ def test_another_number_of_processes_than_hardware_says_is_refused(
     _set(monkeypatch, variables)
     with pytest.raises(ParamsError, match=message):
         rank_and_world_size(_hardware(devices, 1))
-    document = read_document(ROOT / "params.yaml")
-    document.root["hardware"] |= {"devices": devices, "accelerator": "cpu"}
+    params_file = read_params(ROOT / "params.yaml")
+    params_file.root["hardware"] |= {"devices": devices, "accelerator": "cpu"}
     monkeypatch.setattr(machine, "_group", lambda **_: iter(()))
-    found = [one.message for one in machine.devices(Document(document.path, document.root))]
+    found = [one.message for one in machine.devices(ParamsFile(params_file.path, params_file.root))]
     assert any("must be hardware.devices x hardware.num_nodes" in told for told in found)
 
 

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.frame.params_reader import Document, read_document
+from pipelines.frame.params_reader import ParamsFile, read_params
 from pipelines.preflight import dvc_files, endpoints, machine
 from pipelines.preflight.finding import Finding
 from tests.authority import DAY, Authority
@@ -24,14 +24,14 @@ from tests.conftest import ROOT, run_in
 
 
 @pytest.fixture
-def document(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Document:
+def document(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ParamsFile:
     """params.yaml, in a folder without remotes, and no server in use."""
     monkeypatch.chdir(tmp_path)
     for name in ("PREFECT_API_URL", "WANDB_BASE_URL", "WANDB_API_KEY"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("WANDB_MODE", "offline")
     monkeypatch.setenv("HOME", str(tmp_path))
-    return read_document(ROOT / "params.yaml")
+    return read_params(ROOT / "params.yaml")
 
 
 class _Handler(http.server.BaseHTTPRequestHandler):
@@ -61,8 +61,8 @@ def _serving(context: ssl.SSLContext | None = None, skew_s: float = 0.0) -> Iter
         server.server_close()
 
 
-def _found(document: Document, seconds: float = 60.0) -> list[Finding]:
-    return list(endpoints.check(document, seconds))
+def _found(params_file: ParamsFile, seconds: float = 60.0) -> list[Finding]:
+    return list(endpoints.check(params_file, seconds))
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from pipelines.frame.errors import ParamsError
-from pipelines.frame.params_reader import plain, read_document
+from pipelines.frame.params_reader import plain, read_params
 from pipelines.preflight.recipes import apply_recipes, problems_of
 from tests.conftest import ROOT
 
@@ -19,7 +19,7 @@ def params(tmp_path: Path) -> Path:
 
 
 def test_problems_of_shipped_params_none():
-    assert problems_of(read_document(ROOT / "params.yaml")) == []
+    assert problems_of(read_params(ROOT / "params.yaml")) == []
 
 
 @pytest.mark.parametrize(
@@ -27,7 +27,7 @@ def test_problems_of_shipped_params_none():
 )
 def test_apply_recipe_shipped_gives_valid_params_and_is_idempotent(params, recipe):
     assert apply_recipes([recipe], params)
-    assert problems_of(read_document(params)) == []
+    assert problems_of(read_params(params)) == []
     assert apply_recipes([recipe], params) == []
 
 
@@ -36,7 +36,7 @@ def test_coverage_is_refused_where_something_has_no_attention_of_its_own(params)
     params.write_text(
         text.replace("ensembles: {} ", "ensembles: {both: {members: [transformer, bert2bert]}} ")
     )
-    found = [problem for problem in problems_of(read_document(params)) if "coverage" in problem]
+    found = [problem for problem in problems_of(read_params(params)) if "coverage" in problem]
     assert len(found) == 2
     for problem, name in zip(found, ("gru", "both"), strict=True):
         assert "decoding.score.coverage (0.2) must be 0" in problem
@@ -51,7 +51,7 @@ def test_apply_recipe_keeps_comments_merges_replaces_and_deletes(params, tmp_pat
         "evaluation: {comparisons: []}\n"
     )
     changes = apply_recipes([recipe], params)
-    after = plain(read_document(params).root)
+    after = plain(read_params(params).root)
     assert after["bert"]["model"]["num_layers"] == 3
     assert after["bert"]["model"]["width"] == 128
     assert "gru" not in after["seq2seq"]["architectures"]
@@ -70,7 +70,7 @@ def test_apply_recipes_one_over_the_other_only_the_result_must_be_valid(params, 
 
 def test_apply_recipe_merge_keys_are_written_out(params, tmp_path):
     recipe = tmp_path / "recipe.yaml"
-    block = read_document(ROOT / "recipes/all_architectures.yaml").root["seq2seq"]["architectures"][
+    block = read_params(ROOT / "recipes/all_architectures.yaml").root["seq2seq"]["architectures"][
         "lstm"
     ]
     lines = "".join(f"      {key}: {json.dumps(plain(value))}\n" for key, value in block.items())
@@ -78,26 +78,26 @@ def test_apply_recipe_merge_keys_are_written_out(params, tmp_path):
         f"seq2seq:\n  architectures:\n    one: &one\n{lines}    two: {{<<: *one, width: 20}}\n"
     )
     apply_recipes([recipe], params)
-    blocks = plain(read_document(params).root)["seq2seq"]["architectures"]
+    blocks = plain(read_params(params).root)["seq2seq"]["architectures"]
     assert blocks["two"] == blocks["one"] | {"width": 20}
     assert "<<" not in params.read_text()
 
 
 def test_apply_recipe_aliased_blocks_are_blocks_of_their_own(params, tmp_path):
     recipe, later = tmp_path / "recipe.yaml", tmp_path / "later.yaml"
-    block = plain(read_document(ROOT / "params.yaml").root)["seq2seq"]["architectures"]["gru"]
+    block = plain(read_params(ROOT / "params.yaml").root)["seq2seq"]["architectures"]["gru"]
     recipe.write_text(f"seq2seq: {{architectures: {{one: &one {json.dumps(block)}, two: *one}}}}\n")
     later.write_text("seq2seq: {architectures: {two: {width: 20, cell: {reset_after: false}}}}\n")
     apply_recipes([recipe], params)
     apply_recipes([later], params)
-    blocks = plain(read_document(params).root)["seq2seq"]["architectures"]
+    blocks = plain(read_params(params).root)["seq2seq"]["architectures"]
     assert blocks["one"] == block
     assert blocks["two"] == block | {"width": 20, "cell": {"name": "gru", "reset_after": False}}
 
 
 def test_problem_of_a_key_that_a_recipe_brought_is_told_without_its_line(params, tmp_path):
     recipe = tmp_path / "recipe.yaml"
-    block = plain(read_document(ROOT / "params.yaml").root)["seq2seq"]["architectures"][
+    block = plain(read_params(ROOT / "params.yaml").root)["seq2seq"]["architectures"][
         "bert2bert"
     ] | {"width": 64}
     recipe.write_text(json.dumps({"seq2seq": {"architectures": {"brought": block}}}))
@@ -179,7 +179,7 @@ def test_apply_recipe_that_breaks_a_rule_writes_nothing(params, tmp_path):
 )
 def test_problems_of_broken_rule_is_named(params, old, new, message):
     params.write_text(params.read_text().replace(old, new, 1))
-    assert message in "\n".join(problems_of(read_document(params)))
+    assert message in "\n".join(problems_of(read_params(params)))
 
 
 def test_every_leaf_of_params_is_read_by_some_code():
@@ -188,7 +188,7 @@ def test_every_leaf_of_params_is_read_by_some_code():
         for path in (ROOT / "pipelines").rglob("*.py")
         if path.name not in ("params.py", "__init__.py")
     )
-    root = plain(read_document(ROOT / "params.yaml").root)
+    root = plain(read_params(ROOT / "params.yaml").root)
 
     def leaves(node: dict, path: tuple[str, ...] = ()) -> list[tuple[str, ...]]:
         return [

@@ -15,7 +15,7 @@ from pipelines.formats.tokenizer.tokenizer import WordPieceTokenizer
 from pipelines.formats.vocabulary.files import read_vocabulary
 from pipelines.formats.vocabulary.special_tokens import SPECIAL_TOKENS
 from pipelines.frame.errors import DataError
-from pipelines.frame.params_reader import read_document
+from pipelines.frame.params_reader import read_params
 from pipelines.tokenizer.params import TokenizerParams
 from pipelines.tokenizer.train import save, take_over, train_vocabulary
 from tests.conftest import ROOT, run_in
@@ -57,7 +57,7 @@ def test_train_vocabulary_is_byte_identical_under_any_hash_seed(folder, tmp_path
 
 
 def _recipe(name: str) -> TokenizerParams:
-    return PARAMS.model_copy(update=read_document(ROOT / f"recipes/{name}.yaml").get("tokenizer"))
+    return PARAMS.model_copy(update=read_params(ROOT / f"recipes/{name}.yaml").get("tokenizer"))
 
 
 def test_recipe_of_characters_has_no_token_of_two():

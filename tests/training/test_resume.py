@@ -20,7 +20,7 @@ import pytest
 import torch
 from torch.utils._pytree import keystr, tree_flatten_with_path
 
-from pipelines.frame.params_reader import plain, read_document
+from pipelines.frame.params_reader import plain, read_params
 from tests.conftest import enter_copy, run_in
 
 OTHERS = (
@@ -130,7 +130,7 @@ def _randomize(project: Path, name: str) -> None:
     """
     blocks: dict[str, Any] = {}
     for file in ("recipes/all_architectures.yaml", "params.yaml"):
-        blocks |= plain(read_document(project / file).root)["seq2seq"]["architectures"]
+        blocks |= plain(read_params(project / file).root)["seq2seq"]["architectures"]
     block = blocks[name]
     block |= {"width": 16, "dropout": 0.1, "r_drop": 1.0, "scheduled_sampling": 0.5}
     if "num_heads" in block:

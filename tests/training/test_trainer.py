@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from pipelines.frame.hardware import Hardware
-from pipelines.frame.params_reader import read_document, validate
+from pipelines.frame.params_reader import read_params, validate
 from tests.conftest import ROOT
 from tests.optimization import OPTIMIZATION
 
@@ -79,7 +79,7 @@ def test_checkpoint_is_due_by_updates_or_by_minutes(monkeypatch, update, minutes
 
     from pipelines.training.update import TrainingLoop
 
-    shipped = validate(read_document(ROOT / "params.yaml"), "hardware", Hardware)
+    shipped = validate(read_params(ROOT / "params.yaml"), "hardware", Hardware)
     loop = TrainingLoop(SimpleNamespace(hardware=shipped), None, None, None, None, "")
     now = time.monotonic()
     monkeypatch.setattr(time, "monotonic", lambda: now + 60 * minutes)
@@ -194,7 +194,7 @@ def test_after_training_the_network_is_where_it_trained(tmp_path, monkeypatch, f
     network.updates = 4
     network.params = SimpleNamespace(select="last", average=1)
     network.meter = None
-    hardware = validate(read_document(ROOT / "params.yaml"), "hardware", Hardware)
+    hardware = validate(read_params(ROOT / "params.yaml"), "hardware", Hardware)
     stop = SimpleNamespace(install=lambda: None, cooperative=contextlib.nullcontext)
     folder = SimpleNamespace(checkpoints=tmp_path, path=tmp_path)
     run = SimpleNamespace(hardware=hardware, folder=folder, stop=stop, resume_at=lambda _: None)

@@ -9,7 +9,7 @@ import torch
 from pipelines.bert.data import PretrainingBatches, Split
 from pipelines.bert.module import Baselines, BertPretraining
 from pipelines.frame.hardware import Hardware
-from pipelines.frame.params_reader import read_document, validate
+from pipelines.frame.params_reader import read_params, validate
 from pipelines.frame.run_folder import RunFolder
 from pipelines.frame.stage import StageRun
 from pipelines.models.bert import Bert
@@ -52,7 +52,7 @@ def _trained(folder, watch, monkeypatch):
     split = Split(two_languages(), 1, "t", 0.15, 300)
     batches = PretrainingBatches(split, params)
     module = BertPretraining(bert, params, list(batches.all())[:2], Baselines(0.0, 5.0, 5.0, 0.5))
-    hardware = validate(read_document(ROOT / "params.yaml"), "hardware", Hardware)
+    hardware = validate(read_params(ROOT / "params.yaml"), "hardware", Hardware)
     stop = SimpleNamespace(
         install=lambda: None, requested=False, cooperative=contextlib.nullcontext
     )

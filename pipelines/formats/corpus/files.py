@@ -28,6 +28,8 @@ def pair_file(folder: Path, split: str, language: str) -> Path:
 class Corpus:
     """All text of a project.
 
+    No sentence of a document is empty, for a blank line ends one; test pairs are never left out.
+
     Attributes:
         languages: source, target.
         documents: (split, language) → documents, each a list of sentences.
@@ -57,7 +59,7 @@ class Corpus:
                 )
             if all(len(document) < 2 for document in documents):
                 rule = "hold a document of at least 2 sentences: NSP needs a next sentence"
-                remedy = "put one sentence on a line and a blank line between documents"
+                remedy = "give documents of several sentences"
                 raise DataError(broken_rule(where, "longest document", 1, rule, remedy))
         for split, pairs in self.pairs.items():
             if not pairs:

@@ -20,7 +20,7 @@ class Attention(nn.Module, ABC):
 
     @abstractmethod
     def scores(self, state_BWD: Tensor, key_BSD: Tensor) -> Tensor:
-        """Of each state for each source token: [B, W, S]."""
+        """Score [B, W, S] of each decoder state for each source token, before the softmax."""
 
     def forward(
         self, state_ND: Tensor, key_BSD: Tensor, memory_BSM: Tensor, mask_BS: Tensor
