@@ -97,7 +97,8 @@ READER: list[Edit] = [
     (
         "pipelines/corpus/prepare.py",
         "from pipelines.corpus.params import CorpusParams, EmbeddedReader, FilesReader\n",
-        "from pipelines.corpus.params import CorpusParams, EmbeddedReader, FilesReader, TableReader\n"
+        "from pipelines.corpus.params import (\n"
+        "    CorpusParams, EmbeddedReader, FilesReader, TableReader\n)\n"
         "from pipelines.corpus.table import read_table\n",
     ),
     (
@@ -108,7 +109,8 @@ READER: list[Edit] = [
     (
         "pipelines/preflight/__main__.py",
         "from pipelines.corpus.params import CorpusParams, EmbeddedReader, FilesReader\n",
-        "from pipelines.corpus.params import CorpusParams, EmbeddedReader, FilesReader, TableReader\n"
+        "from pipelines.corpus.params import (\n"
+        "    CorpusParams, EmbeddedReader, FilesReader, TableReader\n)\n"
         "from pipelines.corpus.table import read_table\n",
     ),
 ]
