@@ -71,7 +71,7 @@ test-learning: setup ## every architecture learns a toy task to the end (minutes
 	$(PYTEST) -m learning
 
 .PHONY: test-recipes
-test-recipes: setup ## each recipe to the end of its pipeline, with tiny sizes (minutes; CI runs it)
+test-recipes: setup ## whole pipelines: each recipe with tiny sizes, other scripts, "How to add" (minutes; CI runs it)
 	$(PYTEST) -m recipes
 
 .PHONY: test-reliability

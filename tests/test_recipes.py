@@ -54,6 +54,7 @@ def test_recipe_of_a_bert_trains_and_loads_in_transformers(tmp_path, recipes, pa
     BertForPreTraining.from_pretrained(project / "data/bert")
 
 
+@pytest.mark.recipes
 def test_bert_goes_on_from_one_that_transformers_saved_with_its_vocabulary(tmp_path):
     project = copy_project(tmp_path / "project")
     run_in(project, "dvc", "repro", "tokenizer", WANDB_MODE="disabled")

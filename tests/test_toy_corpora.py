@@ -15,6 +15,8 @@ from pipelines.translate.__main__ import main as translate
 from tests.conftest import ROOT, run_in
 from tests.whole_pipeline import checkout, run
 
+pytestmark = pytest.mark.recipes
+
 _CORPORA = ROOT / "tests/corpora"
 _UNCASED = {"tokenizer": {"lowercase": True}, "evaluation": {"lowercase": True}}
 

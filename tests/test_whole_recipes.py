@@ -143,11 +143,8 @@ def _assert_complete(folder: Path, printed: str) -> None:
         assert (folder / "data/report" / name).stat().st_size > 1000
 
 
-@pytest.mark.parametrize(
-    "chain",
-    [CHAINS[0], *(pytest.param(chain, marks=pytest.mark.recipes) for chain in CHAINS[1:])],
-    ids="+".join,
-)
+@pytest.mark.recipes
+@pytest.mark.parametrize("chain", CHAINS, ids="+".join)
 def test_recipe_runs_to_the_end_of_its_pipeline(tmp_path, chain):
     folder = _project(tmp_path / "project", chain)
     _assert_complete(folder, run(folder))

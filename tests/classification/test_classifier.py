@@ -112,6 +112,7 @@ def test_scores_by_hand():
     )
 
 
+@pytest.mark.recipes
 def test_stage_writes_a_classifier_that_transformers_runs(reproduced_copy):
     rows = {"red": "the cook is red", "blue": "a farmer waits"}
     Path("data/raw/colours").mkdir()
