@@ -26,6 +26,7 @@ QUIET = {
 }
 os.environ.update(QUIET)
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # tests are many small computations
+_LONG = ("test_resume.py", "test_distributed.py")
 Run = Callable[..., subprocess.CompletedProcess[str]]
 
 
@@ -84,10 +85,21 @@ def copy_project(folder: Path) -> Path:
 
 @pytest.hookimpl(trylast=True)  # after those that are not asked for are gone
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Tests of the reproduced project first: one process makes it while the others do the rest."""
-    # those stand in the order of the command
-    if not any(item.get_closest_marker("reliability") for item in items):
-        items.sort(key=lambda item: "reproduced" not in getattr(item, "fixturenames", ()))
+    """Long tests first: each of two processes begins with a half and then takes from the other's
+    end, so what is left at the end should be short.
+
+    Trainings that are killed take longest; tests of the reproduced project come next, so that one
+    process makes it while the other does the rest.
+    """
+    if any(item.get_closest_marker("reliability") for item in items):
+        return  # those stand in the order of the command
+
+    def order(item: pytest.Item) -> int:
+        if item.path.name in _LONG:
+            return 0
+        return 1 if "reproduced" in getattr(item, "fixturenames", ()) else 2
+
+    items.sort(key=order)
 
 
 @pytest.fixture(autouse=True)

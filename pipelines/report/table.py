@@ -56,7 +56,9 @@ def search_speeds(instances: list[str]) -> dict[str, str]:
 
 def render(rows: list[list[str]]) -> str:
     """Rows of cells, the first one the header, as a table: numbers to the right, a rule below."""
-    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, header_style="")
+    table = Table(
+        box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0), header_style=""
+    )
     header, *body = rows
     for number, title in enumerate(header):
         table.add_column(title, justify="right" if number else "left", no_wrap=True)

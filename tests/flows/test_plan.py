@@ -100,7 +100,7 @@ def test_nothing_has_run_yet(reproduced_copy):
     (reproduced_copy / "dvc.lock").unlink()
     for name in ("data", ".runs", ".dvc/cache"):
         for path in (reproduced_copy / name).glob("*"):
-            if path.name != "raw":
+            if path.is_dir() and path.name != "raw":
                 shutil.rmtree(path)
     planned = _plan(reproduced_copy)
     assert set(_states(planned).values()) == {"run"}
