@@ -29,7 +29,7 @@ from flows.pictures import show_graph, show_plan, show_results
 from flows.process import Children
 from flows.progress import Progress
 from flows.server import temporary_server
-from flows.slots import Slots
+from flows.slots import MachineSlots
 from pipelines.frame.hardware import Hardware
 from pipelines.frame.params_reader import read_params, validate
 from pipelines.frame.processes import exclusive
@@ -67,7 +67,7 @@ def publish_plan(folder: Path) -> None:
 
 @task(cache_policy=NO_CACHE, persist_result=False)
 def stage_task(
-    node: Node, folder: Path, slots: Slots, children: Children, group: str
+    node: Node, folder: Path, slots: MachineSlots, children: Children, group: str
 ) -> State[Any]:
     """Reproduce one stage; a state that says whether it ran or was cached.
 
@@ -93,7 +93,7 @@ def stage_task(
 
 
 def _try_stage(
-    node: Node, folder: Path, slots: Slots, children: Children, group: str
+    node: Node, folder: Path, slots: MachineSlots, children: Children, group: str
 ) -> State[Any]:
     logger = get_run_logger()
     command = [sys.executable, "-m", "dvc", "--wait-for-lock", "repro", "--single-item", node.name]
@@ -120,7 +120,7 @@ def _try_stage(
 def submit(
     nodes: list[Node],
     folder: Path,
-    slots: Slots,
+    slots: MachineSlots,
     children: Children,
     group: str,
     *,
@@ -147,7 +147,7 @@ def submit(
 
 
 def reproduce(
-    folder: Path, slots: Slots, children: Children, group: str, until: str | None = None
+    folder: Path, slots: MachineSlots, children: Children, group: str, until: str | None = None
 ) -> dict[str, State[Any]]:
     """The stages of a checkout, or those that ``until`` needs; the final state of each. To be
     called inside a flow.
@@ -165,9 +165,9 @@ def reproduce(
     return states
 
 
-def slots_of(folder: Path) -> Slots:
+def slots_of(folder: Path) -> MachineSlots:
     """The machine's, as ``hardware`` of this checkout sees it."""
-    return Slots.of_this_machine(
+    return MachineSlots.of_this_machine(
         validate(read_params(folder / "params.yaml"), "hardware", Hardware).accelerator
     )
 

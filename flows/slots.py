@@ -9,7 +9,7 @@ from flows.graph import Node
 from pipelines.frame.hardware import visible_gpus
 
 
-class Slots:
+class MachineSlots:
     """Processors and GPUs of one machine, shared by the stages that run at once.
 
     Args:
@@ -24,7 +24,7 @@ class Slots:
         self._changed = threading.Condition()
 
     @classmethod
-    def of_this_machine(cls, accelerator: str) -> "Slots":
+    def of_this_machine(cls, accelerator: str) -> "MachineSlots":
         """All processors this process may use, and its NVIDIA devices unless
         ``hardware.accelerator`` is cpu.
         """

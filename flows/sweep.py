@@ -26,7 +26,7 @@ from flows.pipeline import RUNNER, slots_of, submit
 from flows.process import Children
 from flows.search_space import Halving, Sweep, nested
 from flows.server import temporary_server
-from flows.slots import Slots
+from flows.slots import MachineSlots
 from pipelines.frame.errors import MasklineError, ParamsError
 from pipelines.frame.params_reader import read_params, validate
 from pipelines.frame.processes import exclusive
@@ -94,7 +94,7 @@ def check_params(wanted: Sweep) -> None:
             raise ParamsError("\n".join([problem, *problems]))
 
 
-def _all_rounds(wanted: Sweep, slots: Slots, children: Children) -> list[dict[str, Any]]:
+def _all_rounds(wanted: Sweep, slots: MachineSlots, children: Children) -> list[dict[str, Any]]:
     method, combinations, base = wanted.method, wanted.combinations(), base_of(wanted.recipes)
     if not isinstance(method, Halving):
         return _ranked(wanted, _round(wanted, (wanted.name, base), combinations, slots, children))
@@ -113,7 +113,7 @@ def _round(
     wanted: Sweep,
     named: tuple[str, str],
     combinations: Sequence[Combination],
-    slots: Slots,
+    slots: MachineSlots,
     children: Children,
 ) -> list[dict[str, Any]]:
     """Experiments that may run side by side; those with a result from the same base are not run

@@ -22,7 +22,7 @@ from pipelines.frame.hardware import Hardware, limit_threads
 from pipelines.frame.params_reader import read_params, validate
 
 if TYPE_CHECKING:
-    from pipelines.translate.session import Line, Session, Translated
+    from pipelines.translate.session import Line, Session, Translation
 
 MODELS, TOKENIZER = Path("data/seq2seq"), Path("data/tokenizer")
 _AT_ONCE = 256  # lines of a pipe
@@ -150,7 +150,7 @@ def _params(options: argparse.Namespace) -> tuple[DecodingParams, Hardware]:
 
 
 def _shown(
-    line: "Line", translated: "Translated", session: "Session", options: argparse.Namespace
+    line: "Line", translated: "Translation", session: "Session", options: argparse.Namespace
 ) -> Iterator[str]:
     """The lines that are printed for one line of input, in the form the options ask for."""
     from pipelines.decoding.hypotheses import as_json

@@ -44,7 +44,7 @@ class Line:
 
 
 @dataclass(frozen=True)
-class Translated:
+class Translation:
     """What became of a line.
 
     Attributes:
@@ -155,7 +155,7 @@ class Session:
 
     def translate(
         self, lines: Sequence[Line], *, first: int = 0, traced: bool = False
-    ) -> list[Translated]:
+    ) -> list[Translation]:
         """Translations in the order of the lines, with records and attention if asked for.
 
         Args:
@@ -163,7 +163,7 @@ class Session:
             first: number of the first of them; samples are drawn by the number.
             traced: keep what the search did.
         """
-        found = [Translated([], [], None) for _ in lines]
+        found = [Translation([], [], None) for _ in lines]
         numbers = [number for number, line in enumerate(lines) if line.ids]
         if not numbers:
             return found
@@ -175,7 +175,7 @@ class Session:
             np.concatenate(rows), np.concatenate([[0], np.cumsum([len(row) for row in rows])])
         )
 
-        def search(model: Seq2SeqModel, device: torch.device, batch: Batch) -> list[Translated]:
+        def search(model: Seq2SeqModel, device: torch.device, batch: Batch) -> list[Translation]:
             chosen = self._strategy.selector([first + numbers[row] for row in batch.numbers])
             return self._search(model, device, batch, chosen, traced)
 
@@ -192,7 +192,7 @@ class Session:
         batch: Batch,
         selector: Selector,
         traced: bool,
-    ) -> list[Translated]:
+    ) -> list[Translation]:
         count, params, strategy = len(batch.numbers), self._params, self._strategy
         options = strategy.options
         if self._phrases:
@@ -215,11 +215,11 @@ class Session:
             self._translated(group, searched.trace if traced else None) for group in searched.run()
         ]
 
-    def _translated(self, group: list[Hypothesis], trace: Trace | None) -> Translated:
+    def _translated(self, group: list[Hypothesis], trace: Trace | None) -> Translation:
         texts = [self.tokenizer.decode(hypothesis.tokens) for hypothesis in group]
         if self._params.rerank == "mbr" and group:
             group = most_like_the_others(
                 group, texts, uniform=self._params.strategy.name == "sampling"
             )
             texts = [self.tokenizer.decode(hypothesis.tokens) for hypothesis in group]
-        return Translated(group, texts, trace)
+        return Translation(group, texts, trace)

@@ -19,7 +19,7 @@ _SHADES = " ░▒▓█"
 
 
 @dataclass
-class Node:
+class BeamNode:
     """A token of a hypothesis that lived, and what continued it.
 
     Attributes:
@@ -31,7 +31,7 @@ class Node:
     token: str = ""
     log_probability: float = 0.0
     rank: int | None = None
-    children: dict[int, "Node"] = field(default_factory=dict)
+    children: dict[int, "BeamNode"] = field(default_factory=dict)
 
     @property
     def best(self) -> int:
@@ -42,11 +42,11 @@ class Node:
 
 def beam_tree(
     trace: Trace, hypotheses: Sequence[Hypothesis], token_of: Callable[[int], str]
-) -> Node:
+) -> BeamNode:
     """The tree of all prefixes that lived in the beams of one sentence, with the hypotheses that
     came out.
     """
-    root = Node()
+    root = BeamNode()
     for beam in range(trace.num_beams):
         _add_beam(root, trace, beam, token_of)
     for rank, hypothesis in enumerate(hypotheses, start=1):
@@ -57,7 +57,7 @@ def beam_tree(
     return root
 
 
-def _add_beam(root: Node, trace: Trace, beam: int, token_of: Callable[[int], str]) -> None:
+def _add_beam(root: BeamNode, trace: Trace, beam: int, token_of: Callable[[int], str]) -> None:
     rows = [root]
     for step in trace.steps:
         after = []
@@ -69,21 +69,21 @@ def _add_beam(root: Node, trace: Trace, beam: int, token_of: Callable[[int], str
             strict=True,
         ):
             alive = total > float("-inf") and parent < len(rows)
-            after.append(_child(rows[parent], token, gain, token_of) if alive else Node())
+            after.append(_child(rows[parent], token, gain, token_of) if alive else BeamNode())
         rows = after
 
 
-def _child(node: Node, token: int, gain: float, token_of: Callable[[int], str]) -> Node:
-    return node.children.setdefault(token, Node(token_of(token), gain))
+def _child(node: BeamNode, token: int, gain: float, token_of: Callable[[int], str]) -> BeamNode:
+    return node.children.setdefault(token, BeamNode(token_of(token), gain))
 
 
-def tree_lines(root: Node) -> list[str]:
+def tree_lines(root: BeamNode) -> list[str]:
     """One token a line with its probability, the best hypothesis on top; ◆ and a number where one
     ends.
     """
     lines: list[str] = []
 
-    def write(node: Node, before: str) -> None:
+    def write(node: BeamNode, before: str) -> None:
         children = sorted(
             node.children.values(), key=lambda child: (child.best, -child.log_probability)
         )
@@ -119,7 +119,7 @@ def attention_lines(
 
 def write_picture(
     path: Path,
-    root: Node,
+    root: BeamNode,
     attention_TS: Tensor | None,
     source: Sequence[str],
     target: Sequence[str],
@@ -161,7 +161,7 @@ def write_picture(
 
 
 def _page(
-    root: Node, attention_TS: Tensor | None, source: Sequence[str], target: Sequence[str]
+    root: BeamNode, attention_TS: Tensor | None, source: Sequence[str], target: Sequence[str]
 ) -> str:
     """The tree and the heat map as a page that needs nothing else."""
     templates = Environment(
@@ -181,6 +181,6 @@ def _page(
     )
 
 
-def _in_order(node: Node) -> list[Node]:
+def _in_order(node: BeamNode) -> list[BeamNode]:
     """A node's continuations: those of the best hypotheses first, then the likelier."""
     return sorted(node.children.values(), key=lambda child: (child.best, -child.log_probability))

@@ -11,7 +11,7 @@ import time
 import pytest
 
 from flows.graph import Node, read_graph
-from flows.slots import Slots
+from flows.slots import MachineSlots
 from pipelines.frame.hardware import visible_gpus
 from tests.conftest import ROOT, run_in
 
@@ -49,11 +49,11 @@ def _node(name: str, cpus: int, gpus: int = 0, *, alone: bool = False) -> Node:
     ],
 )
 def test_slots_wanted(machine, node, wanted):
-    assert Slots(*machine).wanted(node) == wanted
+    assert MachineSlots(*machine).wanted(node) == wanted
 
 
 def test_slots_never_give_more_than_there_is_and_let_small_stages_run_together():
-    slots, lock = Slots(4, 0), threading.Lock()
+    slots, lock = MachineSlots(4, 0), threading.Lock()
     running: dict[str, int] = {}
     peaks: list[int] = []
 
@@ -93,20 +93,20 @@ def test_slots_never_give_more_than_there_is_and_let_small_stages_run_together()
 def test_an_inherited_choice_of_gpus_is_kept_and_never_widened(monkeypatch, given, expected):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", given)
     assert visible_gpus() == expected
-    slots = Slots.of_this_machine("auto")
+    slots = MachineSlots.of_this_machine("auto")
     nodes = [_node(f"n{number}", 1, 1) for number in range(len(expected))]
     with contextlib.ExitStack() as stack:
         taken = [stack.enter_context(slots.taken(node)) for node in nodes]
         assert [one["CUDA_VISIBLE_DEVICES"] for one in taken] == expected
     with slots.taken(_node("again", 1, 1)) as again:
         assert again == ({"CUDA_VISIBLE_DEVICES": expected[0]} if expected else {})
-    assert Slots.of_this_machine("cpu").wanted(_node("cpu", 1, 1)) == (1, 0)
+    assert MachineSlots.of_this_machine("cpu").wanted(_node("cpu", 1, 1)) == (1, 0)
 
 
 def test_two_sweeps_of_one_flow_share_the_gpus_that_were_inherited(monkeypatch):
     """Two trainings of two worktrees, one machine, two of its eight GPUs."""
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "6,7")
-    slots, seen, lock = Slots.of_this_machine("auto"), [], threading.Lock()
+    slots, seen, lock = MachineSlots.of_this_machine("auto"), [], threading.Lock()
 
     def training(node: Node) -> None:
         with slots.taken(node) as environment:
@@ -127,7 +127,7 @@ def test_two_sweeps_of_one_flow_share_the_gpus_that_were_inherited(monkeypatch):
 
 
 def test_slots_give_each_training_a_gpu_of_its_own():
-    slots = Slots(16, 2)
+    slots = MachineSlots(16, 2)
     with slots.taken(_node("a", 2, 1)) as first, slots.taken(_node("b", 2, 1)) as second:
         assert {first["CUDA_VISIBLE_DEVICES"], second["CUDA_VISIBLE_DEVICES"]} == {"0", "1"}
     with slots.taken(_node("c", 2, 0)) as none:
