@@ -14,7 +14,7 @@ from torch import Tensor
 from pipelines.classification.examples import Example
 from pipelines.formats.tokenizer.tokenizer import WordPieceTokenizer
 from pipelines.formats.vocabulary.special_tokens import CLS, PAD, SEP
-from pipelines.training.bucketing import Bucketed
+from pipelines.training.bucketing import Bucketed, BucketedBatches, Ints
 from pipelines.training.positions import Position
 
 NO_LABEL = -100  # what PyTorch's cross-entropy leaves out
@@ -94,7 +94,7 @@ def encode(
     return encoded
 
 
-class ClassificationBatches:
+class ClassificationBatches(BucketedBatches):
     """Training batches of all ranks.
 
     Raises:
@@ -111,26 +111,16 @@ class ClassificationBatches:
         rank: int = 0,
         world_size: int = 1,
     ) -> None:
-        self._examples, self._rank, self._world_size = examples, rank, world_size
+        self._examples = examples
         lengths = np.array([len(row) for row in examples.tokens])
         where = ("classification, training examples", "classification.common.batch_size")
-        self._order = Bucketed(
-            lengths, batch_size, seed=seed, stream="classification order", where=where
-        )
-        self.fingerprint = f"{digest} {seed} {batch_size}"
+        order = Bucketed(lengths, batch_size, seed=seed, stream="classification order", where=where)
+        fingerprint = f"{digest} {seed} {batch_size}"
+        super().__init__(order, fingerprint, rank=rank, world_size=world_size)
 
-    def after(self, position: Position) -> Position:
-        """See `BatchSource.after`."""
-        return self._order.after(position)
-
-    def __call__(self, position: Position) -> ClassifiedBatch:
-        """This rank's part of the batch of one update; where there is no row for it, one that
-        counts nothing.
-        """
-        rows = self._order.rows(position)
-        if len(mine := rows[self._rank :: self._world_size]):
-            return collate(self._examples, mine, position)
-        return collate(self._examples, rows[:1], position).without_terms()
+    def collate(self, rows: Ints, position: Position) -> ClassifiedBatch:
+        """See `BucketedBatches.collate`."""
+        return collate(self._examples, rows, position)
 
 
 def in_order(examples: EncodedExamples, batch_size: int) -> list[ClassifiedBatch]:

@@ -84,17 +84,12 @@ class Strategy:
         return found
 
 
-def greedy(params: DecodingParams, seed: int) -> Strategy:
-    """The likeliest token each time."""
-    return Strategy(params, seed, beam_size=1, num_best=1, plain=True)
-
-
 def searches(params: DecodingParams, seed: int) -> dict[str, Strategy]:
     """Name → search of the stage: greedy, the section's own, and the other beam sizes of the
     curve.
     """
     found = {
-        "greedy": greedy(params, seed),
+        "greedy": Strategy(params, seed, beam_size=1, num_best=1, plain=True),
         "beam": Strategy(params, seed, params.beam_size, params.num_best),
     }
     for size in params.curve:

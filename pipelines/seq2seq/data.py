@@ -17,7 +17,7 @@ from pipelines.formats.shards.arrays import PairShard, Ragged
 from pipelines.formats.vocabulary.special_tokens import END, PAD, START
 from pipelines.frame.errors import DataError, broken_rule
 from pipelines.models.protocol.sources import sources
-from pipelines.training.bucketing import Bucketed
+from pipelines.training.bucketing import Bucketed, BucketedBatches, Ints
 from pipelines.training.positions import Position
 
 
@@ -62,7 +62,7 @@ class PairBatch(NamedTuple):
             )
 
 
-class PairBatches:
+class PairBatches(BucketedBatches):
     """Training batches of all ranks: ``batch_size`` pairs, or tokens of the longer side, padding
     included.
 
@@ -81,26 +81,18 @@ class PairBatches:
         rank: int = 0,
         world_size: int = 1,
     ) -> None:
-        self._shard, self._rank, self._world_size = shard, rank, world_size
+        self._shard = shard
         lengths = np.stack([shard.target.lengths + 1, shard.source.lengths + 2], axis=1)
         where = ("seq2seq, training pairs", "seq2seq.common.batch_size")
-        self._order = Bucketed(
+        order = Bucketed(
             lengths, batch_size, seed=seed, stream="pair order", where=where, in_tokens=in_tokens
         )
-        self.fingerprint = f"{digest} {seed} {batch_size} {in_tokens}"
+        fingerprint = f"{digest} {seed} {batch_size} {in_tokens}"
+        super().__init__(order, fingerprint, rank=rank, world_size=world_size)
 
-    def after(self, position: Position) -> Position:
-        """See `BatchSource.after`."""
-        return self._order.after(position)
-
-    def __call__(self, position: Position) -> PairBatch:
-        """This rank's part of the batch of one update; where there is no row for it, one that
-        counts nothing.
-        """
-        rows = self._order.rows(position)
-        if len(mine := rows[self._rank :: self._world_size]):
-            return collate(self._shard, mine, position)
-        return collate(self._shard, rows[:1], position).without_terms()
+    def collate(self, rows: Ints, position: Position) -> PairBatch:
+        """See `BucketedBatches.collate`."""
+        return collate(self._shard, rows, position)
 
 
 def draw_pairs(shard: PairShard, count: int | Literal["all"], seed: int) -> PairShard:

@@ -1,6 +1,8 @@
 """Batches of rows of like length, in random order: functions of (seed, epoch)."""
 
+from abc import ABC, abstractmethod
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -111,3 +113,35 @@ class Bucketed:
             found.append(rows[first:end])
             first = end
         return found
+
+
+class BucketedBatches(ABC):
+    """The batches of a `Bucketed` order, each rank its part: a `BatchSource`.
+
+    Args:
+        order: which rows make the batch of a position.
+        fingerprint: see `BatchSource.fingerprint`.
+        rank: this one of ``world_size``.
+        world_size: ranks that share a batch.
+    """
+
+    def __init__(self, order: Bucketed, fingerprint: str, *, rank: int, world_size: int) -> None:
+        self._order, self._rank, self._world_size = order, rank, world_size
+        self.fingerprint = fingerprint
+
+    def after(self, position: Position) -> Position:
+        """See `BatchSource.after`."""
+        return self._order.after(position)
+
+    def __call__(self, position: Position) -> Any:
+        """This rank's part of the batch of one update; where there is no row for it, one that
+        counts nothing.
+        """
+        rows = self._order.rows(position)
+        if len(mine := rows[self._rank :: self._world_size]):
+            return self.collate(mine, position)
+        return self.collate(rows[:1], position).without_terms()
+
+    @abstractmethod
+    def collate(self, rows: Ints, position: Position) -> Any:
+        """Some rows as a batch with ``without_terms``."""
