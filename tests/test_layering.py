@@ -29,6 +29,12 @@ def test_every_arrow_between_rooms_runs_down():
     assert running_up(graph) == []
 
 
+def test_the_picture_in_the_docs_is_of_these_floors():
+    drawn = (ROOT / "docs/internals.md").read_text(encoding="utf-8").split("```")[1]
+    floors = [tuple(line.split()) for line in drawn.strip().splitlines()]
+    assert floors == [floor for floor in FLOORS if floor not in (("benchmarks",), ("flows",))]
+
+
 @pytest.mark.parametrize(
     ("package", "forbidden"),
     [
