@@ -21,7 +21,7 @@ import torch
 
 from benchmarks.pretraining import SIZES, documents, mean_cost, our_steps, section
 from benchmarks.results import Row, write
-from pipelines.bert.data import PretrainingBatches, Split
+from pipelines.bert.data import DocumentSplit, PretrainingBatches
 
 _GOAL = 0.75e6  # real tokens per second of BERT-base on one H200
 _GOAL_MFU = 0.41
@@ -43,7 +43,7 @@ def row(arguments: argparse.Namespace, length: int, rows: int) -> list[Row]:
         dropout=0.0 if packed else 0.1,
     )
     shard = documents(_VOCAB, sentences=40, words=(8, 40))
-    batches = PretrainingBatches(Split(shard, 1, "bench", 0.15, _VOCAB), params)
+    batches = PretrainingBatches(DocumentSplit(shard, 1, "bench", 0.15, _VOCAB), params)
     seconds = statistics.median(
         our_steps(
             params,

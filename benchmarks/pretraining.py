@@ -34,7 +34,7 @@ from benchmarks.trainer import (
     lightning_steps,
     optimization,
 )
-from pipelines.bert.data import PretrainingBatches, Split
+from pipelines.bert.data import DocumentSplit, PretrainingBatches
 from pipelines.bert.module import Baselines, BertPretraining
 from pipelines.bert.params import BertParams
 from pipelines.formats.shards.arrays import DocumentShard, Ragged
@@ -183,7 +183,9 @@ def _case_rows(
     """The rows of one size and precision."""
     params, bf16 = section(size, precision), precision == "bf16-mixed"
     batches = PretrainingBatches(
-        Split(documents(vocab_size, sentences=40, words=(8, 40)), 1, "bench", 0.15, vocab_size),
+        DocumentSplit(
+            documents(vocab_size, sentences=40, words=(8, 40)), 1, "bench", 0.15, vocab_size
+        ),
         params,
     )
     examples = examples_of(batches, ROWS * (WARM + _STEPS))
@@ -245,7 +247,7 @@ def batch_rows() -> Iterator[Row]:
     vocab_size, count = 30522, 40
     params = section("tiny", "32-true", batch_size=256)
     shard = documents(vocab_size, sentences=40, words=(5, 45))
-    split = Split(shard, 1, "bench", 0.15, vocab_size)
+    split = DocumentSplit(shard, 1, "bench", 0.15, vocab_size)
     plan = min(_seconds(lambda: PretrainingBatches(split, params).after(START)) for _ in range(3))
     batches = PretrainingBatches(split, params)
     position, times = START, []
@@ -288,7 +290,7 @@ def packing_rows() -> Iterator[Row]:
         for packed, rows in ((True, 32), (False, 64))
     }
     batches = {
-        packed: PretrainingBatches(Split(shard, 1, "bench", 0.15, 8000), params)
+        packed: PretrainingBatches(DocumentSplit(shard, 1, "bench", 0.15, 8000), params)
         for packed, params in cases.items()
     }
     seconds: dict[bool, list[float]] = {True: [], False: []}

@@ -1,5 +1,5 @@
-"""Work pool, deployments and automations of this checkout: ``python -m flows.deployments``, against
-PREFECT_API_URL.
+"""Work pool, deployments and automations of this checkout: ``python -m flows.deployments``,
+against PREFECT_API_URL.
 
 The deployments stand in ``prefect.yaml``. Besides them the server gets an automation for flow runs
 whose process has vanished: Prefect itself leaves them Running for ever.

@@ -1,5 +1,5 @@
-"""Prefect's settings, made before Prefect is imported: local, quiet, no account, no telemetry, no
-proxy to itself.
+"""Prefect's settings, made before Prefect is imported: local, quiet, no account, no telemetry,
+no proxy to itself.
 """
 
 import os
@@ -29,7 +29,7 @@ _hosts = [
 if "*" not in _hosts:  # whatever HTTP_PROXY says, our own server is not behind it
     os.environ["NO_PROXY"] = os.environ["no_proxy"] = ",".join(dict.fromkeys([*_hosts, *_LOOPBACK]))
 
-# of the server: its flows and workers know it too
+# The server's password: its flows and workers have to know it too.
 if _password := os.environ.get("PREFECT_SERVER_API_AUTH_STRING"):
     os.environ.setdefault("PREFECT_API_AUTH_STRING", _password)
 

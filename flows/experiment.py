@@ -19,8 +19,8 @@ _CODE = ("pipelines", "flows", "dvc.yaml")
 
 
 def base_of(recipes: Sequence[str]) -> str:
-    """What experiments here begin from: a digest of the commit, this checkout's params.yaml,
-    recipes and raw data.
+    """What experiments here begin from: a digest of the commit,
+    this checkout's params.yaml, recipes and raw data.
 
     Raw data that git does not know counts by name, size and time of change.
     """
@@ -38,8 +38,8 @@ def base_of(recipes: Sequence[str]) -> str:
 
 
 def experiment(name: str, recipes: Sequence[str], overrides: Mapping[str, Any]) -> Path:
-    """The worktree of an experiment: made, or found if it was made before from the same base with
-    the same overrides.
+    """The worktree of an experiment: made,
+    or found if it was made before from the same base with the same overrides.
 
     It has the commit this checkout stands at, this checkout's params.yaml with the recipes and
     overrides laid over it, and links to raw data that git does not know. What it computes is in
@@ -65,7 +65,7 @@ def experiment(name: str, recipes: Sequence[str], overrides: Mapping[str, Any]) 
     (folder / ".dvc/config.local").write_text(f"[cache]\n    dir = {_cache()}\n", encoding="utf-8")
     take_inputs(folder)
     (folder / "overrides.yaml").write_text(json.dumps(overrides), encoding="utf-8")  # JSON is YAML
-    # this checkout's, edited or not
+    # The recipes of this checkout, edited or not, rather than those of the commit.
     overlays = [str(Path(f"recipes/{recipe}.yaml").resolve()) for recipe in recipes]
     overlays += ["overrides.yaml"] if overrides else []
     command = [sys.executable, "-m", "pipelines.preflight.recipes", "apply", *overlays]
@@ -77,8 +77,8 @@ def experiment(name: str, recipes: Sequence[str], overrides: Mapping[str, Any]) 
 
 
 def remove(names: re.Pattern[str], branches: str) -> int:
-    """Remove the worktrees of all experiments with such names, and their branches; how many
-    worktrees.
+    """Remove the worktrees of all experiments with such names, and their branches;
+    how many worktrees.
 
     Args:
         names: matches whole names.
@@ -97,8 +97,8 @@ def remove(names: re.Pattern[str], branches: str) -> int:
 
 
 def take_inputs(folder: Path) -> None:
-    """Give another checkout this one's params.yaml, and links to raw data that git does not
-    know.
+    """Give another checkout this one's params.yaml,
+    and links to raw data that git does not know.
     """
     (folder / "params.yaml").write_bytes(Path("params.yaml").read_bytes())
     for path in sorted(Path("data/raw").iterdir()):
@@ -142,8 +142,8 @@ def record(branch: str, folder: Path, message: str) -> None:
 
 
 def git(*arguments: str, folder: Path = Path()) -> str:
-    """What git prints, run without anybody's hooks: these are our worktrees and branches, not a
-    user's commits.
+    """What git prints, run without anybody's hooks: these are our worktrees and branches,
+    not a user's commits.
 
     Raises:
         ParamsError: git is not installed, or refuses.

@@ -1,5 +1,5 @@
-"""Word of a flow that failed, to a webhook: set MASKLINE_WEBHOOK to its address (Slack, Mattermost,
-ntfy, your own).
+"""Word of a flow that failed, to a webhook: set MASKLINE_WEBHOOK to its address (Slack,
+Mattermost, ntfy, your own).
 
 It gets JSON: ``text`` for people, and ``flow``, ``run``, ``state``, ``message``.
 """

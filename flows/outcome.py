@@ -1,5 +1,5 @@
-"""How a stage ended, by what it wrote itself: DVC tells the same of everything that is not
-success.
+"""How a stage ended, by what it wrote itself:
+DVC tells the same of everything that is not success.
 """
 
 import json
@@ -13,20 +13,20 @@ _LOST_RANK = re.compile(r"Connection (closed|reset) by peer|NCCL error|ncclRemot
 
 
 class StageFailed(Exception):
-    """A stage ended with an error that another try would meet again; its last lines are the
-    message.
+    """A stage ended with an error that another try would meet again;
+    its last lines are the message.
     """
 
 
 class StageInterrupted(Exception):
-    """A stage was told to stop, or its process was lost: another try goes on from its
-    checkpoint.
+    """A stage was told to stop, or its process was lost:
+    another try goes on from its checkpoint.
     """
 
 
 def statuses(folder: Path, name: str) -> dict[Path, int]:
-    """Files in which runs of a stage instance tell of themselves, with the moment of their last
-    change.
+    """Files in which runs of a stage instance tell of themselves,
+    with the moment of their last change.
     """
     return {path: path.stat().st_mtime_ns for path in (folder / RUNS).glob(f"{name}/*/status.json")}
 

@@ -1,5 +1,5 @@
-"""What a stage prints: all of it to a file, as much to Prefect as its API takes, progress as a
-number.
+"""What a stage prints: all of it to a file, as much to Prefect as its API takes,
+progress as a number.
 """
 
 import re
@@ -37,8 +37,8 @@ class Output:
         self.last: list[str] = []
 
     def __call__(self, line: str) -> None:
-        """A line of output: to the file, to the log as fast as Prefect takes it, a bar's share as
-        progress.
+        """A line of output: to the file, to the log as fast as Prefect takes it,
+        a bar's share as progress.
         """
         if not line:
             return

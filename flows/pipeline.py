@@ -38,7 +38,7 @@ from pipelines.frame.run_folder import RUNS
 _BUSY = "is busy"  # DVC's word for a read or write lock another stage holds for a moment
 _UNCHANGED = ("didn't change, skipping", "is cached - skipping run")
 _LOCK_TRIES = 5
-# before the second, third and fourth try of a stage that was interrupted
+# Seconds before the second, third and fourth try of a stage that was interrupted.
 _BACK_OFF_S = (
     5.0,
     30.0,
@@ -126,8 +126,8 @@ def submit(
     *,
     prefix: str = "",
 ) -> dict[str, PrefectFuture[Any]]:
-    """A task for each stage of a checkout, each waiting for the ones it depends on. To be called
-    inside a flow.
+    """A task for each stage of a checkout,
+    each waiting for the ones it depends on. To be called inside a flow.
 
     Args:
         nodes: the stages, each after the ones it depends on.
@@ -149,8 +149,8 @@ def submit(
 def reproduce(
     folder: Path, slots: MachineSlots, children: Children, group: str, until: str | None = None
 ) -> dict[str, State[Any]]:
-    """The stages of a checkout, or those that ``until`` needs; the final state of each. To be
-    called inside a flow.
+    """The stages of a checkout, or those that ``until`` needs;
+    the final state of each. To be called inside a flow.
 
     Raises:
         ParamsError: there is no stage ``until``.

@@ -112,19 +112,16 @@ def plan() -> list[Planned]:
             lost = any(
                 reason.kind == "output" for name in before for reason in planned[name].reasons
             )
-            # what was lost before it comes back, or makes it wait
+            # An output lost before this stage comes back or makes it wait: no reason of its own.
             found = _reasons(stage, params_file)
             reasons = tuple(reason for reason in found if not (lost and reason.kind == "data"))
             kinds = {reason.kind for reason in reasons}
-            state = (
-                "blocked"
-                if waits_for and kinds <= {"data", "output"}
-                else "run"
-                if reasons
-                else "cached"
-            )
-            if state == "run" and not waits_for and _in_cache(repo, stage):
+            if waits_for and kinds <= {"data", "output"}:
+                state = "blocked"
+            elif not reasons or (not waits_for and _in_cache(repo, stage)):
                 state = "cached"
+            else:
+                state = "run"
             out = Path(stage.outs[0].def_path)
             bytes_ = sum(part.meta.size or 0 for part in stage.outs if part.meta)
             planned[stage.addressing] = Planned(
@@ -198,8 +195,8 @@ def _differences(key: str, old: Any, new: Any, params_file: ParamsFile) -> Itera
 
 
 def _in_cache(repo: Repo, stage: Any) -> bool:
-    """Whether DVC has computed exactly this before, and still has the result; changes ``stage``,
-    not the checkout.
+    """Whether DVC has computed exactly this before, and still has the result;
+    changes ``stage``, not the checkout.
     """
     for out in stage.outs:
         out.hash_info = HashInfo()  # or DVC would look at what stands there now

@@ -1,5 +1,5 @@
-"""Processes of a flow: none outlives it, none runs longer than it may, all are asked before they
-are killed.
+"""Processes of a flow: none outlives it, none runs longer than it may,
+all are asked before they are killed.
 """
 
 import contextlib
@@ -20,8 +20,8 @@ class TimeLimitReached(Exception):
 
 
 class Children:
-    """The processes of one flow; each has a session of its own, so it is stopped with all it
-    started.
+    """The processes of one flow; each has a session of its own,
+    so it is stopped with all it started.
 
     Args:
         grace_s: seconds between SIGTERM and SIGKILL.
@@ -104,8 +104,8 @@ class Children:
         return code
 
     def stop(self) -> None:
-        """Ask every child and its children to stop, wait for their checkpoints, kill what is
-        left.
+        """Ask every child and its children to stop, wait for their checkpoints,
+        kill what is left.
         """
         with self._lock:
             self.stopping.set()

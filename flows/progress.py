@@ -10,8 +10,8 @@ _PATIENCE_S = 5.0
 
 
 class Progress:
-    """Told in a thread of its own: a server may not answer, and a stage whose lines nobody reads
-    stands still.
+    """Told in a thread of its own: a server may not answer,
+    and a stage whose lines nobody reads stands still.
 
     Made inside a task; a context manager, whose end waits a little for the last word.
 

@@ -13,8 +13,8 @@ from pipelines.frame.params_reader import Name, Section
 
 
 class Range(Section):
-    """Numbers between two ends, uniform or uniform in their logarithm; whole ones if both ends
-    are.
+    """Numbers between two ends, uniform or uniform in their logarithm;
+    whole ones if both ends are.
     """
 
     low: int | float
@@ -52,8 +52,8 @@ class Random(Section):
 
 
 class Halving(Section):
-    """Successive halving (Jamieson & Talwalkar 2016): many with a small budget, the best of them
-    with a larger one.
+    """Successive halving (Jamieson & Talwalkar 2016): many with a small budget,
+    the best of them with a larger one.
 
     Attributes:
         samples: combinations of the first round, at random.

@@ -56,8 +56,8 @@ def wait_until_healthy(url: str, patience_s: float = _PATIENCE_S) -> None:
 
 @contextlib.contextmanager
 def temporary_server() -> Iterator[None]:
-    """A server for this process alone, unless PREFECT_API_URL names one; its history stays in
-    PREFECT_HOME.
+    """A server for this process alone, unless PREFECT_API_URL names one;
+    its history stays in PREFECT_HOME.
 
     Prefect would start one by itself, but that one goes on when this process is killed. If ours is
     killed it is started again, at the same address: Prefect's client tries for a minute.

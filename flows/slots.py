@@ -28,11 +28,10 @@ class MachineSlots:
         """All processors this process may use, and its NVIDIA devices unless
         ``hardware.accelerator`` is cpu.
         """
-        cpus = (
-            len(os.sched_getaffinity(0))
-            if hasattr(os, "sched_getaffinity")
-            else os.cpu_count() or 1
-        )
+        if hasattr(os, "sched_getaffinity"):
+            cpus = len(os.sched_getaffinity(0))
+        else:
+            cpus = os.cpu_count() or 1
         return cls(cpus, 0 if accelerator == "cpu" else visible_gpus())
 
     def wanted(self, node: Node) -> tuple[int, int]:

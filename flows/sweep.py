@@ -33,6 +33,7 @@ from pipelines.frame.processes import exclusive
 from pipelines.frame.records import Records
 from pipelines.frame.run_folder import RUNS
 from pipelines.preflight.recipes import problems_with
+from pipelines.report.table import render
 
 SWEEPS = RUNS / "sweeps"
 _METRICS = Path("data/evaluation/metrics.json")
@@ -116,8 +117,8 @@ def _round(
     slots: MachineSlots,
     children: Children,
 ) -> list[dict[str, Any]]:
-    """Experiments that may run side by side; those with a result from the same base are not run
-    again.
+    """Experiments that may run side by side;
+    those with a result from the same base are not run again.
     """
     records = Records(SWEEPS / f"{wanted.name}.jsonl")
     records.rewind(0)  # drops a half-written line
@@ -210,11 +211,12 @@ def main() -> int:
         return error.exit_code
     with temporary_server():
         results = sweep(wanted.model_dump())
-    for one in results:
-        print(
-            f"{one['value'] if one['value'] is not None else 'failed':>10}  {one['experiment']}  "
-            f"{one['overrides']}"
-        )
+    rows = [
+        [one["experiment"], "failed" if one["value"] is None else f"{one['value']:g}"]
+        + [f"{key}={value}" for key, value in one["overrides"].items()]
+        for one in results
+    ]
+    print(render([["experiment", wanted.target, *[""] * len(rows[0][2:])], *rows]))
     return 0
 
 

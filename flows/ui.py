@@ -57,8 +57,8 @@ def _is_loopback(host: str) -> bool:
 
 
 def reached_at(host: str) -> str:
-    """The host of an address on this machine: every address is reached by loopback, IPv6 stands in
-    brackets.
+    """The host of an address on this machine: every address is reached by loopback,
+    IPv6 stands in brackets.
     """
     local = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
     return f"[{local}]" if ":" in local else local

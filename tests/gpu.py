@@ -84,7 +84,7 @@ def pretraining_and_classifier(device: str) -> None:
     """One update of both BERTs against the CPU's, packed and not."""
     import torch
 
-    from pipelines.bert.data import PretrainingBatches, Split
+    from pipelines.bert.data import DocumentSplit, PretrainingBatches
     from pipelines.bert.module import Baselines, BertPretraining
     from pipelines.models.bert import Bert
     from tests.bert.sample import bert_params, two_languages
@@ -92,7 +92,7 @@ def pretraining_and_classifier(device: str) -> None:
 
     for packed in (False, True):
         params = bert_params(segments={"packed": packed})
-        batch = PretrainingBatches(Split(two_languages(), 1, "t", 0.15, 300), params)(START)
+        batch = PretrainingBatches(DocumentSplit(two_languages(), 1, "t", 0.15, 300), params)(START)
         found = []
         for where in ("cpu", device):
             torch.manual_seed(0)

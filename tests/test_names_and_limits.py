@@ -170,13 +170,15 @@ def test_every_round_of_a_sweep_is_checked_before_the_first_runs(monkeypatch):
 def test_held_out_text_without_anything_to_measure_is_refused_before_training():
     import torch
 
-    from pipelines.bert.data import PretrainingBatches, Split
+    from pipelines.bert.data import DocumentSplit, PretrainingBatches
     from pipelines.bert.module import measure_baselines
     from pipelines.frame.errors import DataError
     from tests.bert.sample import bert_params, two_languages
 
     params = bert_params()
-    (batch, *_) = PretrainingBatches(Split(two_languages(), 1, "t", 0.15, 300), params).all()
+    (batch, *_) = PretrainingBatches(
+        DocumentSplit(two_languages(), 1, "t", 0.15, 300), params
+    ).all()
     counts = torch.ones(300)
     assert measure_baselines([batch], counts, 300).uniform_loss > 0
     unmasked = batch._replace(labels_M=batch.labels_M[:0])

@@ -60,8 +60,8 @@ class PretrainingBatch(NamedTuple):
     position: Position
 
     def without_terms(self) -> "PretrainingBatch":
-        """The same rows, and nothing to answer: what a rank computes along with the others that has
-        no rows.
+        """The same rows, and nothing to answer:
+        what a rank computes along with the others that has no rows.
         """
         none = self.labels_M[:0]
         per_row = np.zeros_like(self.per_row)
@@ -98,7 +98,7 @@ def _part(
 
 
 @dataclass(frozen=True)
-class Split:
+class DocumentSplit:
     """Which data, seen by whom.
 
     Attributes:
@@ -134,7 +134,7 @@ class PretrainingBatches:
             takes.
     """
 
-    def __init__(self, split: Split, params: BertParams) -> None:
+    def __init__(self, split: DocumentSplit, params: BertParams) -> None:
         self._split, self._params = split, params
         self.shard, self.vocab_size = split.shard, split.vocab_size
         self._ends = np.cumsum([phase.updates for phase in params.phases])
@@ -165,8 +165,8 @@ class PretrainingBatches:
         return len(self._epochs(position.epoch, self._rules(self.phase(position.update))))
 
     def after(self, position: Position) -> Position:
-        """The next update: further on in the epoch, or in the next one if a whole batch no longer
-        fits.
+        """The next update: further on in the epoch,
+        or in the next one if a whole batch no longer fits.
         """
         update = position.update + 1
         phase, following = self.phase(position.update), self.phase(update)
@@ -213,7 +213,7 @@ class PretrainingBatches:
         )
         row_S = np.repeat(np.arange(num_rows), np.diff(bounds))
         pairs = epoch.pairs[bounds[0] : bounds[-1]]
-        # then this rank computes the first row along with the others, and counts nothing
+        # A rank without rows computes the first row along with the others, and counts nothing.
         idle = num_rows <= split.rank
         if split.world_size > 1:
             mine = row_S == 0 if idle else row_S % split.world_size == split.rank

@@ -68,7 +68,7 @@ class Epochs:
             folder = self._folder / name
             if not folder.is_dir():
                 self._folder.mkdir(parents=True, exist_ok=True)
-                # the other loader processes wait
+                # One loader process writes the epoch, the others wait for it.
                 with exclusive(self._folder / f"{name}.lock", patience_s=3600):
                     if not folder.is_dir():
                         self._write(folder, epoch, rules)

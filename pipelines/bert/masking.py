@@ -56,8 +56,8 @@ class Masked:
 
 
 def mask(tokens_N: Ints, lengths_S: Ints, bits: Bits, rules: MaskRules) -> Masked:
-    """Hide exactly ``min(max_predictions, max(1, round(length · rate)))`` tokens of each sequence,
-    never special ones.
+    """Hide exactly ``min(max_predictions, max(1,
+    round(length · rate)))`` tokens of each sequence, never special ones.
 
     With whole words it may be fewer: a word that no longer fits is skipped, as in
     google-research/bert.
@@ -81,10 +81,8 @@ def mask(tokens_N: Ints, lengths_S: Ints, bits: Bits, rules: MaskRules) -> Maske
         columns, chosen = _words(maskable, goes_on, bits[:, :L], wanted)
         K = min(K, columns.shape[1])
         order = np.argsort(~chosen, axis=1, kind="stable")[:, :K]
-        columns, chosen = (
-            np.take_along_axis(columns, order, 1),
-            np.take_along_axis(chosen, order, 1),
-        )
+        columns = np.take_along_axis(columns, order, 1)
+        chosen = np.take_along_axis(chosen, order, 1)
     K = columns.shape[1]
     # The last 2·K draws of a sequence: what happens to each hidden token, and the random tokens.
     kind, drawn = (bits[:, -rules.max_predictions * part :][:, :K][chosen] for part in (2, 1))
@@ -160,8 +158,8 @@ def _words(
 
 
 def _ranked(maskable: npt.NDArray[np.bool_], bits: Bits) -> npt.NDArray[np.uint64]:
-    """A number per place that sorts by its draw and ends in its column; places that may not be
-    hidden come last.
+    """A number per place that sorts by its draw and ends in its column;
+    places that may not be hidden come last.
     """
     draws = np.where(maskable, bits >> np.uint32(1), np.uint32(2**32 - 1)).astype(np.uint64)
     return (draws << np.uint64(32)) | np.arange(bits.shape[1], dtype=np.uint64)

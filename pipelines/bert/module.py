@@ -108,8 +108,8 @@ class BertPretraining(TrainingModule):
         return Losses(objective, measured)
 
     def cost(self, batch: PretrainingBatch) -> Cost:
-        """Useful operations: 6 per weight and token, attention within sequences, the output layer
-        where masked.
+        """Useful operations: 6 per weight and token, attention within sequences,
+        the output layer where masked.
         """
         shape = self.shape
         D = shape.width

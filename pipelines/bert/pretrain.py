@@ -13,8 +13,8 @@ SHARDS, TOKENIZER = Path("data/shards"), Path("data/tokenizer")
 
 
 def declare(params_file: ParamsFile) -> Stage:
-    """Reads the document shards, and a BERT to go on from; the tokenizer's files are copied beside
-    the model.
+    """Reads the document shards, and a BERT to go on from;
+    the tokenizer's files are copied beside the model.
     """
     starts_from = Path(validate(params_file, "bert", BertParams).starts_from)
     inputs = tuple(dict.fromkeys((SHARDS, TOKENIZER, starts_from)))
@@ -82,13 +82,13 @@ def open_batches(
     run: StageRun, params: BertParams, *, rank: int, world_size: int
 ) -> tuple[Any, Any]:
     """Batches for training and for validation."""
-    from pipelines.bert.data import PretrainingBatches, Split
+    from pipelines.bert.data import DocumentSplit, PretrainingBatches
     from pipelines.formats.shards.arrays import DocumentShard, read_index
     from pipelines.formats.vocabulary.files import continuations
 
     masking, vocab_size = params.masking, read_index(SHARDS)["vocab_size"]
     continues = continuations(TOKENIZER) if masking.whole_words else None
-    train = Split(
+    train = DocumentSplit(
         DocumentShard.open(SHARDS, "train"),
         run.seed,
         "train",
@@ -100,7 +100,7 @@ def open_batches(
         world_size=world_size,
         folder=run.folder.checkpoints / "epochs",
     )
-    valid = Split(
+    valid = DocumentSplit(
         DocumentShard.open(SHARDS, "valid"),
         run.seed,
         "valid",

@@ -89,17 +89,14 @@ class _Block:
         room, rng = self._rules.room, self._rng
         target = np.full(len(documents), room)
         short = rng.random(len(documents)) < self._rules.short_rate
-        # once per document, as in the original
+        # Drawn once per document, as in the original, not once per pair.
         target[short] = rng.integers(2, room + 1, int(short.sum()))
         sentence, last = self._documents[documents].copy(), self._documents[documents + 1]
         found = []
         while len(documents):
             left = sentence < last
             documents, sentence, last, target = (
-                documents[left],
-                sentence[left],
-                last[left],
-                target[left],
+                part[left] for part in (documents, sentence, last, target)
             )
             pairs, sentence = self._step(documents, sentence, last, target)
             found.append(pairs)
@@ -119,11 +116,9 @@ class _Block:
         if self._rules.nsp == "sop":
             end = np.minimum(np.maximum(end, first + 2), last)
         size = end - first
-        a_end = (
-            end
-            if self._rules.nsp == "none"
-            else first + np.where(size > 1, self._below(size - 1) + 1, 1)
-        )
+        a_end = end
+        if self._rules.nsp != "none":
+            a_end = first + np.where(size > 1, self._below(size - 1) + 1, 1)
         # As if every pair stood in the text: A before the cut, B after it.
         pairs = np.zeros(len(first), PAIR)
         self._set(pairs, "a", first, a_end)
@@ -147,15 +142,15 @@ class _Block:
         return pairs, end
 
     def _reach(self, first: Ints, target: Ints, last: Ints) -> Ints:
-        """End of the shortest run of sentences with at least ``target`` tokens, one sentence or
-        more.
+        """End of the shortest run of sentences with at least ``target`` tokens,
+        one sentence or more.
         """
         end = np.searchsorted(self._offsets, self._offsets[first] + np.maximum(target, 1))
         return np.minimum(end, last)
 
     def _elsewhere(self, documents: Ints, target: Ints) -> tuple[Ints, Ints]:
-        """Sentences of another document of the language: drawn among all but one, then shifted past
-        itself.
+        """Sentences of another document of the language: drawn among all but one,
+        then shifted past itself.
         """
         first, end = self._language
         other = first + self._rng.integers(0, end - first - 1, len(documents))
@@ -177,8 +172,8 @@ class _Block:
         )
 
     def _cut(self, pairs: Pairs) -> Pairs:
-        """Too long, the longer segment loses a token at a time, at its front or its end with
-        probability ½.
+        """Too long, the longer segment loses a token at a time,
+        at its front or its end with probability ½.
         """
         a, b, room = pairs["a_size"].copy(), pairs["b_size"].copy(), self._rules.room
         if self._rules.nsp == "none":

@@ -1,5 +1,5 @@
-"""Stage ``classification``: a BERT and labelled texts → a classifier; once per task, and only where
-there are tasks.
+"""Stage ``classification``: a BERT and labelled texts → a classifier; once per task,
+and only where there are tasks.
 """
 
 import sys
@@ -17,8 +17,8 @@ SHARDS, TOKENIZER = Path("data/shards"), Path("data/tokenizer")
 
 
 def declare(params_file: ParamsFile, name: str) -> Stage:
-    """Reads its examples, the tokenizer, and the BERT it starts from, whose sizes are
-    ``bert.model``'s.
+    """Reads its examples, the tokenizer, and the BERT it starts from,
+    whose sizes are ``bert.model``'s.
     """
     block = f"classification.tasks.{name}"
     task = validate(params_file, block, TaskParams)
@@ -149,14 +149,14 @@ def _measured(
     run: StageRun, examples: dict[str, Any], labels: list[str], chances_NC: Any
 ) -> Metrics:
     """Scores of the test examples, whose predictions are written beside the model."""
-    from pipelines.classification.metrics import majority_accuracy, scores
+    from pipelines.classification.metrics import accuracy_and_f1, majority_accuracy
 
     answers = [labels[number] for number in chances_NC.argmax(dim=1).tolist()]
     _write_predictions(
         run.work / "predictions.tsv", examples["test"], answers, chances_NC.amax(dim=1).tolist()
     )
     return {
-        **scores([example.label for example in examples["test"]], answers),
+        **accuracy_and_f1([example.label for example in examples["test"]], answers),
         "test_majority_accuracy": majority_accuracy(examples["train"], examples["test"]),
         "examples": {split: len(rows) for split, rows in examples.items()},
     }

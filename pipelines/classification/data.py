@@ -55,8 +55,8 @@ class ClassifiedBatch(NamedTuple):
     position: Position
 
     def without_terms(self) -> "ClassifiedBatch":
-        """The same inputs, and nothing to answer: what a rank computes along with the others that
-        has no rows.
+        """The same inputs, and nothing to answer:
+        what a rank computes along with the others that has no rows.
         """
         return self._replace(
             labels_R=torch.full_like(self.labels_R, NO_LABEL), num_examples=0, num_tokens=0

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from pipelines.classification.examples import Example
 
 
-def scores(labels: Sequence[str], answers: Sequence[str]) -> dict[str, float]:
-    """Accuracy with half the width of its 95 % interval (normal approximation), and macro-averaged
-    F1.
+def accuracy_and_f1(labels: Sequence[str], answers: Sequence[str]) -> dict[str, float]:
+    """Accuracy with half the width of its 95 % interval (normal approximation),
+    and macro-averaged F1.
     """
     accuracy = sum(label == answer for label, answer in zip(labels, answers, strict=True)) / len(
         labels

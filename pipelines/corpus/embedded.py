@@ -269,8 +269,8 @@ class Author:
         return self._shortened(self._cast.place)
 
     def _mention(self, phrase: NounPhrase) -> NounPhrase:
-        """The phrase as it is said this time: sometimes indefinite at first, often without
-        adjective.
+        """The phrase as it is said this time: sometimes indefinite at first,
+        often without adjective.
         """
         new = phrase.noun.german not in self._mentioned
         self._mentioned.add(phrase.noun.german)

@@ -1,5 +1,5 @@
-"""Stage ``corpus``: raw text → documents, sentence pairs, splits, and a report of what was
-dropped.
+"""Stage ``corpus``: raw text → documents, sentence pairs, splits,
+and a report of what was dropped.
 """
 
 import shutil

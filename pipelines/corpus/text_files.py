@@ -37,8 +37,8 @@ class _Counts:
 
 
 def inspect(params: CorpusParams, reader: FilesReader) -> None:
-    """Read through the raw files without keeping anything: all there, UTF-8, aligned, enough
-    documents.
+    """Read through the raw files without keeping anything: all there, UTF-8, aligned,
+    enough documents.
 
     Raises:
         DataError: as `read_corpus` and `Corpus.check` would.
@@ -105,8 +105,8 @@ def _opened(path: Path) -> Iterator[BinaryIO]:
 
 
 def _require_text(path: Path) -> None:
-    """Refuse what is no UTF-8, or holds NULs as UTF-16 does, with the place of the first bad
-    byte.
+    """Refuse what is no UTF-8, or holds NULs as UTF-16 does,
+    with the place of the first bad byte.
     """
     with _opened(path) as file:
         found = bad_byte_of(file)
@@ -186,7 +186,7 @@ def _read_lines(path: Path, cache: Path) -> list[str]:
 
     datasets.disable_progress_bars()
     try:
-        # not load_dataset, which tells a server of each use, of local files too
+        # Not by load_dataset, which tells a server of each use, of local files too.
         name = glob.escape(str(path.resolve()))  # brackets in a path are no pattern
         table = datasets.Dataset.from_text(name, cache_dir=str(cache), keep_in_memory=True)
     except Exception as error:

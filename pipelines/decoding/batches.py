@@ -1,5 +1,5 @@
-"""A whole set of sentences, batch after batch: in order of length, on all devices, from where a
-killed run stood.
+"""A whole set of sentences, batch after batch: in order of length, on all devices,
+from where a killed run stood.
 
 Shapes: B sentences of a batch, S source length.
 """
@@ -38,8 +38,8 @@ class Batch:
 
 
 def batches(source: Ragged, budget: int) -> Iterator[Batch]:
-    """Sentences of like length, the longest first: ``budget`` source tokens, padding included, or
-    one sentence.
+    """Sentences of like length, the longest first: ``budget`` source tokens, padding included,
+    or one sentence.
 
     Sentences without tokens are in no batch: there is nothing to translate.
     """

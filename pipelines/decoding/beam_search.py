@@ -216,8 +216,8 @@ class Search:
         self._done |= self._is_done(alive.log_probability.amax(dim=1))
 
     def _is_done(self, best: Tensor) -> Tensor:
-        """The beams no further step can change, or whose stop rule says so; ``best`` is the
-        likeliest alive.
+        """The beams no further step can change, or whose stop rule says so;
+        ``best`` is the likeliest alive.
         """
         options, score_bW = self._options, self._pool.score_BP[self._beams]
         last = min(options.num_best, self._width) - 1

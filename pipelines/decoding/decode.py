@@ -1,5 +1,5 @@
-"""Stage ``decoding``: a model and the test sentences → greedy and beam hypotheses; once per
-architecture.
+"""Stage ``decoding``: a model and the test sentences → greedy and beam hypotheses;
+once per architecture.
 """
 
 import sys

@@ -22,7 +22,7 @@ from pipelines.frame.records import Records
 from pipelines.frame.stage import StageRun
 
 SHARDS, TOKENIZER = Path("data/shards"), Path("data/tokenizer")
-# nats per token between search and teacher forcing
+# Allowed difference between search and forced decoding, in nats per token.
 _TOLERANCE = {
     "float32": 1e-4,
     "bfloat16": 0.1,
@@ -31,8 +31,8 @@ _TOLERANCE = {
 
 
 def write_hypotheses(run: StageRun, model: nn.Module) -> dict[str, Any]:
-    """Search in all ways the section asks for, prove the scores, write the hypotheses; what was
-    measured.
+    """Search in all ways the section asks for, prove the scores, write the hypotheses;
+    what was measured.
 
     Raises:
         CheckFailed: a hypothesis' score is not what teacher forcing gives it.
@@ -85,8 +85,8 @@ def write_hypotheses(run: StageRun, model: nn.Module) -> dict[str, Any]:
 
 
 def num_longer(pairs: PairShard, max_length: int) -> int:
-    """References, as the shards have them, that no hypothesis of so many tokens, its end included,
-    can equal.
+    """References, as the shards have them, that no hypothesis of so many tokens,
+    its end included, can equal.
     """
     return int((pairs.target.lengths + 1 > max_length).sum())
 
@@ -107,8 +107,8 @@ def check_scores(
     where: str,
     tolerance: float = 1e-4,
 ) -> float:
-    """Largest difference per token between a search's log-probability and teacher forcing, of all
-    hypotheses.
+    """Largest difference per token between a search's log-probability and teacher forcing,
+    of all hypotheses.
 
     Raises:
         CheckFailed: one is too large, or a sentence has no hypothesis.

@@ -1,5 +1,5 @@
-"""What a hypothesis is worth: its log-probability, set in relation to its length and to what it
-covers of the source.
+"""What a hypothesis is worth: its log-probability,
+set in relation to its length and to what it covers of the source.
 
 Each form is defined here once. |y| is the number of tokens of a hypothesis, its end token among
 them where ``end_counts``.
@@ -60,8 +60,8 @@ class LengthPenalty:
         return score + self.coverage * covered_S.clamp(_SEEN_AT_LEAST, 1.0).log().sum(dim=-1)
 
     def bound(self, log_probability: Tensor, length: int, longest: int) -> Tensor:
-        """No continuation of a hypothesis of ``length`` tokens to at most ``longest`` scores more
-        (Huang et al. 2017).
+        """No continuation of a hypothesis of ``length`` tokens to at most
+        ``longest`` scores more (Huang et al. 2017).
 
         Log-probability only falls. A quotient is flattered most by the longest length, a reward
         too, a punishment by the shortest; coverage adds 0 at best.
@@ -77,21 +77,3 @@ class LengthPenalty:
             log_probability
             / (counted if self.name == "average" else (5.0 + counted) / 6.0) ** self.strength
         )
-
-
-def of_toolkit(name: str, strength: float) -> LengthPenalty:
-    """The form a toolkit has, under its own name for the strength; the end counts in all of them.
-
-    ``transformers`` and ``ctranslate2`` (length_penalty), ``fairseq`` (lenpen), ``marian``
-    (normalize): `average`; ``joeynmt`` (beam_alpha), ``opennmt`` (alpha of ``wu``): `gnmt`. The
-    first two are held against their toolkits by tests; CTranslate2 4.8.5 counts the end, whether or
-    not it returns it.
-
-    Raises:
-        KeyError: another name.
-    """
-    forms: dict[str, Literal["average", "gnmt"]] = {
-        **dict.fromkeys(("transformers", "ctranslate2", "fairseq", "marian"), "average"),
-        **dict.fromkeys(("joeynmt", "opennmt"), "gnmt"),
-    }
-    return LengthPenalty(forms[name], strength)

@@ -1,5 +1,5 @@
-"""Minimum Bayes risk: of many hypotheses the one that is most like all of them (Eikema & Aziz
-2020).
+"""Minimum Bayes risk: of many hypotheses the one that is most like all of them
+(Eikema & Aziz 2020).
 """
 
 import math
@@ -15,8 +15,8 @@ from pipelines.decoding.options import Hypothesis
 def most_like_the_others(
     group: Sequence[Hypothesis], texts: Sequence[str], *, uniform: bool
 ) -> list[Hypothesis]:
-    """Hypotheses of a sentence, the least risk first; ``uniform`` for samples, else they weigh as
-    their probability.
+    """Hypotheses of a sentence, the least risk first; ``uniform`` for samples,
+    else they weigh as their probability.
     """
     most = max(hypothesis.log_probability for hypothesis in group)
     weights = [

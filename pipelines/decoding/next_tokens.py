@@ -37,8 +37,8 @@ def next_token_scores(
     together: int,
     forbid: Callable[[Tensor, slice], None] | None = None,
 ) -> NextTokenScores:
-    """The ``count`` likeliest continuations of each beam, in no order; or all of them, by row and
-    by token.
+    """The ``count`` likeliest continuations of each beam, in no order; or all of them,
+    by row and by token.
 
     Computed for so few rows at a time that their log-probabilities stay in a CPU's cache.
 
@@ -73,8 +73,8 @@ def next_token_scores(
 
 
 def likeliest_tokens(value_NV: Tensor, before_bW: Tensor, count: int | None) -> NextTokenScores:
-    """The continuations whose values, with what was before, are largest; arguments as for
-    `next_token_scores`.
+    """The continuations whose values, with what was before, are largest;
+    arguments as for `next_token_scores`.
 
     The k largest are in the k blocks with the largest maxima; looking for these first is three
     times as fast as `torch.topk` over everything.

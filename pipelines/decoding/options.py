@@ -23,11 +23,6 @@ class Stop:
     rule: Literal["exact", "finished", "likely", "never"] = "exact"
     patience: float = 1.0
 
-    @classmethod
-    def of_transformers(cls, early_stopping: bool | Literal["never"]) -> "Stop":
-        """What `transformers` calls ``early_stopping``; its "never" is our exact rule."""
-        return cls({True: "finished", False: "likely", "never": "exact"}[early_stopping])  # type: ignore[arg-type]
-
 
 @dataclass(frozen=True)
 class SearchOptions:

@@ -1,5 +1,5 @@
-"""What a hypothesis may not say, whatever the model thinks of it: such tokens get log-probability
--∞.
+"""What a hypothesis may not say, whatever the model thinks of it:
+such tokens get log-probability -∞.
 
 The others keep what the model gave them, so that a score stays log P(y | x).
 Shapes: b sentences still searched, W beam, t tokens so far, V vocabulary.

@@ -19,8 +19,8 @@ class Selector(Protocol):
 
     @property
     def to_know(self) -> int | None:
-        """How many of a beam's likeliest continuations it has to know; None for all, by row and by
-        token.
+        """How many of a beam's likeliest continuations it has to know; None for all,
+        by row and by token.
         """
         ...
 
@@ -36,8 +36,8 @@ class Selector(Protocol):
 
 
 class Likeliest:
-    """Beam search: the C likeliest continuations of all rows; of equals that `topk` keeps, by row,
-    then by token.
+    """Beam search: the C likeliest continuations of all rows; of equals that `topk` keeps,
+    by row, then by token.
     """
 
     def __init__(self, beam_size: int, num_ends: int) -> None:
@@ -102,8 +102,8 @@ def survivors(found: Candidates, is_end_bC: Tensor, beam_size: int) -> Candidate
 
 
 class Diverse:
-    """Groups choose one after the other, and pay for tokens the earlier ones took (Vijayakumar et
-    al. 2018, section 4).
+    """Groups choose one after the other, and pay for tokens the earlier ones took
+    (Vijayakumar et al. 2018, section 4).
 
     Args:
         beam_size: of a group.
@@ -119,7 +119,7 @@ class Diverse:
         self._penalty = penalty
         self._ends = torch.tensor(list(ends))
         self._count = (1 + len(ends)) * beam_size
-        # all that pay could be likelier
+        # All tokens that have to pay could be likelier than those that need not.
         self.to_know = self._count + groups * beam_size * beam_size
 
     def choose(self, scored: NextTokenScores, before_bW: Tensor, active_b: Tensor) -> Candidates:
@@ -145,8 +145,8 @@ class Diverse:
 
 
 class Sampled:
-    """Each row goes on with a random token: of the softmax at a temperature, of the k likeliest, of
-    a nucleus.
+    """Each row goes on with a random token: of the softmax at a temperature, of the k likeliest,
+    of a nucleus.
 
     Args:
         uniform_BWT: numbers in [0, 1) for each row and step; they alone decide, so neighbours do

@@ -85,8 +85,8 @@ class Strategy:
 
 
 def searches(params: DecodingParams, seed: int) -> dict[str, Strategy]:
-    """Name → search of the stage: greedy, the section's own, and the other beam sizes of the
-    curve.
+    """Name → search of the stage: greedy, the section's own,
+    and the other beam sizes of the curve.
     """
     found = {
         "greedy": Strategy(params, seed, beam_size=1, num_best=1, plain=True),

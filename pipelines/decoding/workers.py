@@ -71,8 +71,8 @@ class Workers:
     def map(
         self, function: Callable[[Any, torch.device, T], R], items: Sequence[T]
     ) -> Iterator[tuple[T, R]]:
-        """Each item with what ``function(model, device, item)`` returns, as they are done; in any
-        order.
+        """Each item with what ``function(model, device, item)`` returns, as they are done;
+        in any order.
 
         An error ends it, and is raised here.
 
@@ -111,14 +111,14 @@ class Workers:
                 pool.shutdown(wait=True, cancel_futures=True)
 
     def _by_processes(self, call: Callable[[T], R], items: Sequence[T]) -> Iterator[tuple[T, R]]:
-        """Forked, as a DataLoader's are: they share the model's memory and nothing has to be sent
-        but results.
+        """Forked, as a DataLoader's are:
+        they share the model's memory and nothing has to be sent but results.
         """
         context = multiprocessing.get_context("fork")
         taken = context.Value("q", 0)
         running: dict[Any, Any] = {}  # connection → process
-        # a collection would write to all objects there are, and so copy the pages shared with a
-        # process
+        # A garbage collection would write to all objects, and so copy the pages shared with a
+        # process.
         gc.freeze()
         try:
             for _ in range(min(len(self._devices), len(items))):

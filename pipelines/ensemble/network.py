@@ -14,8 +14,8 @@ from pipelines.nn.cpu.linear import Precision
 
 
 class Ensemble(nn.Module):
-    """Log of the members' mean probability, P(y_t | y_<t, x) = Σ P_m(y_t | y_<t, x) / M (Sutskever
-    et al. 2014).
+    """Log of the members' mean probability, P(y_t | y_<t, x) = Σ P_m(y_t | y_<t, x) / M
+    (Sutskever et al. 2014).
 
     Members keep their own states; names in an ensemble's state begin with the member's number.
 

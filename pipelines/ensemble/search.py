@@ -1,5 +1,5 @@
-"""Stage ``ensemble``: several models and the test sentences → their common hypotheses; once per
-ensemble.
+"""Stage ``ensemble``: several models and the test sentences → their common hypotheses;
+once per ensemble.
 """
 
 import sys
@@ -14,8 +14,8 @@ SHARDS, TOKENIZER, MODELS = Path("data/shards"), Path("data/tokenizer"), Path("d
 
 
 def declare(params_file: ParamsFile, ensemble: str) -> Stage:
-    """Reads its members' models, the tokenizer and the test pairs; writes where single models'
-    hypotheses stand.
+    """Reads its members' models, the tokenizer and the test pairs;
+    writes where single models' hypotheses stand.
     """
     from pipelines.models.protocol.registry import family_module
 

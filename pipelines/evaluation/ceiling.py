@@ -1,5 +1,5 @@
-"""The detokenisation ceiling: what a perfect model would score, for it can only write what its
-tokenizer can.
+"""The detokenisation ceiling: what a perfect model would score,
+for it can only write what its tokenizer can.
 """
 
 from collections.abc import Sequence
@@ -13,8 +13,8 @@ from pipelines.formats.vocabulary.special_tokens import SPECIAL_TOKENS, UNK
 def ceiling(
     tokenizer: WordPieceTokenizer, references: Sequence[str], folding: Folding, folded_by: Folding
 ) -> dict[str, Any]:
-    """Scores of decode(encode(references)) against the references, and what each kind of loss costs
-    alone.
+    """Scores of decode(encode(references)) against the references,
+    and what each kind of loss costs alone.
 
     Args:
         tokenizer: of the target side.
@@ -46,8 +46,8 @@ def ceiling(
 
 
 def _lost(lines: Sequence[str], whole: Sequence[str], folding: Folding) -> dict[str, float]:
-    """Points less than the whole text's own, which are 100, or 0 of BLEU where no sentence has four
-    words.
+    """Points less than the whole text's own, which are 100,
+    or 0 of BLEU where no sentence has four words.
     """
     best, scores = plain_scores(whole, whole, folding), plain_scores(lines, whole, folding)
     return {name: round(best[name] - scores[name], 4) for name in ("bleu", "chrf")}

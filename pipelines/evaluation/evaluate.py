@@ -1,5 +1,5 @@
-"""Stage ``evaluation``: hypotheses and references → BLEU, chrF, significance. Reads files, imports
-no model.
+"""Stage ``evaluation``: hypotheses and references → BLEU, chrF, significance. Reads files,
+imports no model.
 """
 
 import itertools
@@ -23,8 +23,8 @@ _HIGH = 99.5  # a ceiling above this is not worth a word
 
 
 def declare(params_file: ParamsFile) -> Stage:
-    """Reads what params.yaml's architectures and ensembles wrote, the references, and the tokenizer
-    for the ceiling.
+    """Reads what params.yaml's architectures and ensembles wrote, the references,
+    and the tokenizer for the ceiling.
     """
     sections = {
         "corpus.source_language": str,
@@ -41,8 +41,8 @@ def declare(params_file: ParamsFile) -> Stage:
 
 
 def score(run: StageRun) -> Metrics:
-    """Score every architecture, ensemble and search, compare each with each, and say what could be
-    reached at all.
+    """Score every architecture, ensemble and search, compare each with each,
+    and say what could be reached at all.
 
     Raises:
         DataError: an architecture or ensemble has not one hypothesis per reference.
@@ -174,7 +174,7 @@ def _curve(folder: Path, references: Sequence[str], folding: Any) -> list[dict[s
         raise DataError(f"{folder}/metrics.json: cannot be read ({error}); run dvc repro") from None
     points = []
     plain = [name for name in measured if re.fullmatch(r"greedy|beam_\d+", name)]
-    # of the stage's search, which is a point of the curve unless a plain one is
+    # The beam size of the stage's own search: a point of the curve, unless a plain search is.
     own = measured["beam"]["beam_size"]
     for name in plain if own == 1 or f"beam_{own}" in measured else ("beam", *plain):
         quality = plain_scores(_read(folder / f"{name}.txt", len(references)), references, folding)

@@ -1,5 +1,5 @@
-"""BLEU, chrF and TER by sacrebleu, ROUGE by rouge-score, with signatures, intervals and the paired
-bootstrap.
+"""BLEU, chrF and TER by sacrebleu, ROUGE by rouge-score, with signatures,
+intervals and the paired bootstrap.
 """
 
 from collections.abc import Sequence
@@ -51,7 +51,7 @@ class Folding:
 
     def bleu(self) -> BLEU:
         """The metric of sacrebleu with these settings."""
-        # the lines are lower-cased already
+        # The lines are lower-cased already; this makes the signature say so.
         return BLEU(lowercase=self.lowercase, tokenize=self.tokenizer)
 
 
@@ -65,8 +65,8 @@ def scores(
     folding: Folding = AS_IT_IS,
     also: Sequence[str] = (),
 ) -> dict[str, Any]:
-    """BLEU, chrF (0 … 100, with half the width of their 95 % intervals and signatures) and exact
-    matches (0 … 1).
+    """BLEU, chrF (0 … 100, with half the width of their 95 % intervals and
+    signatures) and exact matches (0 … 1).
 
     Args:
         hypotheses: one for each reference.
@@ -100,23 +100,19 @@ def scores(
 
 def _of_folding(metric: str, folding: Folding) -> str:
     """What sacrebleu's signature does not say."""
-    words = (
-        f"|words:{folding.tokenizer}"
-        if metric == "ter" and not splits_at_spaces(folding.tokenizer)
-        else ""
-    )
-    return words + "|accents:no" * folding.strip_accents
+    said = "|accents:no" if folding.strip_accents else ""
+    if metric == "ter" and not splits_at_spaces(folding.tokenizer):
+        said = f"|words:{folding.tokenizer}{said}"
+    return said
 
 
 def _for_ter(lines: Sequence[str], folding: Folding) -> Sequence[str]:
-    """Lines with spaces between words, where their script writes none: to TER a sentence would be
-    one word.
+    """Lines with spaces between words, where their script writes none:
+    to TER a sentence would be one word.
     """
-    return (
-        lines
-        if splits_at_spaces(folding.tokenizer)
-        else [" ".join(words) for words in folding.words(lines)]
-    )
+    if splits_at_spaces(folding.tokenizer):
+        return lines
+    return [" ".join(words) for words in folding.words(lines)]
 
 
 def share_with_ngrams(references: Sequence[str], folding: Folding = AS_IT_IS) -> float:
@@ -146,8 +142,8 @@ def compare(
     num_resamples: int,
     folding: Folding = AS_IT_IS,
 ) -> dict[str, dict[str, float]]:
-    """Metric → difference (system − baseline, in points) and p-value of the paired bootstrap (Koehn
-    2004).
+    """Metric → difference (system − baseline, in points) and p-value of the paired bootstrap
+    (Koehn 2004).
 
     No difference has p = 1, and so has one sentence. sacrebleu counts resamples strictly beyond the
     difference, and would call two systems significantly different that answer alike or whose score

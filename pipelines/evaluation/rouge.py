@@ -13,8 +13,8 @@ _KINDS = ("rouge1", "rouge2", "rougeL")
 
 
 class RougeWords(Tokenizer):  # type: ignore[misc]
-    """Words in every script: runs of letters, digits and marks, lower-cased; letters where no
-    spaces are written.
+    """Words in every script: runs of letters, digits and marks, lower-cased;
+    letters where no spaces are written.
 
     In plain English these are the words of Google's rouge-score, which knows a to z and 0 to 9
     alone.

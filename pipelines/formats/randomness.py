@@ -21,8 +21,8 @@ def generator(seed: int, purpose: str, *position: int) -> np.random.Generator:
 def bits_block(
     seed: int, purpose: str, *, epoch: int, first: int, count: int, width: int
 ) -> npt.NDArray[np.uint32]:
-    """Rows ``first`` … ``first + count`` of an endless table of 32 random bits each, [count,
-    width].
+    """Rows ``first`` … ``first + count`` of an endless table of 32 random bits each,
+    [count, width].
 
     Row i is the same whichever rows are drawn with it, and costs nothing to reach.
     """
@@ -33,8 +33,8 @@ def bits_block(
 
 
 def stream_seed(seed: int, purpose: str, *position: int) -> int:
-    """A seed for a library's own generator, below 2⁶³: at each position another, and no state to be
-    saved.
+    """A seed for a library's own generator, below 2⁶³: at each position another,
+    and no state to be saved.
     """
     return int(_key(seed, purpose, *position)[0] >> np.uint64(1))
 

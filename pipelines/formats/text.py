@@ -101,8 +101,8 @@ _SPACELESS_LETTER = re.compile(f"[{_SPACELESS}][{_MARKS}]*")
 
 
 def normalise(line: str, note: Callable[[str], None] | None = None) -> str:
-    """A line in Unicode's composed form (NFC), with single plain spaces and without what nobody
-    sees.
+    """A line in Unicode's composed form (NFC),
+    with single plain spaces and without what nobody sees.
 
     Joiners stay where a script or an emoji needs them. Normalising twice changes nothing more.
 
@@ -117,7 +117,7 @@ def normalise(line: str, note: Callable[[str], None] | None = None) -> str:
         line = _composed(line, note)
         for each in AFTER_COMPOSING if odd else ():
             line = _replaced(line, each, note)
-        # letters may have met where a joiner was
+        # Letters may have met where a joiner was taken out, and compose now.
         line = unicodedata.normalize("NFC", line) if odd else line
     squeezed = re.sub(" +", " ", line).strip(" ") if "  " in line else line.strip(" ")
     if note and squeezed != line:
@@ -145,8 +145,8 @@ def is_blank(line: str) -> bool:
 
 
 def spaced(text: str) -> str:
-    """A text with spaces around each letter of scripts that are written without; marks stay with
-    their letters.
+    """A text with spaces around each letter of scripts that are written without;
+    marks stay with their letters.
     """
     return text if text.isascii() else _SPACELESS_LETTER.sub(r" \g<0> ", text)
 
@@ -212,8 +212,8 @@ def _whole(data: bytes) -> int:
 
 
 def lines_of(data: bytes) -> list[str]:
-    """The lines of a file in UTF-8, split at newlines alone, without a byte order mark before
-    them.
+    """The lines of a file in UTF-8, split at newlines alone,
+    without a byte order mark before them.
     """
     return data.decode("utf-8").removeprefix("\ufeff").removesuffix("\n").split("\n")
 

@@ -1,5 +1,5 @@
-"""How text is folded and split into words before WordPiece: the same objects for training, use and
-evaluation.
+"""How text is folded and split into words before WordPiece: the same objects for training,
+use and evaluation.
 """
 
 from collections.abc import Iterable
@@ -12,8 +12,8 @@ if TYPE_CHECKING:
 
 
 def folding(*, lowercase: bool, strip_accents: bool) -> "normalizers.Normalizer":
-    """BERT's lower-casing and stripping of accents (decomposed, combining marks dropped), composed
-    again after it.
+    """BERT's lower-casing and stripping of accents (decomposed, combining marks dropped),
+    composed again after it.
     """
     from tokenizers import normalizers
 
@@ -31,13 +31,13 @@ def folded(lines: Iterable[str], *, lowercase: bool, strip_accents: bool) -> lis
     if not (lowercase or strip_accents):
         return list(lines)
     normalizer = folding(lowercase=lowercase, strip_accents=strip_accents)
-    # a word of nothing but marks leaves two spaces
+    # A word of nothing but marks leaves two spaces, which become one.
     return [" ".join(normalizer.normalize_str(line).split()) for line in lines]
 
 
 def normalizer(*, lowercase: bool, strip_accents: bool) -> "normalizers.Normalizer":
-    """What ``tokenizer.json`` does to a text: `normalise`, the folding, spaces around Han
-    characters.
+    """What ``tokenizer.json`` does to a text: `normalise`, the folding,
+    spaces around Han characters.
     """
     from tokenizers import Regex, normalizers
 

@@ -1,3 +1,3 @@
-"""What every stage stands on: run folders, processes, params, tracking. Moves bytes, never
-numbers.
+"""What every stage stands on: run folders, processes, params, tracking. Moves bytes,
+never numbers.
 """

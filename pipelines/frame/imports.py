@@ -10,21 +10,20 @@ from pathlib import Path
 
 PROJECT_PACKAGES = ("pipelines",)
 
-# Of these an edit re-runs nothing: the frame moves bytes and processes, what is watched decides no
-# bit.
-NO_CODE = ("pipelines/frame/", "pipelines/watch/")
+# An edit below these re-runs nothing: the frame moves bytes and processes, a watch decides no bit.
+OUTSIDE = ("pipelines/frame/", "pipelines/watch/")
 
 
 def code_of(modules: Iterable[str]) -> list[Path]:
-    """All project files that ``modules`` import, directly or not, but for `NO_CODE` and
-    ``__init__`` files.
+    """All project files that ``modules`` import, directly or not,
+    but for `OUTSIDE` and ``__init__`` files.
 
     The latter hold a docstring and, the uppermost one, what a terminal needs.
     """
     return [
         path
         for path in sorted(_closure(modules))
-        if path.name != "__init__.py" and not path.as_posix().startswith(NO_CODE)
+        if path.name != "__init__.py" and not path.as_posix().startswith(OUTSIDE)
     ]
 
 

@@ -8,8 +8,8 @@ _NEVER = 2**31 - 1
 
 
 def keep_freed_memory() -> None:
-    """Let freed tensors' memory be used again, by any thread, instead of going back to the kernel;
-    for work on a CPU.
+    """Let freed tensors' memory be used again, by any thread,
+    instead of going back to the kernel; for work on a CPU.
 
     glibc returns every block above 32 MiB at once, and each later use of such a block faults its
     pages in again: up to a seventh of a step of BERT-mini, whose peak memory stays the same.
@@ -22,8 +22,8 @@ def keep_freed_memory() -> None:
 
 
 def release_freed_memory() -> None:
-    """Give back what is free for now: batches of ever other shapes leave holes that add up over
-    thousands of steps.
+    """Give back what is free for now:
+    batches of ever other shapes leave holes that add up over thousands of steps.
     """
     if malloc_trim := _of_glibc("malloc_trim"):
         malloc_trim(0)

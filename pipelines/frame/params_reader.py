@@ -128,7 +128,7 @@ def _explain(params_file: ParamsFile, section: str, raw: Any, schema: Any, item:
     if item["type"] == "missing":
         return f"{where}: {name} must be set; params.yaml is complete, no key has a default in code"
     near = _nearest(str(item["input"]), _choices(item))
-    # a rule between keys names their values
+    # A rule between keys names their values itself.
     shown = "" if isinstance(item["input"], Mapping) else f" ({item['input']!r})"
     return f"{where}: {name}{shown}: {item['msg']}{near}; correct the value"
 

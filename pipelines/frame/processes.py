@@ -66,8 +66,8 @@ class _Lasting:
 
 
 def outlive_readers() -> None:
-    """A flow that is killed takes the pipe with it: no print may then keep a stage from saving its
-    checkpoint.
+    """A flow that is killed takes the pipe with it:
+    no print may then keep a stage from saving its checkpoint.
     """
     sys.stdout, sys.stderr = _Lasting(sys.stdout), _Lasting(sys.stderr)
 
@@ -141,7 +141,7 @@ def _acquire(handle: int, path: Path, patience_s: float) -> None:
         time.sleep(0.2)
 
 
-# python -m pipelines.frame.processes COMMAND …: a command that dies with who started it
+# python -m pipelines.frame.processes COMMAND …: run a command that dies with who started it.
 if __name__ == "__main__":
     die_with_parent()
     os.execvp(sys.argv[1], sys.argv[1:])

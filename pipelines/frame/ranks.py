@@ -1,5 +1,5 @@
-"""Which of a training's processes this one is, before torch is imported: by the rules of
-Lightning's environments.
+"""Which of a training's processes this one is, before torch is imported:
+by the rules of Lightning's environments.
 
 Three things start ranks: torchrun, SLURM's srun, and Lightning itself. `launch` decides as
 Lightning's Trainer does (a test compares them), and the Trainer is handed the environment of that
@@ -34,8 +34,8 @@ class Launch:
 
 
 def launch(environ: Mapping[str, str] = os.environ) -> Launch:
-    """What started this process, by its environment; an interactive SLURM allocation starts
-    nothing.
+    """What started this process, by its environment;
+    an interactive SLURM allocation starts nothing.
 
     Raises:
         ParamsError: a variable that decides it is no number.
@@ -65,8 +65,8 @@ def _number(environ: Mapping[str, str], name: str, otherwise: str = "") -> int:
 
 
 def process_rank() -> int:
-    """0 in the process that launches, locks and commits; more in those it or a launcher started
-    beside it.
+    """0 in the process that launches, locks and commits;
+    more in those it or a launcher started beside it.
     """
     return launch().rank
 
@@ -80,7 +80,7 @@ def rank_and_world_size(
         ParamsError: what started the processes made another number of them.
     """
     found, wanted = launch(environ), hardware.devices * hardware.num_nodes
-    # the batch step of a job of several tasks, which starts nothing by srun
+    # The batch step of a job of several tasks, which starts nothing by srun, is a process alone.
     alone = wanted == 1 and found.rank == 0
     if found.world_size not in (None, wanted) and not alone:
         variable = {"torchrun": "WORLD_SIZE", "slurm": "SLURM_NTASKS"}[found.by]

@@ -36,8 +36,9 @@ class RunFolder:
 
     @classmethod
     def open(cls, instance: str, key: str, *, clean: bool = True) -> "RunFolder":
-        """Create or find the folder; an unfinished out of an earlier try is dropped if
-        ``clean``.
+        """Create or find the folder.
+
+        An unfinished out of an earlier try is dropped if ``clean``.
         """
         folder = cls(RUNS / instance / key[:16])
         if clean:

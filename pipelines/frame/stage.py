@@ -129,8 +129,8 @@ class StageRun:
         self.tracker.log({"step": step, **values, **(timings or {})})
 
     def warn(self, message: str) -> None:
-        """Say what may make a result mean less than it seems; the stage's metrics and the results
-        table keep it.
+        """Say what may make a result mean less than it seems;
+        the stage's metrics and the results table keep it.
 
         Args:
             message: holds only what params, data and code determine.
@@ -141,8 +141,8 @@ class StageRun:
 
     @property
     def samples(self) -> Records:
-        """What a model answers, validation after validation: ``{step, samples: [{column:
-        text}]}``.
+        """What a model answers, validation after validation: ``{step, samples:
+        [{column: text}]}``.
         """
         return Records(self.folder.path / "samples.jsonl")
 
@@ -263,7 +263,7 @@ def _run(
         try:
             folder.write_status(state, error=str(error), exit_code=code_of_exit)
         except OSError:  # the disk is full
-            # not "running", for which a flow would try again
+            # The status must not stay "running", for then a flow would try again.
             (folder.path / "status.json").unlink(missing_ok=True)
         tracker.finish({"state": state}, exit_code=code_of_exit)
         return code_of_exit
@@ -331,8 +331,6 @@ def _peak_mib() -> float:
 
 
 def _plain(value: Any) -> Any:
-    return (
-        json.loads(value.model_dump_json())
-        if isinstance(value, BaseModel)
-        else TypeAdapter(Any).dump_python(value)
-    )
+    if isinstance(value, BaseModel):
+        return json.loads(value.model_dump_json())
+    return TypeAdapter(Any).dump_python(value)

@@ -5,7 +5,6 @@ Shapes: R rows, T length, D model width, V vocabulary, S sequences, M masked tok
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from pipelines.nn.transformer.blocks import BlockShape, EncoderBlock, initialize_like_bert
 from pipelines.nn.transformer.embeddings import Embeddings
@@ -58,8 +57,8 @@ class BertEncoder(nn.Module):
         return x_RTD
 
     def pooled(self, hidden_RTD: Tensor, first_S: Tensor) -> Tensor:
-        """Tanh of a linear map [S, D] of the tokens at flat places (row · T + column), the
-        sequences' [CLS].
+        """Tanh of a linear map [S, D] of the tokens at flat places (row · T + column),
+        the sequences' [CLS].
         """
         return torch.tanh(self.pooler(hidden_RTD.flatten(0, 1)[first_S]))
 
@@ -82,21 +81,14 @@ class Bert(BertEncoder):
         """Inputs [M, D] of the output layer at flat places of the batch."""
         return self.mlm_transform(hidden_RTD.flatten(0, 1)[masked_M])
 
-    def mlm_logits(self, hidden_RTD: Tensor) -> Tensor:
-        """Logits [R, T, V] at every position, as `transformers` gives them.
-
-        Training asks for the masked positions only, see `mlm_hidden`.
-        """
-        return F.linear(self.mlm_transform(hidden_RTD), self.embeddings.token.weight, self.mlm_bias)
-
     def nsp_logits(self, pooled_SD: Tensor) -> Tensor:
         """Logits [S, 2]: 0 the second segment follows the first, 1 it does not."""
         return self.nsp(pooled_SD)
 
 
 def attention_mask(sequences_RT: Tensor, *, packed: bool) -> Tensor:
-    """True where a token may look: within its own sequence [R, 1, T, T], or at real tokens [R, 1,
-    1, T].
+    """True where a token may look: within its own sequence [R, 1, T, T], or at real tokens [R,
+    1, 1, T].
 
     Args:
         sequences_RT: number of each token's sequence within its row, from 1; 0 is padding.

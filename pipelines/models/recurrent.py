@@ -66,8 +66,8 @@ class Params(ArchitectureParams):
 
 
 class _Seen(NamedTuple):
-    """What attention looks at: encoder states [B, S, D], their keys [B, S, D], real tokens [B,
-    S].
+    """What attention looks at: encoder states [B, S, D], their keys [B, S, D],
+    real tokens [B, S].
     """
 
     memory: Tensor
@@ -121,8 +121,8 @@ class Model(Seq2SeqModel):
         nn.init.normal_(self.embedding.weight, std=D**-0.5)
 
     def _encode(self, source_BS: Tensor, lengths_B: Tensor) -> tuple[Tensor, Tensor, CellState]:
-        """Encoder states [B, S, D], their summary [B, D], the decoder's first state, tensors of [B,
-        L, D].
+        """Encoder states [B, S, D], their summary [B, D], the decoder's first state,
+        tensors of [B, L, D].
         """
         memory_BSD, last = self.encoder(self.dropout(self.embedding(source_BS)), lengths_B)
         summary_BD = last[0][:, -1]
@@ -213,8 +213,8 @@ class Model(Seq2SeqModel):
         return _Stepped(torch.cat([top_ND, context_ND], dim=-1), fed_ND, state, weight_NS)
 
     def _project(self, embedded: Tensor) -> Tensor:
-        """The embeddings' part of the first layer's gates: no step changes it, so one product makes
-        all.
+        """The embeddings' part of the first layer's gates: no step changes it,
+        so one product makes all.
         """
         cell = self._first_cell()
         return linear(embedded, cell.input.weight[:, : embedded.shape[-1]], cell.input.bias)

@@ -1,5 +1,5 @@
-"""Family ``transformer``: Vaswani et al. 2017, with post-norm blocks or pre-norm ones (Xiong et al.
-2020).
+"""Family ``transformer``: Vaswani et al. 2017, with post-norm blocks or pre-norm ones
+(Xiong et al. 2020).
 
 Shapes: B sentences, N hypotheses, S source length, T target length, D width, V vocabulary.
 """

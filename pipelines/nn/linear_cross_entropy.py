@@ -117,8 +117,8 @@ def _softmax_(
     d_bias: Tensor,
     wants_gradient: bool,
 ) -> Tensor:
-    """Turn logits into the loss's gradient by them, in place; add up both losses and ``d_bias``;
-    count the right ones.
+    """Turn logits into the loss's gradient by them, in place;
+    add up both losses and ``d_bias``; count the right ones.
 
     log Σ exp is read off the softmax at its largest entry, log p = logit − log Σ exp, which is at
     least 1/V.

@@ -102,8 +102,8 @@ def _muon(
     learning_rate: float,
     rates: Mapping[int, float],
 ) -> Optimizer:
-    """Embeddings look rows up, the output layer shares them, ``module.heads`` score classes: none
-    are for Muon.
+    """Embeddings look rows up, the output layer shares them, ``module.heads`` score classes:
+    none are for Muon.
     """
     heads = {id(module.get_submodule(name).weight) for name in getattr(module, "heads", ())}
     looked_up = {id(part.weight) for part in module.modules() if isinstance(part, nn.Embedding)}
@@ -136,8 +136,8 @@ class MuonAndAdamW(Optimizer):
         self._share()
 
     def _share(self) -> None:
-        """A schedule writes rates into ``param_groups``: let them be the parts' own
-        dictionaries.
+        """A schedule writes rates into ``param_groups``:
+        let them be the parts' own dictionaries.
         """
         self.param_groups = [group for part in self._parts for group in part.param_groups]
 

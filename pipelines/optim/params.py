@@ -13,8 +13,8 @@ Updates = Annotated[int, Field(ge=0)]
 
 
 class Sgd(Section):
-    """Stochastic gradient descent; ``batch_size`` decides whether stochastic, mini-batch or
-    full.
+    """Stochastic gradient descent; ``batch_size`` decides whether stochastic,
+    mini-batch or full.
     """
 
     name: Literal["sgd"]
@@ -57,8 +57,8 @@ class Adam(Section):
 
 
 class AdamW(Section):
-    """Loshchilov & Hutter 2019; without bias correction it is the optimizer of
-    google-research/bert.
+    """Loshchilov & Hutter 2019; without bias correction it is
+    the optimizer of google-research/bert.
     """
 
     name: Literal["adamw"]
@@ -81,8 +81,8 @@ class Lamb(Section):
 
 
 class Muon(Section):
-    """Jordan et al. 2024 on the matrices of the blocks, AdamW on everything else, one learning rate
-    for both.
+    """Jordan et al. 2024 on the matrices of the blocks, AdamW on everything else,
+    one learning rate for both.
 
     The matrices' steps are scaled to AdamW's size (Liu et al. 2025, section 2.2).
     """
@@ -101,8 +101,8 @@ Optimizer = Annotated[
 
 
 class PlainSchedule(Section):
-    """No end in sight: ``constant``, or falling with √(warmup / update) (Vaswani et al. 2017,
-    equation 3).
+    """No end in sight: ``constant``, or falling with √(warmup / update)
+    (Vaswani et al. 2017, equation 3).
     """
 
     name: Literal["constant", "inverse_square_root"]
@@ -110,8 +110,8 @@ class PlainSchedule(Section):
 
 
 class Descent(Section):
-    """Falls from the peak to ``final_factor`` of it at the last update, on a line or half a
-    cosine.
+    """Falls from the peak to ``final_factor`` of it at the last update,
+    on a line or half a cosine.
     """
 
     name: Literal["linear", "cosine"]
@@ -131,8 +131,8 @@ class OneCycle(Section):
 
 
 class WarmupStableDecay(Section):
-    """Constant after the warm-up, then down by 1 − √share over the last updates (Hägele et al.
-    2024).
+    """Constant after the warm-up, then down by 1 − √share over the last updates
+    (Hägele et al. 2024).
     """
 
     name: Literal["warmup_stable_decay"]

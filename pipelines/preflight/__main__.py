@@ -29,8 +29,8 @@ from pipelines.preflight.rules import problems_of
 
 
 def findings() -> Iterator[Finding]:
-    """All problems of params, raw data, machine and endpoints; no error among them if the run can
-    start.
+    """All problems of params, raw data, machine and endpoints;
+    no error among them if the run can start.
     """
     yield from machine.versions()
     yield from machine.checkout()

@@ -23,7 +23,7 @@ def config(folder: Path = Path()) -> Config:
     """
     path = folder / ".dvc"
     try:
-        # each by itself: DVC does not say which one is damaged
+        # Each file by itself, for DVC does not say which one is damaged.
         for name in (
             "config",
             "config.local",
@@ -68,8 +68,8 @@ def files(folder: Path = Path()) -> Iterator[Finding]:
 
 
 def temporary_experiments(folder: Path = Path()) -> Iterator[Finding]:
-    """What ends ``dvc exp run --temp`` and ``--queue``: DVC writes settings anew for them, in ASCII
-    alone.
+    """What ends ``dvc exp run --temp`` and ``--queue``: DVC writes settings anew for them,
+    in ASCII alone.
     """
     rule = (
         "be ASCII for `dvc exp run --temp` and `--queue`, which DVC ends with an error; all else "

@@ -1,5 +1,5 @@
-"""Every server a run will talk to: reachable, known, with a certificate that lasts, and a clock
-like ours.
+"""Every server a run will talk to: reachable, known, with a certificate that lasts,
+and a clock like ours.
 """
 
 import base64
@@ -108,8 +108,8 @@ def _existing(path: Path) -> Path:
 
 
 def _prefect_password(url: str) -> Iterator[Finding]:
-    """Whether the server takes what this machine knows; one that cannot be reached is told of
-    elsewhere.
+    """Whether the server takes what this machine knows;
+    one that cannot be reached is told of elsewhere.
     """
     if os.environ.get("PREFECT_API_KEY"):
         return  # Prefect's cloud has keys instead

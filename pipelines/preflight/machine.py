@@ -25,7 +25,7 @@ _FLOAT = 4
 _CHARACTERS = 10_000  # more tokens than a vocabulary of characters has
 _TIGHT = 2  # free space below so many times what is needed is worth a warning
 
-# package → versions that do not work, as a pattern or as a bound, and why
+# Package → versions that do not work, as a pattern or as a bound, and why.
 _BAD = {
     "lightning": (
         r"2\.6\.[23]$",
@@ -43,8 +43,8 @@ _BAD = {
 
 
 def disk(params_file: ParamsFile, folder: Path = Path()) -> Iterator[Finding]:
-    """Room for checkpoints of all trainings, each as large as BERT's, and for outs twice, here and
-    in DVC's cache.
+    """Room for checkpoints of all trainings, each as large as BERT's, and for outs twice,
+    here and in DVC's cache.
     """
     bert = validate(params_file, "bert", BertParams)
     hardware = validate(params_file, "hardware", Hardware)
@@ -53,7 +53,7 @@ def disk(params_file: ParamsFile, folder: Path = Path()) -> Iterator[Finding]:
     block = 4 * model.width**2 + 2 * model.width * model.feed_forward_width
     parameters = (vocabulary + model.max_positions) * model.width + model.num_layers * block
     checkpoint = parameters * _FLOAT * _STATES
-    # one is being written, one is the best
+    # Of each training one checkpoint is being written and one is the best.
     trainings = 1 + len(plain(params_file.get("seq2seq.architectures")))
     needed = (hardware.keep_checkpoints * trainings + 2) * checkpoint + 2 * size_of_outs(folder)
     free, inodes, where = shutil.disk_usage(folder).free, os.statvfs(folder), str(folder.resolve())
@@ -129,8 +129,8 @@ def devices(params_file: ParamsFile) -> Iterator[Finding]:
 
 
 def _group(*, on_cpu: bool) -> Iterator[Finding]:
-    """Whether ranks can talk here: a process group of one rank, on the address this host has for
-    itself.
+    """Whether ranks can talk here: a process group of one rank,
+    on the address this host has for itself.
     """
     script = (
         "import sys, torch, torch.distributed as group\n"

@@ -56,8 +56,8 @@ def apply_recipes(recipes: Sequence[Path], target: Path = PARAMS_FILE) -> list[s
 def problems_with(
     recipes: Sequence[Path], overrides: Sequence[Mapping[str, Any]]
 ) -> Iterator[list[str]]:
-    """Everything wrong with params.yaml under some recipes and one of each of the overrides;
-    nothing is written.
+    """Everything wrong with params.yaml under some recipes and one of each
+    of the overrides; nothing is written.
 
     Raises:
         ParamsError: a file cannot be read.

@@ -27,8 +27,8 @@ class Sample:
 
 
 def bert_table(results: Results) -> list[list[str]]:
-    """MLM and NSP accuracy beside what always answering the same would reach; without NSP where it
-    was not trained.
+    """MLM and NSP accuracy beside what always answering the same would reach;
+    without NSP where it was not trained.
     """
     tasks = [("masked tokens (MLM)", "mlm", "unigram"), ("next sentence (NSP)", "nsp", "majority")]
     rows = [
@@ -45,8 +45,8 @@ def bert_table(results: Results) -> list[list[str]]:
 
 
 def scores_table(results: Results) -> list[list[str]]:
-    """BLEU and chrF of every architecture and ensemble, greedy and beam, and what a perfect model
-    would reach.
+    """BLEU and chrF of every architecture and ensemble, greedy and beam,
+    and what a perfect model would reach.
 
     Where references are too short for BLEU, chrF leads with its interval and exact matches stand
     beside it.
@@ -75,13 +75,9 @@ def comparison_sentences(results: Results) -> list[str]:
     for item in results.comparisons:
         found = item[results.leading]
         sure = "significant" if found["p_value"] < 0.05 else "not significant"
-        verb = (
-            "beats"
-            if found["difference"] > 0
-            else "loses to"
-            if found["difference"] < 0
-            else "equals"
-        )
+        verb = "equals"
+        if found["difference"]:
+            verb = "beats" if found["difference"] > 0 else "loses to"
         sentences.append(
             f"{item['system']} {verb} {item['baseline']} by {abs(found['difference']):.2f} {title} "
             f"(beam, paired bootstrap p = {found['p_value']:.3f}, {sure})"
@@ -90,8 +86,8 @@ def comparison_sentences(results: Results) -> list[str]:
 
 
 def differences_table(results: Results) -> list[list[str]]:
-    """The leading score (beam) of each system less that of each other; * where the paired bootstrap
-    has p < 0.05.
+    """The leading score (beam) of each system less that of each other;
+    * where the paired bootstrap has p < 0.05.
     """
     cells: dict[tuple[str, str], str] = {}
     for pair in results.each_with_each:

@@ -1,5 +1,5 @@
-"""The results table on the terminal, and the timings the HTML page shows: ``python -m
-pipelines.report.table``.
+"""The results table on the terminal, and the timings the HTML page shows:
+``python -m pipelines.report.table``.
 
 Not a stage: it reads what the stages measured and what their run folders timed, and computes
 nothing.

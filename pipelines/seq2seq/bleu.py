@@ -1,5 +1,5 @@
-"""BLEU of greedy translations of validation pairs: what a model can do, where the loss only says
-how sure it is.
+"""BLEU of greedy translations of validation pairs: what a model can do,
+where the loss only says how sure it is.
 """
 
 from dataclasses import dataclass
@@ -19,8 +19,8 @@ _SHOWN = 5  # sample translations of a validation
 
 @dataclass(frozen=True)
 class Translated:
-    """What a model made of the validation pairs: BLEU, 0 to 100, and the first few with source and
-    reference.
+    """What a model made of the validation pairs: BLEU, 0 to 100,
+    and the first few with source and reference.
     """
 
     bleu: float

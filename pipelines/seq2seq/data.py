@@ -42,8 +42,8 @@ class PairBatch(NamedTuple):
     position: Position
 
     def without_terms(self) -> "PairBatch":
-        """The same inputs, and nothing to answer: what a rank computes along with the others that
-        has no rows.
+        """The same inputs, and nothing to answer:
+        what a rank computes along with the others that has no rows.
         """
         return self._replace(labels_BT=torch.full_like(self.labels_BT, PAD), num_tokens=0)
 
@@ -63,8 +63,8 @@ class PairBatch(NamedTuple):
 
 
 class PairBatches(BucketedBatches):
-    """Training batches of all ranks: ``batch_size`` pairs, or tokens of the longer side, padding
-    included.
+    """Training batches of all ranks: ``batch_size`` pairs, or tokens of the longer side,
+    padding included.
 
     Raises:
         DataError: there are fewer pairs than a batch takes, or one is longer than the budget.

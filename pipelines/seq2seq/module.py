@@ -93,8 +93,8 @@ class Seq2SeqFinetuning(TrainingModule):
         return self._samples
 
     def validation_rank(self, measured: Mapping[str, float]) -> list[float]:
-        """See `Objective.validation_rank`; by BLEU, of equal ones by loss, where ``select_by``
-        says so.
+        """See `Objective.validation_rank`; by BLEU, of equal ones by loss,
+        where ``select_by`` says so.
         """
         loss = super().validation_rank(measured)
         return [-measured["valid_bleu"], *loss] if self.params.select_by == "bleu" else loss
@@ -107,11 +107,9 @@ class Seq2SeqFinetuning(TrainingModule):
         real_BT = batch.labels_BT != PAD
         labels_N = batch.labels_BT[real_BT]
         twice = self.network.training and self.r_drop > 0
-        handle = (
-            self._watch_source(batch.source_lengths_B)
-            if self.network.training and self.detailed
-            else None
-        )
+        handle = None
+        if self.network.training and self.detailed:
+            handle = self._watch_source(batch.source_lengths_B)
         passes = [
             self.network.hidden(batch.source_BS, batch.source_lengths_B, inputs_BT)[real_BT]
             for _ in range(1 + twice)
@@ -131,14 +129,14 @@ class Seq2SeqFinetuning(TrainingModule):
         measured = {"loss": (likelihood, seen), "token_accuracy": (correct, seen)}
         if twice:
             divergence = symmetric_divergence(passes[0], passes[1], weight, bias)
-            # half the paper's sum of two passes
+            # The objective is a mean of two passes, so half of the weight of the paper's sum.
             objective = objective + 0.5 * self.r_drop * divergence
             measured["divergence"] = (divergence.detach(), num_tokens)
         return Losses({"loss": objective}, measured)
 
     def _watch_source(self, lengths_B: Tensor) -> Any:
-        """See `report_source_gradients`; of the first pass. A rank's loss is scaled up, for DDP
-        takes means.
+        """See `report_source_gradients`; of the first pass. A rank's loss is scaled up,
+        for DDP takes means.
         """
         scale = 1.0 / self.trainer.world_size
         return report_source_gradients(

@@ -14,8 +14,8 @@ _CHUNK = 256  # tokens whose logits are held at a time
 
 
 def symmetric_divergence(a_ND: Tensor, b_ND: Tensor, weight_VD: Tensor, bias_V: Tensor) -> Tensor:
-    """Sum over tokens of ½ [KL(P‖Q) + KL(Q‖P)], P and Q the output layer's softmax of ``a`` and
-    ``b``.
+    """Sum over tokens of ½ [KL(P‖Q) + KL(Q‖P)],
+    P and Q the output layer's softmax of ``a`` and ``b``.
 
     The second term of R-Drop (Liang et al. 2021, equation 2). P = (½, ½) and Q = (¾, ¼) are apart
     by ½ Σ (p − q) ln p/q = ½ (−¼ ln ⅔ + ¼ ln 2) = ⅛ ln 3 = 0.137:
@@ -29,8 +29,8 @@ def symmetric_divergence(a_ND: Tensor, b_ND: Tensor, weight_VD: Tensor, bias_V: 
 
 
 class _SymmetricDivergence(torch.autograd.Function):
-    """Gradients are made in the forward pass: by P's logits ½ [P ⊙ (log P/Q − KL(P‖Q)) + P − Q], by
-    Q's the mirror.
+    """Gradients are made in the forward pass: by P's logits ½ [P ⊙ (log P/Q − KL(P‖Q)) + P − Q],
+    by Q's the mirror.
     """
 
     @staticmethod

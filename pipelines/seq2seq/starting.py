@@ -10,8 +10,8 @@ from pipelines.models.protocol.model import Seq2SeqModel
 
 
 def start_from_bert(model: Seq2SeqModel, folder: Path, tokenizer: Path) -> int:
-    """Copy every weight the model shares with a BERT in the Hugging Face format; see
-    `load_pretrained`.
+    """Copy every weight the model shares with a BERT in the Hugging Face format;
+    see `load_pretrained`.
 
     Args:
         model: of the checkpoint's sizes.

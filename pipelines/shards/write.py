@@ -105,7 +105,7 @@ class ShardWriter:
             documents = read_documents(CORPUS, split, language)
             first = len(boundaries) - 1
             texts = [sentence for document in documents for sentence in document]
-            # lines between documents
+            # The blank lines between documents.
             blanks = [number for number, document in enumerate(documents) for _ in document]
             places = [row + before + 1 for row, before in enumerate(blanks)]
             path = document_file(CORPUS, split, language)
@@ -120,8 +120,8 @@ class ShardWriter:
         return {"documents": len(boundaries) - 1, **counts, "languages": ranges}
 
     def write_pairs(self, folder: Path, split: str, languages: tuple[str, str]) -> dict[str, Any]:
-        """The pair shard of a split; its entry in the index, which names the rows whose targets
-        were cut.
+        """The pair shard of a split; its entry in the index,
+        which names the rows whose targets were cut.
         """
         entry: dict[str, Any] = {}
         encoders = (self.tokenizer.encode, self.tokenizer.encode_targets)

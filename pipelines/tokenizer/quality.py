@@ -11,7 +11,7 @@ from pipelines.formats.vocabulary.special_tokens import UNK
 from pipelines.tokenizer.params import TokenizerParams
 
 _SAMPLE = 2000  # lines that are enough to see what would help
-# scripts whose marks are accents; in others they are vowels and letters
+# Scripts whose marks are accents; in others they are vowels and letters.
 _ACCENTED = (
     "LATIN",
     "GREEK",
@@ -24,8 +24,8 @@ def quality(
     lines: Sequence[str],
     targets: Sequence[str],
 ) -> dict[str, float]:
-    """Tokens per word, what becomes [UNK], words that lose marks, and which targets come back
-    letter for letter.
+    """Tokens per word, what becomes [UNK], words that lose marks,
+    and which targets come back letter for letter.
     """
     encoded = tokenizer.encode(lines)
     counts = Counter(index for ids in encoded for index in ids)
@@ -74,8 +74,8 @@ def warnings_of(
 
 
 def _remedy(tokenizer: WordPieceTokenizer, params: TokenizerParams, lines: Sequence[str]) -> str:
-    """The smallest change of case and accents under which most of the unknown is known, or another
-    vocabulary.
+    """The smallest change of case and accents under which most of the unknown is known,
+    or another vocabulary.
     """
     now = _share_of_characters(tokenizer.unknown(lines), lines)
     for lowercase, strip_accents in ((True, False), (False, True), (True, True)):
@@ -101,8 +101,8 @@ def _share_of_characters(unknown: Sequence[Sequence[Unknown]], lines: Sequence[s
 
 
 def _marks_lost(lines: Sequence[str], *, other_scripts: bool = False) -> tuple[float, str]:
-    """The share of words that lose combining marks, and one of them; marks that are no accents
-    alone, if asked.
+    """The share of words that lose combining marks, and one of them;
+    marks that are no accents alone, if asked.
     """
     words = Counter(word for line in lines for word in line.split(" "))
     bare = folded(words, lowercase=False, strip_accents=True)

@@ -108,7 +108,7 @@ def train_vocabulary(
             for char in word
         }
     )
-    # a Han character is always a word of its own
+    # A Han character is always a word of its own, so it never goes on with one.
     inner = [f"##{char}" for char in alphabet if not is_han(char)]
     characters = dict.fromkeys([*SPECIAL_TOKENS, *inner, *alphabet])
     spacing = _spacing_for(targets, characters, params)
@@ -141,11 +141,8 @@ def _spacing_for(
     vocabulary = _with_tokens({}, tokens)
     if set(SPARE_TOKENS) <= vocabulary.keys():
         return ()
-    return (
-        SPACING_TOKENS
-        if WordPieceTokenizer(assembled(vocabulary, params)).needs_spacing(targets)
-        else ()
-    )
+    tokenizer = WordPieceTokenizer(assembled(vocabulary, params))
+    return SPACING_TOKENS if tokenizer.needs_spacing(targets) else ()
 
 
 def _with_tokens(vocabulary: dict[str, int], tokens: Iterable[str]) -> dict[str, int]:
@@ -156,8 +153,8 @@ def _with_tokens(vocabulary: dict[str, int], tokens: Iterable[str]) -> dict[str,
 def take_over(
     tokens: list[str], source: Path, params: TokenizerParams, targets: Sequence[str] = ()
 ) -> dict[str, int]:
-    """Token → id of an existing vocabulary: special tokens first, as everywhere in this project,
-    the rest in order.
+    """Token → id of an existing vocabulary: special tokens first,
+    as everywhere in this project, the rest in order.
 
     A BERT that goes with it is found again token by token (`load_pretrained`). Spacing tokens
     come last, if the ``targets`` need them and it keeps none free.
@@ -205,7 +202,7 @@ def save(vocabulary: dict[str, int], params: TokenizerParams, folder: Path) -> N
     write_json(
         folder / CONFIG_FILE,
         {
-            # not BertTokenizer, for which transformers 5 would not read the rules of tokenizer.json
+            # Not BertTokenizer, for then transformers 5 would not read the rules of tokenizer.json.
             "tokenizer_class": "PreTrainedTokenizerFast",
             "model_input_names": ["input_ids", "token_type_ids", "attention_mask"],
             "do_lower_case": params.lowercase,

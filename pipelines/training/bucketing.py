@@ -62,8 +62,8 @@ class Bucketed:
             raise DataError(broken_rule(where[0], "number", len(lengths), rule, remedy))
 
     def after(self, position: Position) -> Position:
-        """The next update: further on in the epoch, or in the next one if no whole batch is
-        left.
+        """The next update: further on in the epoch,
+        or in the next one if no whole batch is left.
         """
         order, bounds = self._plan(position.epoch)
         end = int(bounds[np.searchsorted(bounds, position.samples) + 1])
@@ -134,8 +134,8 @@ class BucketedBatches(ABC):
         return self._order.after(position)
 
     def __call__(self, position: Position) -> Any:
-        """This rank's part of the batch of one update; where there is no row for it, one that
-        counts nothing.
+        """This rank's part of the batch of one update; where there is no row for it,
+        one that counts nothing.
         """
         rows = self._order.rows(position)
         if len(mine := rows[self._rank :: self._world_size]):

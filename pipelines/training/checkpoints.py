@@ -50,11 +50,10 @@ class Checkpoints:
                 taken silently: who resumes further back should know it.
         """
         paths = sorted(self._folder.glob("update-*.ckpt"))
-        return (
-            _open(paths[-1], "go on from " + paths[-2].name if len(paths) > 1 else "start again")
-            if paths
-            else None
-        )
+        if not paths:
+            return None
+        remedy = f"go on from {paths[-2].name}" if len(paths) > 1 else "start again"
+        return _open(paths[-1], remedy)
 
     def at(self, update: int) -> Checkpoint:
         """The checkpoint saved after ``update``.
@@ -73,7 +72,7 @@ class Checkpoints:
         path = self._path(trainer.global_step)
         temporary = path.with_suffix(".tmp")
         try:
-            # all ranks take part, rank 0 writes
+            # All ranks take part, rank 0 writes.
             trainer.save_checkpoint(temporary, weights_only=False)
             if not trainer.is_global_zero:
                 return

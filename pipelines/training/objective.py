@@ -1,5 +1,5 @@
-"""What a training learns: a network, the losses of a batch, one optimizer. How an update goes
-stands in `update`.
+"""What a training learns: a network, the losses of a batch,
+one optimizer. How an update goes stands in `update`.
 """
 
 import math
@@ -35,8 +35,8 @@ class Losses:
 
 
 class Objective(lightning.LightningModule):
-    """The part of a LightningModule that stages define: subclasses say what the losses of a batch
-    are.
+    """The part of a LightningModule that stages define:
+    subclasses say what the losses of a batch are.
 
     Args:
         network: the model; only it knows shapes.
@@ -98,13 +98,13 @@ class Objective(lightning.LightningModule):
 
     @abstractmethod
     def cost(self, batch: Any) -> Cost:
-        """What a training step on the batch takes: tokens, padded slots, floating-point
-        operations.
+        """What a training step on the batch takes: tokens, padded slots,
+        floating-point operations.
         """
 
     def validation_rank(self, measured: Mapping[str, float]) -> list[float]:
-        """What decides which validation was the best: the lowest number, where those are equal the
-        next.
+        """What decides which validation was the best: the lowest number,
+        where those are equal the next.
 
         Here the sum of the objectives' plain means.
         """
@@ -120,8 +120,8 @@ class Objective(lightning.LightningModule):
 
     @torch.no_grad()
     def validate(self) -> dict[str, float]:
-        """Averages over the validation batches, names prefixed with ``valid_``; every rank measures
-        all of them.
+        """Averages over the validation batches, names prefixed with ``valid_``;
+        every rank measures all of them.
         """
         meter, training = Meter(), self.network.training
         self.network.eval()
@@ -133,7 +133,7 @@ class Objective(lightning.LightningModule):
         averages = meter.read(over_ranks=False)
         if self.perplexity:
             name, likelihood = self.perplexity
-            # e^709 is the largest float
+            # e^709 is the largest float there is.
             averages[name] = math.exp(min(averages[likelihood], 700.0))
         return {f"valid_{name}": value for name, value in averages.items()}
 

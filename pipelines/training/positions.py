@@ -1,5 +1,5 @@
-"""Where a training stands in its data: counts, so that going on costs nothing and needs no
-library's buffer.
+"""Where a training stands in its data: counts,
+so that going on costs nothing and needs no library's buffer.
 """
 
 from collections.abc import Iterator
@@ -26,8 +26,8 @@ class Position(NamedTuple):
 
 
 class BatchSource(Protocol):
-    """Batches as a function of the position: the same on any number of ranks and loader
-    processes.
+    """Batches as a function of the position:
+    the same on any number of ranks and loader processes.
     """
 
     @property

@@ -1,5 +1,5 @@
-"""Which validations' weights are worth keeping: {update, value} each, the value a list of numbers,
-lower is better.
+"""Which validations' weights are worth keeping: {update, value} each,
+the value a list of numbers, lower is better.
 """
 
 from typing import Any

@@ -1,5 +1,5 @@
-"""Run a training to its last update: set up, resume, and hand back what the last validation
-measured.
+"""Run a training to its last update: set up, resume,
+and hand back what the last validation measured.
 """
 
 import logging
@@ -32,8 +32,8 @@ from pipelines.watch.training import Watch
 
 
 def train(module: TrainingModule, source: BatchSource, run: StageRun) -> dict[str, float]:
-    """Train ``module`` until its last update, going on from the newest checkpoint of the run
-    folder.
+    """Train ``module`` until its last update,
+    going on from the newest checkpoint of the run folder.
 
     Returns:
         Validation averages of the network as it is left: after the last update, or of the best
@@ -61,7 +61,7 @@ def train(module: TrainingModule, source: BatchSource, run: StageRun) -> dict[st
     if found:
         print(f"going on after update {found.update} from {found.path}", flush=True)
     run.resume_at(position.update)
-    # no tips, no list of absent devices
+    # Neither tips nor a list of absent devices.
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
     # Lightning 2.6 under torch 2.13
     warnings.filterwarnings("ignore", message=".*treespec, LeafSpec.*")
@@ -125,8 +125,8 @@ def _fit(
 
 
 def _leave_signals_to_the_parent(worker: int) -> None:
-    """A loader process ends with its parent, never before it: a signal to the whole group is the
-    parent's to answer.
+    """A loader process ends with its parent, never before it:
+    a signal to the whole group is the parent's to answer.
 
     Otherwise the trainer would lose its loader in the middle of an update instead of saving.
     """
@@ -147,8 +147,8 @@ def _as_it_is(batch: Any) -> Any:
 
 
 def compile_blocks(network: nn.Module) -> None:
-    """Compile the repeated blocks only: the same code serves all of them, and starting stays
-    quick.
+    """Compile the repeated blocks only: the same code serves all of them,
+    and starting stays quick.
     """
     for name, part in network.named_modules():
         if re.fullmatch(r"(.+\.)?blocks\.\d+", name):
@@ -156,8 +156,8 @@ def compile_blocks(network: nn.Module) -> None:
 
 
 def _evaluated(module: TrainingModule, checkpoints: list[Checkpoint]) -> dict[str, float]:
-    """Validation averages of the mean of some checkpoints' weights, which the network has from now
-    on.
+    """Validation averages of the mean of some checkpoints' weights,
+    which the network has from now on.
     """
     mean: dict[str, torch.Tensor] = {}
     for checkpoint in checkpoints:

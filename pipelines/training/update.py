@@ -120,11 +120,9 @@ class TrainingModule(Objective):
 
     def _without_exchange(self) -> contextlib.AbstractContextManager[None]:
         wrapper = self.trainer.strategy.model
-        return (
-            wrapper.no_sync()
-            if isinstance(wrapper, DistributedDataParallel)
-            else contextlib.nullcontext()
-        )
+        if isinstance(wrapper, DistributedDataParallel):
+            return wrapper.no_sync()
+        return contextlib.nullcontext()
 
     def _clip(self) -> Tensor:
         """Clip the global norm, and keep it for the curves; layer by layer where a point is due."""
@@ -156,8 +154,8 @@ class TrainingModule(Objective):
 
 
 def layer_of(parameter: str) -> str:
-    """``blocks.3.attention.query.weight`` → ``blocks.3``; ``embeddings.token.weight`` →
-    ``embeddings``.
+    """``blocks.3.attention.query.weight`` → ``blocks.3``;
+    ``embeddings.token.weight`` → ``embeddings``.
     """
     match = re.match(r"(?:\w+\.)*?\w+\.\d+(?=\.)", parameter)
     return match.group() if match else parameter.split(".", maxsplit=1)[0]
@@ -198,8 +196,8 @@ class TrainingLoop(lightning.Callback):
         self._saved_at = time.monotonic()
 
     def on_train_start(self, trainer: lightning.Trainer, pl_module: Any) -> None:
-        """Take the signals back: Lightning's own SIGTERM handler dead-locks DDP and ends with exit
-        code 0.
+        """Take the signals back: Lightning's own SIGTERM handler dead-locks DDP
+        and ends with exit code 0.
 
         A SIGTERM it saw while setting up stands in our own flag too.
         """
@@ -251,8 +249,8 @@ class TrainingLoop(lightning.Callback):
         self._saved_at = time.monotonic()
 
     def _out_of_patience(self, update: int, params: OptimizationParams) -> bool:
-        """Whether enough validations have passed without a better one. Judged at validations
-        only.
+        """Whether enough validations have passed without a better one.
+        Judged at validations only.
         """
         if params.patience == "none" or update % params.validate_every or not self.validations:
             return False

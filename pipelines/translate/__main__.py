@@ -1,5 +1,5 @@
-"""Translate lines of standard input, or what is typed: ``python -m pipelines.translate --arch
-transformer``.
+"""Translate lines of standard input, or what is typed:
+``python -m pipelines.translate --arch transformer``.
 
 One line in, one line out; blank lines stay in their places. It searches as ``decoding`` in
 params.yaml says, apart from what the command line changes. What is wrong with a line is said on

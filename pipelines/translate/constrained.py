@@ -149,8 +149,8 @@ class Constrained:
     def _shared_out(
         self, banks: dict[int, list[tuple[int, int]]], total: int
     ) -> list[tuple[int, int]]:
-        """The beam, shared by banks: equal parts, the rest and what a bank leaves free to the
-        fullest of them first.
+        """The beam, shared by banks: equal parts,
+        the rest and what a bank leaves free to the fullest of them first.
         """
         part = self._beam_size // (total + 1)
         taken = {bank: min(part, len(pairs)) for bank, pairs in banks.items()}

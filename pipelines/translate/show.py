@@ -1,5 +1,5 @@
-"""A search for eyes: the beam as a tree, attention as a heat map; on a terminal, as a picture, as a
-page.
+"""A search for eyes: the beam as a tree, attention as a heat map; on a terminal, as a picture,
+as a page.
 
 Shapes: W rows of the beam, S source length, T tokens of a hypothesis.
 """
@@ -43,8 +43,8 @@ class BeamNode:
 def beam_tree(
     trace: Trace, hypotheses: Sequence[Hypothesis], token_of: Callable[[int], str]
 ) -> BeamNode:
-    """The tree of all prefixes that lived in the beams of one sentence, with the hypotheses that
-    came out.
+    """The tree of all prefixes that lived in the beams of one sentence,
+    with the hypotheses that came out.
     """
     root = BeamNode()
     for beam in range(trace.num_beams):
@@ -78,8 +78,8 @@ def _child(node: BeamNode, token: int, gain: float, token_of: Callable[[int], st
 
 
 def tree_lines(root: BeamNode) -> list[str]:
-    """One token a line with its probability, the best hypothesis on top; ◆ and a number where one
-    ends.
+    """One token a line with its probability, the best hypothesis on top;
+    ◆ and a number where one ends.
     """
     lines: list[str] = []
 

@@ -1,5 +1,5 @@
-"""What a training costs: tokens, padding, waiting, floating-point operations. Timings, never part
-of an out.
+"""What a training costs: tokens, padding, waiting, floating-point operations. Timings,
+never part of an out.
 """
 
 import resource
@@ -17,8 +17,8 @@ _PATIENCE_S = 0.2  # for one product: a CPU without bf16 takes many seconds for 
 
 @dataclass(frozen=True)
 class Cost:
-    """What a batch takes: real tokens, slots they were padded to, useful floating-point
-    operations.
+    """What a batch takes: real tokens, slots they were padded to,
+    useful floating-point operations.
     """
 
     tokens: int

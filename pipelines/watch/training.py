@@ -1,5 +1,5 @@
-"""What a training shows of itself: a bar, a line per point of the curves, its speed. Reads, and
-decides nothing.
+"""What a training shows of itself: a bar, a line per point of the curves, its speed. Reads,
+and decides nothing.
 """
 
 import sys
@@ -27,8 +27,8 @@ class Watch:
     def start(
         self, device: torch.device, dtype: torch.dtype, *, world_size: int, shown: bool
     ) -> None:
-        """Begin to count; ``dtype`` is what products are computed in, ``shown`` whether this rank
-        prints.
+        """Begin to count; ``dtype`` is what products are computed in,
+        ``shown`` whether this rank prints.
         """
         self._speed = Speed(self._loader, matmul_rate(device, dtype), world_size)
         hidden = not (shown and sys.stdout.isatty())

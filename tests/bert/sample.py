@@ -3,9 +3,12 @@
 from typing import Any
 
 import numpy as np
+from torch import Tensor
+from torch.nn import functional
 
 from pipelines.bert.params import BertParams
 from pipelines.formats.shards.arrays import DocumentShard, Ragged
+from pipelines.models.bert import Bert
 from tests.optimization import OPTIMIZATION
 
 MODEL: dict[str, Any] = {
@@ -71,3 +74,9 @@ def two_languages() -> DocumentShard:
     """200 documents, the first of a single sentence."""
     sizes = np.random.default_rng(1).integers(1, 9, 200).tolist()
     return documents([1, *sizes[1:]], {"en": (0, 90), "de": (90, 200)})
+
+
+def mlm_logits(bert: Bert, hidden_RTD: Tensor) -> Tensor:
+    """Logits [R, T, V] at every position, as `transformers` gives them; training asks for fewer."""
+    transformed_RTD = bert.mlm_transform(hidden_RTD)
+    return functional.linear(transformed_RTD, bert.embeddings.token.weight, bert.mlm_bias)

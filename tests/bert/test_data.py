@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from pipelines.bert.data import PretrainingBatches, Split
+from pipelines.bert.data import DocumentSplit, PretrainingBatches
 from pipelines.bert.pretrain import open_batches
 from pipelines.formats.vocabulary.special_tokens import CLS, PAD, SEP
 from pipelines.frame.errors import CheckpointError, DataError
@@ -19,7 +19,9 @@ from tests.bert.sample import PHASE, bert_params, documents, two_languages
 
 
 def _batches(shard, params=None, **split) -> PretrainingBatches:
-    return PretrainingBatches(Split(shard, 1, "t", 0.15, 300, **split), params or bert_params())
+    return PretrainingBatches(
+        DocumentSplit(shard, 1, "t", 0.15, 300, **split), params or bert_params()
+    )
 
 
 START = Position(0, 0, 0)
@@ -167,7 +169,7 @@ def test_seeds_side_by_side_share_no_stream(shard):
     """
     rows = []
     for seed in (1, 2):
-        batches = PretrainingBatches(Split(shard, seed, "t", 0.15, 300), bert_params())
+        batches = PretrainingBatches(DocumentSplit(shard, seed, "t", 0.15, 300), bert_params())
         rows.append(
             {
                 str(row)
@@ -231,7 +233,7 @@ def test_memory_of_a_batch_does_not_grow_with_the_corpus(tmp_path):
     """The plan lies on disk once it is made; NumPy tells tracemalloc of every array."""
     peaks = []
     for count in (500, 5_000):
-        split = Split(
+        split = DocumentSplit(
             documents([8] * count, {"en": (0, count)}),
             1,
             "train",

@@ -10,7 +10,7 @@ from transformers import AutoTokenizer, BertForSequenceClassification
 
 from pipelines.classification.data import ClassificationBatches, EncodedExamples, encode, in_order
 from pipelines.classification.examples import Example
-from pipelines.classification.metrics import majority_accuracy, scores
+from pipelines.classification.metrics import accuracy_and_f1, majority_accuracy
 from pipelines.classification.model import BertClassifier
 from pipelines.formats.bert.saving import save_pretrained
 from pipelines.formats.vocabulary.special_tokens import CLS, SEP
@@ -100,7 +100,7 @@ def test_classifier_has_the_logits_of_transformers(tmp_path):
 
 
 def test_scores_by_hand():
-    measured = scores(["a", "a", "a", "b"], ["a", "a", "b", "c"])
+    measured = accuracy_and_f1(["a", "a", "a", "b"], ["a", "a", "b", "c"])
     assert measured["test_accuracy"] == 0.5
     assert measured["test_accuracy_interval"] == pytest.approx(1.96 * 0.25)
     assert measured["test_macro_f1"] == pytest.approx((4 / 5 + 0 + 0) / 3)

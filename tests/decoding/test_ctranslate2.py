@@ -8,7 +8,6 @@ import pytest
 import torch
 
 from pipelines.decoding.beam_search import beam_search
-from pipelines.decoding.length_penalty import of_toolkit
 from pipelines.decoding.options import SearchOptions, Stop
 from pipelines.formats.tokenizer.tokenizer import WordPieceTokenizer
 from pipelines.formats.vocabulary.special_tokens import CLS, END, PAD, SEP, SPECIAL_TOKENS, START
@@ -17,6 +16,7 @@ from pipelines.models.protocol.sources import sources
 from pipelines.tokenizer.params import TokenizerParams
 from pipelines.tokenizer.train import assembled, train_vocabulary
 from pipelines.translate.export import to_ctranslate2
+from tests.decoding.toolkits import of_toolkit
 from tests.models.families import build
 
 V, LONGEST = 40, 14

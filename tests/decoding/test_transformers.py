@@ -8,11 +8,11 @@ from transformers import GenerationConfig
 
 from benchmarks.seq2seq_peers import bert2bert, give_bert_weights, give_weights, marian
 from pipelines.decoding.beam_search import beam_search
-from pipelines.decoding.length_penalty import of_toolkit
-from pipelines.decoding.options import Hypothesis, SearchOptions, Stop
+from pipelines.decoding.options import Hypothesis, SearchOptions
 from pipelines.decoding.rules import MinimumLength, NoRepeat
 from pipelines.formats.vocabulary.special_tokens import END, PAD, START
 from pipelines.models.protocol.model import Seq2SeqModel
+from tests.decoding.toolkits import of_toolkit, stop_of_transformers
 from tests.models.families import build
 
 V, LONGEST = 24, 12
@@ -89,7 +89,7 @@ def test_tokens_and_scores_are_those_of_generate(beam, alpha, stopping):
     for seed in range(6):
         ours, theirs = _pair(seed)
         num_best = max(1, beam - 1)
-        score, stop = of_toolkit("transformers", alpha), Stop.of_transformers(stopping)
+        score, stop = of_toolkit("transformers", alpha), stop_of_transformers(stopping)
         options = SearchOptions(beam, num_best, LONGEST, START, (END,), score, stop)
         more = {"length_penalty": alpha, "early_stopping": stopping} if beam > 1 else {}
         found, scores = _told(beam_search(ours, _source(), LENGTHS, options))
@@ -110,7 +110,7 @@ def test_bert2bert_translates_as_encoder_decoder_model_does(stopping):
             START,
             (END,),
             of_toolkit("transformers", 0.6),
-            Stop.of_transformers(stopping),
+            stop_of_transformers(stopping),
         )
         more = {"length_penalty": 0.6, "early_stopping": stopping}
         found, scores = _told(beam_search(ours, _source(), LENGTHS, options))

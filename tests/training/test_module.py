@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch.utils.data import DataLoader
 
-from pipelines.bert.data import PretrainingBatches, Split
+from pipelines.bert.data import DocumentSplit, PretrainingBatches
 from pipelines.bert.module import Baselines, BertPretraining
 from pipelines.models.bert import Bert
 from pipelines.training.positions import Batches, Position
@@ -21,7 +21,7 @@ def _weights_after(
     params = bert_params(segments={"packed": packed}, training={"gradient_clip": 0.5})
     torch.manual_seed(0)
     bert = Bert(params.model, 300).double()
-    batches = PretrainingBatches(Split(two_languages(), 1, "t", 0.15, 300), params)
+    batches = PretrainingBatches(DocumentSplit(two_languages(), 1, "t", 0.15, 300), params)
     module = BertPretraining(
         bert, params, [], Baselines(0.0, 5.0, 5.0, 0.5), micro_batch_size=micro_batch_size
     )

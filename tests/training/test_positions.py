@@ -5,7 +5,7 @@ from itertools import pairwise
 import pytest
 from torch.utils.data import DataLoader
 
-from pipelines.bert.data import PretrainingBatches, Split
+from pipelines.bert.data import DocumentSplit, PretrainingBatches
 from pipelines.training.positions import Batches, Position
 from pipelines.training.trainer import _as_it_is, _leave_signals_to_the_parent
 from tests.bert.sample import PHASE, bert_params, two_languages
@@ -61,7 +61,7 @@ def test_a_resume_around_a_change_of_phase_reads_the_same_rows(workers, done):
     """
     phases = [{**PHASE, "updates": 3, "batch_size": 3, "max_length": length} for length in (32, 16)]
     source = PretrainingBatches(
-        Split(two_languages(), 1, "t", 0.15, 300), bert_params(phases=phases)
+        DocumentSplit(two_languages(), 1, "t", 0.15, 300), bert_params(phases=phases)
     )
     straight = _read(source, Position(0, 0, 0), 6, 0)
     again = _read(source, straight[done].position, 6, workers)

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from pipelines.bert.data import PretrainingBatches, Split
+from pipelines.bert.data import DocumentSplit, PretrainingBatches
 from pipelines.bert.module import Baselines, BertPretraining
 from pipelines.classification.data import ClassificationBatches, EncodedExamples
 from pipelines.classification.model import BertClassifier
@@ -137,7 +137,8 @@ def test_pretraining(nsp, packed, micro_batch_size):
     module = BertPretraining(Bert(params.model, 300), params, [], Baselines(0.0, 5.0, 5.0, 0.5))
     parts = [
         PretrainingBatches(
-            Split(two_languages(), 1, "t", 0.15, 300, rank=rank, world_size=world_size), params
+            DocumentSplit(two_languages(), 1, "t", 0.15, 300, rank=rank, world_size=world_size),
+            params,
         )(START)
         for rank, world_size in ((0, 1), *((rank, 5) for rank in range(5)))
     ]
@@ -189,7 +190,7 @@ def _weights_after(updates: int, *, rank: int = 0, seed: int = 1, before: int = 
         micro_batch_size=3,
     )
     module.rank = rank
-    batches = PretrainingBatches(Split(two_languages(), 1, "t", 0.15, 300), params)
+    batches = PretrainingBatches(DocumentSplit(two_languages(), 1, "t", 0.15, 300), params)
     torch.rand(before)
     trainer = lightning.Trainer(
         max_steps=updates, accelerator="cpu", logger=False, enable_checkpointing=False,

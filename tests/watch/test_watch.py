@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from pipelines.bert.data import PretrainingBatches, Split
+from pipelines.bert.data import DocumentSplit, PretrainingBatches
 from pipelines.bert.module import Baselines, BertPretraining
 from pipelines.frame.hardware import Hardware
 from pipelines.frame.params_reader import read_params, validate
@@ -49,7 +49,7 @@ def _trained(folder, watch, monkeypatch):
     params = bert_params(training={"log_every": 2, "validate_every": 3, "select": "best"})
     torch.manual_seed(0)
     bert = Bert(params.model.model_copy(update={"dropout": 0.1}), 300)
-    split = Split(two_languages(), 1, "t", 0.15, 300)
+    split = DocumentSplit(two_languages(), 1, "t", 0.15, 300)
     batches = PretrainingBatches(split, params)
     module = BertPretraining(bert, params, list(batches.all())[:2], Baselines(0.0, 5.0, 5.0, 0.5))
     hardware = validate(read_params(ROOT / "params.yaml"), "hardware", Hardware)

@@ -1,5 +1,5 @@
-"""Reading any BERT in the format of Hugging Face: to go on from, or to start an encoder-decoder
-with.
+"""Reading any BERT in the format of Hugging Face: to go on from,
+or to start an encoder-decoder with.
 """
 
 from collections.abc import Mapping
@@ -102,8 +102,8 @@ def _take(
 
 
 def _modern(name: str) -> str:
-    """Names of early checkpoints (LayerNorm.gamma) and of bare encoders (no ``bert.``) as they are
-    today.
+    """Names of early checkpoints (LayerNorm.gamma) and of bare encoders
+    (no ``bert.``) as they are today.
     """
     name = name.replace("LayerNorm.gamma", "LayerNorm.weight").replace(
         "LayerNorm.beta", "LayerNorm.bias"

@@ -33,8 +33,8 @@ def save_pretrained(
     architecture: str = "BertForPreTraining",
     config: Mapping[str, Any] | None = None,
 ) -> None:
-    """``config.json``, ``model.safetensors`` and the tokenizer's files; rows that pad the
-    vocabulary are left out.
+    """``config.json``, ``model.safetensors`` and the tokenizer's files;
+    rows that pad the vocabulary are left out.
 
     Args:
         network: encoder and heads.

@@ -22,8 +22,8 @@ Tokens = npt.NDArray[np.uint16] | npt.NDArray[np.uint32]
 
 
 def token_type(vocab_size: int) -> type[np.uint16] | type[np.uint32]:
-    """The smallest integers that hold the ids of a vocabulary: uint16 up to 65,536 of them, else
-    uint32.
+    """The smallest integers that hold the ids of a vocabulary: uint16 up to 65,536 of them,
+    else uint32.
     """
     return np.uint16 if vocab_size <= 2**16 else np.uint32
 
@@ -31,8 +31,8 @@ def token_type(vocab_size: int) -> type[np.uint16] | type[np.uint32]:
 def write_ragged(
     folder: Path, name: str, rows: Sequence[Sequence[int]], vocab_size: int = 2**16
 ) -> None:
-    """``<name>.tokens.npy`` (see `token_type`) and ``<name>.offsets.npy`` (int64, one more than
-    rows).
+    """``<name>.tokens.npy`` (see `token_type`) and ``<name>.offsets.npy`` (int64,
+    one more than rows).
     """
     offsets = np.zeros(len(rows) + 1, np.int64)
     np.cumsum([len(row) for row in rows], out=offsets[1:])

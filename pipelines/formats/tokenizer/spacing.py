@@ -1,5 +1,5 @@
-"""Where spaces stand between words: BERT's pre-tokenizer forgets it, so rules guess and two tokens
-say the rest.
+"""Where spaces stand between words: BERT's pre-tokenizer forgets it,
+so rules guess and two tokens say the rest.
 
 BERT splits off every punctuation mark and every Han character and drops the spaces.
 `guessed_spaces` puts back what is usual: ``( a )`` was ``(a)``. Where a text differs from the
@@ -21,7 +21,7 @@ from itertools import pairwise
 
 SPACE_TOKEN, JOIN_TOKEN = "[SPACE]", "[JOIN]"
 SPACING_TOKENS = (SPACE_TOKEN, JOIN_TOKEN)
-# of an existing BERT's vocabulary, kept free for such uses
+# Tokens of an existing BERT's vocabulary that are kept free for such uses.
 SPARE_TOKENS = (
     "[unused0]",
     "[unused1]",
@@ -31,7 +31,7 @@ _OPENING = frozenset("¿¡$#@")  # beside Unicode's Ps and Pi
 _ALONE = frozenset("&*†‡§¶•")  # of Unicode's Po; and all dashes and symbols but these:
 _BETWEEN = frozenset("'’/-‐‑\\_・·״׳־")  # joined to both sides where words stand there
 _IN_NUMBERS = frozenset(".,:٫٬")
-# opens → closes
+# What opens → what closes it.
 _CLOSED_BY = {
     '"': '"',
     "„": "“”",
@@ -42,7 +42,7 @@ _CLOSED_BY = {
     "‹": "›",
     "›": "‹",
 }
-# as BertNormalizer has them
+# Ranges of Han characters, as BertNormalizer has them.
 _HAN = (
     *(
         (0x4E00, 0x9FFF),
@@ -53,7 +53,7 @@ _HAN = (
     ),
     *((0x2B920, 0x2CEAF), (0xF900, 0xFAFF), (0x2F800, 0x2FA1F)),
 )
-# punctuation of CJK
+# Ranges of the punctuation of Chinese, Japanese and Korean.
 _WIDE = (
     (0x3001, 0x303F),
     (0xFF01, 0xFF0F),
@@ -79,8 +79,8 @@ def guessed_spaces(words: Sequence[str]) -> list[bool]:
 
 
 class _Sides:
-    """To which sides each word of a sentence is joined; quotation marks depend on those before
-    them.
+    """To which sides each word of a sentence is joined;
+    quotation marks depend on those before them.
     """
 
     def __init__(self) -> None:

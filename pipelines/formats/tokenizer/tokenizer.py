@@ -83,16 +83,16 @@ class WordPieceTokenizer:
         return self._tokenizer.get_vocab_size()
 
     def encode(self, texts: Sequence[str]) -> list[list[int]]:
-        """The ids of each text as BERT reads it: sources, documents, examples. Spaces beside marks
-        are forgotten.
+        """The ids of each text as BERT reads it: sources, documents,
+        examples. Spaces beside marks are forgotten.
         """
         return [
             item.ids for item in self._tokenizer.encode_batch_fast(texts, add_special_tokens=False)
         ]
 
     def encode_targets(self, texts: Sequence[str]) -> list[list[int]]:
-        """The ids of what a model is to write: with spacing tokens where `decode` would guess
-        spaces wrongly.
+        """The ids of what a model is to write:
+        with spacing tokens where `decode` would guess spaces wrongly.
 
         ``decode`` gives such a text back as it was, but for case and accents that the tokenizer
         folds and for words it does not know. A vocabulary without spacing tokens gives the ids of
@@ -110,8 +110,8 @@ class WordPieceTokenizer:
         return ids
 
     def _wrong_guesses(self, text: str, encoding: Any) -> list[bool | None]:
-        """Of each token: None, or whether a space stands before it in the text where `decode` would
-        guess otherwise.
+        """Of each token: None, or whether a space stands before it in the text
+        where `decode` would guess otherwise.
         """
         pieces = [self.token(index) for index in encoding.ids]
         begins = [
@@ -153,8 +153,8 @@ class WordPieceTokenizer:
         return self._tokenizer.id_to_token(int(index)) or SPECIAL_TOKENS[UNK]
 
     def decode(self, ids: Iterable[int]) -> str:
-        """Text from ids: pieces joined, spaces guessed or as spacing tokens say, special tokens
-        left out.
+        """Text from ids: pieces joined, spaces guessed or as spacing tokens say,
+        special tokens left out.
         """
         pieces: list[str] = []
         marked: dict[int, bool] = {}  # word → whether a space stands before it

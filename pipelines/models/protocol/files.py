@@ -49,8 +49,8 @@ def load(folder: Path) -> Seq2SeqModel:
 
 @torch.no_grad()
 def _fill(model: Seq2SeqModel, weights: dict[str, Tensor]) -> None:
-    """Copy saved weights; tied tensors were saved once, under the name `named_parameters` gives
-    them.
+    """Copy saved weights; tied tensors were saved once,
+    under the name `named_parameters` gives them.
     """
     parameters = dict(model.named_parameters())
     if parameters.keys() != weights.keys():

@@ -51,8 +51,8 @@ class Seq2SeqModel(nn.Module, ABC):
 
     @property
     def has_attention(self) -> bool:
-        """Whether its states hold ``attention`` [N, S], the weights of the last step over the
-        source.
+        """Whether its states hold ``attention`` [N, S],
+        the weights of the last step over the source.
         """
         return "attention" in self.belongs()
 

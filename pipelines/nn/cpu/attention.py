@@ -31,8 +31,8 @@ def explicit_attention(
         mask = torch.ones(scores_BHTS.shape[-2:], dtype=torch.bool).tril()
     if mask is not None:
         far = torch.finfo(scores_BHTS.dtype).min / 2
-        # one pass, no backward
+        # One pass over the scores, and none in the backward pass.
         scores_BHTS += torch.zeros_like(mask, dtype=scores_BHTS.dtype).masked_fill_(~mask, far)
-    # bf16's is slow for fewer than 32 keys
+    # The softmax of bf16 is slow for fewer than 32 keys.
     exact = torch.float32 if scores_BHTS.dtype == torch.bfloat16 else None
     return dropout(scores_BHTS.softmax(dim=-1, dtype=exact).to(value_BHSK.dtype), rate) @ value_BHSK

@@ -12,8 +12,8 @@ _STEPS = 1 << 16  # rates are rounded to a multiple of 1 / this
 
 
 class Dropout(nn.Module):
-    """Srivastava et al. 2014, inverted: in training each element is kept with probability 1 − rate
-    and scaled up.
+    """Srivastava et al. 2014, inverted:
+    in training each element is kept with probability 1 − rate and scaled up.
     """
 
     def __init__(self, rate: float) -> None:

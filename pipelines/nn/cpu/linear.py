@@ -19,8 +19,8 @@ _STEPS = 127  # of int8, on each side of zero
 
 
 class Product:
-    """x Wᵀ + b for one weight, without gradients, on a CPU: x [..., D] to [..., O], both in
-    float32.
+    """x Wᵀ + b for one weight, without gradients, on a CPU: x [..., D] to [..., O],
+    both in float32.
 
     In int8 each row of x and of W is rounded to steps of its own, so no row of x sees its
     neighbours: 127 on each side of zero, for W fewer on some processors (`weight_steps`).
@@ -65,7 +65,7 @@ def _rounded(x: Tensor, steps: int) -> tuple[Tensor, Tensor]:
 
 def _of_integers(x: Tensor, packed: Tensor, step_O: Tensor) -> Tensor:
     """The product of rounded numbers, in float32; W comes packed, its rows' steps beside it."""
-    # 128 more: oneDNN is fast for unsigned numbers alone
+    # Shifted by 128, for oneDNN is fast for unsigned numbers alone.
     above_zero = (x ^ -128).view(torch.uint8).contiguous()
     factors = (
         above_zero,

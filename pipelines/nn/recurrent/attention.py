@@ -25,8 +25,8 @@ class Attention(nn.Module, ABC):
     def forward(
         self, state_ND: Tensor, key_BSD: Tensor, memory_BSM: Tensor, mask_BS: Tensor
     ) -> tuple[Tensor, Tensor]:
-        """Contexts [N, M] and weights [N, S] of N = B·W states; the memory stands once per
-        sentence.
+        """Contexts [N, M] and weights [N, S] of N = B·W states;
+        the memory stands once per sentence.
 
         Args:
             state_ND: the decoder's top states s.

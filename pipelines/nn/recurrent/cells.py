@@ -1,5 +1,5 @@
-"""Recurrent cells, written as their equations; gates stand in PyTorch's order, so weights can be
-exchanged.
+"""Recurrent cells, written as their equations; gates stand in PyTorch's order,
+so weights can be exchanged.
 
 Shapes: B batch, X input width, D width, G gates.
 """
@@ -102,8 +102,8 @@ class GruCell(Cell):
 
 
 class TextbookGruCell(Cell):
-    """Cho et al. 2014, equations 5 to 8, the reset gate before the product: H̃ = tanh(W x + b + U
-    (R ⊙ H) + c).
+    """Cho et al. 2014, equations 5 to 8, the reset gate before the product:
+    H̃ = tanh(W x + b + U (R ⊙ H) + c).
     """
 
     num_gates = 3

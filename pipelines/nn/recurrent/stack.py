@@ -84,8 +84,8 @@ class Recurrent(nn.Module):
         return x_BTX, tuple(torch.stack(part, dim=1) for part in zip(*lasts, strict=True))
 
     def step(self, projected_BG: Tensor, state: CellState) -> tuple[Tensor, CellState]:
-        """One step of a stack in one direction: the top layer's output [B, D] and the next state
-        [B, L, D].
+        """One step of a stack in one direction: the top layer's output [B,
+        D] and the next state [B, L, D].
 
         Args:
             projected_BG: W x + b of the first layer, see `Cell`.

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-# slots attention looks at, at least: PyTorch's softmax of fewer takes six times as long on a CPU
+# Slots that attention looks at, at least: a softmax of fewer takes six times as long on a CPU.
 SHORTEST = 16
 _MORE = 8  # slots at a time
 Tables = dict[str, Tensor]

@@ -76,8 +76,8 @@ class Embeddings(nn.Module):
         first_position: int = 0,
         places_BT: Tensor | None = None,
     ) -> Tensor:
-        """Embed tokens that stand at ``first_position`` and after, or each at its own place: [B, T,
-        D].
+        """Embed tokens that stand at ``first_position`` and after, or each at its own place: [B,
+        T, D].
         """
         table_PD = self.position.weight if self.learned else self.table_PD
         end = first_position + tokens_BT.shape[1]

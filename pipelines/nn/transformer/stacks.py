@@ -59,8 +59,8 @@ class Decoder(nn.Module):
         return self.norm(x_BTD)
 
     def start(self, memory_BSD: Tensor, mask_B11S: Tensor) -> dict[str, Tensor]:
-        """Empty tables for self-attention (see `cache`), and the memory's keys and values, made
-        once.
+        """Empty tables for self-attention (see `cache`), and the memory's keys and values,
+        made once.
         """
         attention_BS = memory_BSD.new_zeros(memory_BSD.shape[:2])
         longer = max(SHORTEST - memory_BSD.shape[1], -memory_BSD.shape[1] % 8)
@@ -80,8 +80,8 @@ class Decoder(nn.Module):
         return {**state, "attention": attention_BS}
 
     def step(self, tokens_N: Tensor, state: dict[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
-        """One position more: [N, D] and the next state, whose tables may be those of this one,
-        written on.
+        """One position more: [N, D] and the next state,
+        whose tables may be those of this one, written on.
 
         ``attention`` [N, S] is the last layer's to the source, the mean of its heads.
         """
