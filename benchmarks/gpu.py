@@ -1,9 +1,9 @@
 """BERT-base pretraining on one CUDA device: real tokens per second, and their share of the device's
 peak.
 
-    python -m benchmarks.gpu                          BERT-base, rows of 128 and of 512, bf16 python
-    -m benchmarks.gpu --compile                the same with compiled blocks python -m
-    benchmarks.gpu --accelerator cpu --size tiny --steps 2 --rows 4     that the command works
+    python -m benchmarks.gpu              BERT-base, rows of 128 and of 512, bf16
+    python -m benchmarks.gpu --compile    the same with compiled blocks
+    python -m benchmarks.gpu --accelerator cpu --size tiny --steps 2 --rows 4    that it works
 
 Needs torch, lightning, pydantic, ruamel.yaml, numpy and tqdm; neither Prefect nor DVC nor W&B. Rows
 hold one pair cut to 128 tokens, with dropout 0.1, or are packed to 512, without dropout; padding

@@ -1,8 +1,7 @@
 """Wall time and peak memory of every stage, from an empty cache, against the project's budgets.
 
-    python -m benchmarks.pipeline                    the embedded corpus, all stages python -m
-    benchmarks.pipeline --recipe multi30k  corpus, tokenizer and shards of real text
-    (data/raw/multi30k)
+    python -m benchmarks.pipeline                      the embedded corpus, all stages
+    python -m benchmarks.pipeline --recipe multi30k    real text, its first three stages
 
 Runs in a throw-away copy of the checkout, so nothing of yours is touched and nothing is cached.
 """

@@ -1,9 +1,9 @@
 r"""What pretraining gives, by number of training pairs: BLEU of pretrained starts beside the same
 network from scratch.
 
-    python -m benchmarks.transfer                          embedded corpus, 3 seeds, 100 to 2,000
-    pairs (half an hour) python -m benchmarks.transfer --seeds 1 --pairs 100 600 python -m
-    benchmarks.transfer --recipes multi30k multi30k_parts --seeds 1 \
+    python -m benchmarks.transfer    embedded corpus, 3 seeds, 100 to 2,000 pairs (half an hour)
+    python -m benchmarks.transfer --seeds 1 --pairs 100 600
+    python -m benchmarks.transfer --recipes multi30k multi30k_parts --seeds 1 \
         --pairs 1000 5000 29000 --updates 400 800 1200
 
 Runs in a throw-away copy of the checkout. BERT is trained once per seed; every architecture but

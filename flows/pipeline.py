@@ -39,11 +39,7 @@ _BUSY = "is busy"  # DVC's word for a read or write lock another stage holds for
 _UNCHANGED = ("didn't change, skipping", "is cached - skipping run")
 _LOCK_TRIES = 5
 # Seconds before the second, third and fourth try of a stage that was interrupted.
-_BACK_OFF_S = (
-    5.0,
-    30.0,
-    120.0,
-)
+_BACK_OFF_S = (5.0, 30.0, 120.0)
 _MOST_TASKS = 64
 
 

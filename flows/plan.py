@@ -165,13 +165,9 @@ def _changed_code(stage: Any, dep: Any) -> Iterator[Reason]:
     DVC knows the digest of a folder alone; the run folder knows each file that was imported. Where
     it is gone, or the change is in a file that was not imported, the folder is named.
     """
-    folder = folder_of_out(stage.addressing, Path(stage.outs[0].def_path))
-    record = folder / "origin.json" if folder else None
-    then: dict[str, str] = {}
-    if record and record.is_file():
-        then = json.loads(record.read_text(encoding="utf-8")).get("code", {})
+    origin = _origin(stage.addressing, Path(stage.outs[0].def_path))
     changed = []
-    for name, old in then.items():
+    for name, old in origin.get("code", {}).items():
         if Path(name).is_relative_to(dep.def_path):
             new = sha256_of(Path(name)) if Path(name).is_file() else None
             if new != old:
@@ -208,12 +204,18 @@ def _in_cache(repo: Repo, stage: Any) -> bool:
     return True
 
 
-def _environment(instance: str, out: Path) -> Iterator[str]:
+def _origin(instance: str, out: Path) -> dict[str, Any]:
+    """What the run that wrote an out kept of its code and environment; empty where it is gone."""
     folder = folder_of_out(instance, out)
     if folder is None or not (folder / "origin.json").is_file():
-        return
-    versions = json.loads((folder / "origin.json").read_text(encoding="utf-8")).get("versions", {})
-    for name, old in versions.items():
+        return {}
+    found: dict[str, Any] = json.loads((folder / "origin.json").read_text(encoding="utf-8"))
+    return found
+
+
+def _environment(instance: str, out: Path) -> Iterator[str]:
+    """Versions of packages that are others than those the result was made with."""
+    for name, old in _origin(instance, out).get("versions", {}).items():
         try:
             new = version(name)
         except PackageNotFoundError:

@@ -37,8 +37,8 @@ def require_password(host: str, password: str) -> None:
         "run code here"
     )
     remedy = (
-        "tunnel (ssh -L 4200:127.0.0.1:4200), or set "
-        "PREFECT_SERVER_API_AUTH_STRING=user:password (docs/operations.md)"
+        "tunnel (ssh -L 4200:127.0.0.1:4200), or set PREFECT_SERVER_API_AUTH_STRING=user:password "
+        "(docs/operations.md)"
     )
     if not password:
         raise ParamsError(broken_rule("flows.ui", "--host", host, rule, remedy))

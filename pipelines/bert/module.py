@@ -127,10 +127,9 @@ class BertPretraining(TrainingModule):
         if update >= self.updates // 4 and loss > 0.97 * entropy:
             yield (
                 f"update {update}: MLM loss {loss:.3f} sits on the unigram plateau "
-                f"({entropy:.3f}): the model knows "
-                "frequencies and no context yet. Usual causes: too few updates, a learning rate or "
-                "initializer_range too small (narrow networks want more), repeated lines in the "
-                "corpus"
+                f"({entropy:.3f}): the model knows frequencies and no context yet. Usual causes: "
+                "too few updates, a learning rate or initializer_range too small (narrow networks "
+                "want more), repeated lines in the corpus"
             )
 
 

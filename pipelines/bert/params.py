@@ -82,8 +82,7 @@ class BertParams(Section):
             if phase.max_length > self.model.max_positions:
                 raise ValueError(
                     f"phases.{number}.max_length ({phase.max_length}) must not exceed "
-                    "model.max_positions "
-                    f"({self.model.max_positions})"
+                    f"model.max_positions ({self.model.max_positions})"
                 )
         return self
 

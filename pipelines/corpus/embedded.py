@@ -190,8 +190,7 @@ class Author:
         return (
             f"{subject.english()} who {deed} {be} {quality.english}",
             f"{subject.german('nominative')}, {pronoun} "
-            f"{replace(clause, place=None).german_verb_final()}, "
-            f"{sein} {quality.german}",
+            f"{replace(clause, place=None).german_verb_final()}, {sein} {quality.german}",
             ".",
         )
 

@@ -63,14 +63,13 @@ def inspect(params: CorpusParams, reader: FilesReader) -> None:
             if count.documents < 2:
                 raise DataError(
                     f"{path}: number of documents ({count.documents}) must be at least 2, NSP "
-                    "takes its negatives "
-                    "from another document; put a blank line between documents"
+                    "takes its negatives from another document; put a blank line between documents"
                 )
             if count.longest < 2:
                 raise DataError(
                     f"{path}: longest document (1 sentence) must have at least 2 sentences, NSP "
-                    "needs a next one; "
-                    "put one sentence on a line and blank lines between documents only"
+                    "needs a next one; put one sentence on a line and blank lines between "
+                    "documents only"
                 )
 
 
@@ -163,8 +162,8 @@ class _Files:
 def _require(path: Path) -> None:
     if not path.is_file():
         raise DataError(
-            f"{path}: no such file; put it there (docs/own-text.md) or correct "
-            "corpus.reader in params.yaml"
+            f"{path}: no such file; put it there (docs/own-text.md) or correct corpus.reader in "
+            "params.yaml"
         )
     if path.stat().st_size == 0:
         raise DataError(
@@ -176,8 +175,7 @@ def _require_aligned(paths: list[Path], lengths: list[int]) -> None:
     if lengths[0] != lengths[1]:
         raise DataError(
             f"{paths[0]} and {paths[1]}: number of lines ({lengths[0]} and {lengths[1]}) must be "
-            "equal, "
-            "line i of one translates line i of the other; align them"
+            "equal, line i of one translates line i of the other; align them"
         )
 
 

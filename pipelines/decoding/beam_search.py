@@ -2,9 +2,10 @@
 
 Finished hypotheses wait in a pool outside the beam, so W of them stay alive; sentences that are
 done leave the batch. A diverse search has G beams per sentence, else there is one. Sums of
-log-probabilities are kept in float64. Shapes: B sentences, b of them still searched, W rows of a
-beam (1 before the first step), N = b·G·W, S source length, D width, V vocabulary, C candidates of a
-beam.
+log-probabilities are kept in float64.
+
+Shapes: B sentences, b of them still searched, W rows of a beam (1 before the first step), N =
+b·G·W, S source length, D width, V vocabulary, C candidates of a beam.
 """
 
 from collections.abc import Sequence

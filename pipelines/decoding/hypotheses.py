@@ -23,11 +23,7 @@ from pipelines.frame.stage import StageRun
 
 SHARDS, TOKENIZER = Path("data/shards"), Path("data/tokenizer")
 # Allowed difference between search and forced decoding, in nats per token.
-_TOLERANCE = {
-    "float32": 1e-4,
-    "bfloat16": 0.1,
-    "int8": 0.3,
-}
+_TOLERANCE = {"float32": 1e-4, "bfloat16": 0.1, "int8": 0.3}
 
 
 def write_hypotheses(run: StageRun, model: nn.Module) -> dict[str, Any]:
@@ -132,10 +128,9 @@ def check_scores(
                 if not difference <= tolerance:
                     raise CheckFailed(
                         f"{where}: log-probability of hypothesis {rank} of test sentence "
-                        f"{batch.numbers[row]} "
-                        f"({hypothesis.log_probability:.6f}) must equal its teacher-forced one "
-                        f"({value:.6f}); search "
-                        "and model disagree, which is a bug of this project"
+                        f"{batch.numbers[row]} ({hypothesis.log_probability:.6f}) must equal its "
+                        f"teacher-forced one ({value:.6f}); search and model disagree, which is a "
+                        "bug of this project"
                     )
         return worst
 

@@ -11,7 +11,9 @@ them where ``end_counts``.
 | reward | log P(y | x) + γ |y| (Murray & Chiang 2018, section 3.3) |
 
 Coverage adds β Σ_s log min(Σ_t a_ts, 1), a punishment for source tokens that attention has left
-unseen (Wu et al. 2016, equation 15). Shapes: any; S source length.
+unseen (Wu et al. 2016, equation 15).
+
+Shapes: any; S source length.
 """
 
 from dataclasses import dataclass

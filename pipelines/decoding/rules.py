@@ -2,6 +2,7 @@
 such tokens get log-probability -∞.
 
 The others keep what the model gave them, so that a score stays log P(y | x).
+
 Shapes: b sentences still searched, W beam, t tokens so far, V vocabulary.
 """
 

@@ -1,8 +1,10 @@
 """What a search has done: back-pointers instead of copied histories,
 and the pool of finished hypotheses.
 
-A beam is one of the groups of a sentence; rows are numbered within it. Shapes: B beams, of which b
-are still searched, W rows of a beam, C candidates, P places in the pool, S source length, T steps.
+A beam is one of the groups of a sentence; rows are numbered within it.
+
+Shapes: B beams, of which b are still searched, W rows of a beam, C candidates, P places in the
+pool, S source length, T steps.
 """
 
 from typing import NamedTuple

@@ -132,8 +132,8 @@ def _acquire(handle: int, path: Path, patience_s: float) -> None:
             holder = os.pread(handle, 32, 0).decode(errors="replace") or "unknown"
         if time.monotonic() > deadline:
             raise BusyError(
-                f"{path}: process {holder} is running this stage in this checkout; "
-                f"wait for it or stop it (kill {holder})"
+                f"{path}: process {holder} is running this stage in this checkout; wait for it or "
+                f"stop it (kill {holder})"
             )
         if not said:
             print(f"waiting for process {holder}, which holds {path}", flush=True)

@@ -1,8 +1,9 @@
 """Family ``bert2bert``: two BERTs joined by cross-attention (Rothe et al. 2020).
 
 The decoder is a BERT that looks left only; its cross-attention is new. Either side can start from
-random weights (bert2rnd, rnd2bert, rnd2rnd), the two can be one (bertshare). Shapes: B sentences, N
-hypotheses, S source length, T target length, D width, V vocabulary.
+random weights (bert2rnd, rnd2bert, rnd2rnd), the two can be one (bertshare).
+
+Shapes: B sentences, N hypotheses, S source length, T target length, D width, V vocabulary.
 """
 
 from collections.abc import Mapping
@@ -51,13 +52,12 @@ class Params(ArchitectureParams, TransformerShape):
         if pretrained == (self.starts_from == "data/shards"):
             raise ValueError(
                 f"starts_from ({self.starts_from}) must name a BERT where encoder ({self.encoder}) "
-                "or decoder "
-                f"({self.decoder}) is pretrained, and be data/shards where neither is"
+                f"or decoder ({self.decoder}) is pretrained, and be data/shards where neither is"
             )
         if self.shared and self.encoder != self.decoder:
             raise ValueError(
-                f"encoder ({self.encoder}) and decoder ({self.decoder}) must agree where shared "
-                "is true"
+                f"encoder ({self.encoder}) and decoder ({self.decoder}) must agree where shared is "
+                "true"
             )
         return self
 

@@ -3,8 +3,10 @@
 Without attention one context vector, the encoder's last state, is fed at every step (Cho et al.
 2014). With ``additive`` attention the context is looked up before each step (Bahdanau et al. 2015),
 with ``dot`` or ``general`` after it, and the attentional vector is fed to the next (Luong et al.
-2015, section 3.3). Shapes: B batch, W beam, N = B·W, S source length, T target length, D width, L
-layers, G gates, V vocabulary.
+2015, section 3.3).
+
+Shapes: B batch, W beam, N = B·W, S source length, T target length, D width, L layers, G gates, V
+vocabulary.
 """
 
 from collections.abc import Mapping

@@ -28,10 +28,7 @@ from pipelines.preflight.finding import Finding
 _PATIENCE_S = 3.0
 _SOON = timedelta(days=30)
 # S3 refuses requests that are 15 minutes off
-_SKEW, _BAD_SKEW = (
-    timedelta(seconds=60),
-    timedelta(minutes=10),
-)
+_SKEW, _BAD_SKEW = (timedelta(seconds=60), timedelta(minutes=10))
 _REASONS = {  # OpenSSL's verify codes
     9: "is not valid yet",
     10: "has expired",

@@ -1,7 +1,9 @@
 """Fine-tuning batches: position → the same pairs wherever it is computed.
 
 Pairs of like length share a batch, batches come in random order; both are functions of (seed,
-epoch). Shapes: B batch, S source length, T target length.
+epoch).
+
+Shapes: B batch, S source length, T target length.
 """
 
 from collections.abc import Iterator

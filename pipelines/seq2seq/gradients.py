@@ -1,7 +1,9 @@
 """How far a loss reaches back into the source: the gradient at each of its tokens.
 
 The norm of ∂L/∂x at tokens further and further from the sentence's end is what vanishes in a plain
-RNN (Bengio et al. 1994; Pascanu et al. 2013, section 2). Shapes: B batch, S source length, D width.
+RNN (Bengio et al. 1994; Pascanu et al. 2013, section 2).
+
+Shapes: B batch, S source length, D width.
 """
 
 from collections.abc import Callable, Mapping

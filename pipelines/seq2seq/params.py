@@ -32,7 +32,7 @@ class CommonParams(OptimizationParams):
     def _bleu_is_measured(self) -> "CommonParams":
         if self.select_by == "bleu" and not self.bleu_pairs:
             raise ValueError(
-                f"bleu_pairs ({self.bleu_pairs}) must be at least 1 where select_by is bleu; "
-                "raise it"
+                f"bleu_pairs ({self.bleu_pairs}) must be at least 1 where select_by is bleu; raise "
+                "it"
             )
         return self

@@ -30,9 +30,8 @@ def start_from_bert(model: Seq2SeqModel, folder: Path, tokenizer: Path) -> int:
     if ours[: len(theirs)] != theirs:
         raise CheckpointError(
             f"{folder}/vocab.txt: its vocabulary ({digest(theirs)[:12]}) must be {tokenizer}'s "
-            f"({digest(ours)[:12]}), "
-            "but for tokens added at its end; run dvc repro bert, or set tokenizer.vocabulary_from "
-            "to this BERT"
+            f"({digest(ours)[:12]}), but for tokens added at its end; run dvc repro bert, or set "
+            "tokenizer.vocabulary_from to this BERT"
         )
     if len(ours) != (size := len(model.output.weight)):
         rule = f"{tokenizer}: its vocabulary ({len(ours)}) must be the model's ({size})"

@@ -12,10 +12,7 @@ from pipelines.tokenizer.params import TokenizerParams
 
 _SAMPLE = 2000  # lines that are enough to see what would help
 # Scripts whose marks are accents; in others they are vowels and letters.
-_ACCENTED = (
-    "LATIN",
-    "GREEK",
-)
+_ACCENTED = ("LATIN", "GREEK")
 
 
 def quality(

@@ -82,7 +82,6 @@ def load_position(source: BatchSource, state: dict[str, Any], path: object) -> P
     if fingerprint != source.fingerprint:
         raise CheckpointError(
             f"{path}: its data ({fingerprint[:12]}) must be the data at hand "
-            f"({source.fingerprint[:12]}); "
-            f"put the data back, or start again: rm {path}"
+            f"({source.fingerprint[:12]}); put the data back, or start again: rm {path}"
         )
     return Position(state["update"], state["epoch"], state["samples"])

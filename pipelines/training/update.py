@@ -1,10 +1,13 @@
 """One update from top to bottom.
 
 1. *Fetch*: Lightning's Trainer takes the next batch of `positions.Batches` from the loader and
-moves it to the device. 2. *Losses and backward*, micro-batch after micro-batch; ranks exchange
-gradients in the last one. 3. *Clip* the global norm of the gradients. 4. *Step*: optimizer and
-schedule. 5. *Log* a point of the curves, every ``log_every`` updates. 6. *Validate*, every
-``validate_every`` updates. 7. *Checkpoint or stop*, on whatever all ranks agree.
+   moves it to the device.
+2. *Losses and backward*, micro-batch after micro-batch; ranks exchange gradients in the last one.
+3. *Clip* the global norm of the gradients; frozen parameters have none.
+4. *Step*: optimizer and schedule. An update that is not finite is remembered.
+5. *Log* a point of the curves, every ``log_every`` updates.
+6. *Validate*, every ``validate_every`` updates.
+7. *Checkpoint or stop*, on whatever all ranks agree.
 
 2 to 4 are the LightningModule's `TrainingModule.training_step`, 5 to 7 the callback `TrainingLoop`,
 whose hook Lightning calls after it.
@@ -249,9 +252,7 @@ class TrainingLoop(lightning.Callback):
         self._saved_at = time.monotonic()
 
     def _out_of_patience(self, update: int, params: OptimizationParams) -> bool:
-        """Whether enough validations have passed without a better one.
-        Judged at validations only.
-        """
+        """Whether enough validations have passed without a better one; judged at them alone."""
         if params.patience == "none" or update % params.validate_every or not self.validations:
             return False
         return update - best(self.validations)["update"] >= params.patience * params.validate_every
@@ -280,9 +281,8 @@ class TrainingLoop(lightning.Callback):
         )
         raise CheckFailed(
             f"training: loss and gradient must be finite; update {broken + 1}, on samples "
-            f"{samples} of epoch "
-            f"{position.epoch}, broke it. The last checkpoint is kept; lower the learning rate or "
-            "raise warmup_updates"
+            f"{samples} of epoch {position.epoch}, broke it. The last checkpoint is kept; lower "
+            "the learning rate or raise warmup_updates"
         )
 
     def _log(self, trainer: lightning.Trainer, module: TrainingModule) -> None:

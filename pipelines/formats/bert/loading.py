@@ -91,8 +91,8 @@ def _take(
     ):
         found = "missing" if tensor is None else tuple(tensor.shape)
         raise CheckpointError(
-            f"{path}: {hugging_face_name(name)} ({found}) must fit {tuple(parameter.shape)}; "
-            "give the network the sizes of its config.json"
+            f"{path}: {hugging_face_name(name)} ({found}) must fit {tuple(parameter.shape)}; give "
+            "the network the sizes of its config.json"
         )
     if name in VOCABULARY_TABLES:
         parameter[rows[0]] = tensor[rows[1]].to(parameter.dtype)

@@ -22,26 +22,14 @@ from itertools import pairwise
 SPACE_TOKEN, JOIN_TOKEN = "[SPACE]", "[JOIN]"
 SPACING_TOKENS = (SPACE_TOKEN, JOIN_TOKEN)
 # Tokens of an existing BERT's vocabulary that are kept free for such uses.
-SPARE_TOKENS = (
-    "[unused0]",
-    "[unused1]",
-)
+SPARE_TOKENS = ("[unused0]", "[unused1]")
 
 _OPENING = frozenset("¿¡$#@")  # beside Unicode's Ps and Pi
 _ALONE = frozenset("&*†‡§¶•")  # of Unicode's Po; and all dashes and symbols but these:
 _BETWEEN = frozenset("'’/-‐‑\\_・·״׳־")  # joined to both sides where words stand there
 _IN_NUMBERS = frozenset(".,:٫٬")
 # What opens → what closes it.
-_CLOSED_BY = {
-    '"': '"',
-    "„": "“”",
-    "‚": "‘’",
-    "“": "”",
-    "«": "»",
-    "»": "«",
-    "‹": "›",
-    "›": "‹",
-}
+_CLOSED_BY = {'"': '"', "„": "“”", "‚": "‘’", "“": "”", "«": "»", "»": "«", "‹": "›", "›": "‹"}
 # Ranges of Han characters, as BertNormalizer has them.
 _HAN = (
     *(
@@ -54,13 +42,7 @@ _HAN = (
     *((0x2B920, 0x2CEAF), (0xF900, 0xFAFF), (0x2F800, 0x2FA1F)),
 )
 # Ranges of the punctuation of Chinese, Japanese and Korean.
-_WIDE = (
-    (0x3001, 0x303F),
-    (0xFF01, 0xFF0F),
-    (0xFF1A, 0xFF20),
-    (0xFF3B, 0xFF40),
-    (0xFF5B, 0xFF65),
-)
+_WIDE = ((0x3001, 0x303F), (0xFF01, 0xFF0F), (0xFF1A, 0xFF20), (0xFF3B, 0xFF40), (0xFF5B, 0xFF65))
 
 
 def guessed_spaces(words: Sequence[str]) -> list[bool]:

@@ -3,8 +3,10 @@
 All W hypotheses of a sentence write their tokens into slots of one table and know, by a row of
 booleans, which slots hold their own ancestors. So when hypotheses change places only these booleans
 are gathered, and attention is a product of W queries with the table. Slots that no hypothesis
-descends from any more are written again. Shapes: B sentences, W beam, N = B·W hypotheses, P slots
-in use, C slots there are, H heads, K head width.
+descends from any more are written again.
+
+Shapes: B sentences, W beam, N = B·W hypotheses, P slots in use, C slots there are, H heads, K
+head width.
 """
 
 from typing import NamedTuple
