@@ -27,8 +27,8 @@ setup: $(READY) ## set up .venv with everything needed
 
 .PHONY: run
 run: setup ## the main job: raw text to BLEU, then the results table (RECIPE=multi30k for real text)
-ifdef RECIPE
-	python -m pipelines.preflight.recipes apply $(patsubst %,recipes/%.yaml,$(RECIPE))
+ifneq ($(strip $(RECIPE)),)
+	@python -m pipelines.params apply $(RECIPE)
 endif
 	@python -m pipelines.preflight
 	dvc repro
@@ -39,8 +39,8 @@ flow: setup ## the same stages as one Prefect flow
 	python -m flows.pipeline
 
 .PHONY: plan
-plan: setup ## what a run would do, and why
-	@python -m flows.plan
+plan: setup ## what a run would do, and why (with RECIPE too)
+	@python -m flows.plan $(RECIPE)
 
 .PHONY: verify
 verify: setup ## everything twice from an empty cache, results compared to the tensor
@@ -55,8 +55,8 @@ table: setup ## print the results table of the last run
 	@python -m pipelines.report.table
 
 .PHONY: check
-check: setup ## check params.yaml and the raw data
-	@python -m pipelines.preflight && echo "params.yaml and raw data: all right"
+check: setup ## check params.yaml and the raw data (with RECIPE too)
+	@python -m pipelines.preflight $(RECIPE) && echo "params.yaml and raw data: all right"
 
 .PHONY: test
 test: setup ## the whole default test suite, in WORKERS processes (2)
@@ -110,5 +110,6 @@ bench: setup ## wall time and memory per stage, from an empty cache in a copy of
 	python -m benchmarks.pipeline
 
 .PHONY: clean
-clean: ## remove run folders and outs; DVC's cache and .venv stay
-	rm -rf .runs data/corpus data/tokenizer data/shards data/bert data/seq2seq data/decoding data/evaluation data/report
+clean: ## remove run folders and outs; DVC's cache, .venv and former params.yaml stay
+	find .runs -mindepth 1 -maxdepth 1 ! -name params -exec rm -rf {} + 2> /dev/null || true
+	rm -rf data/corpus data/tokenizer data/shards data/bert data/seq2seq data/decoding data/evaluation data/report

@@ -28,7 +28,7 @@ def measure(recipe: str | None, folder: Path) -> list[Row]:
         apply = [
             sys.executable,
             "-m",
-            "pipelines.preflight.recipes",
+            "pipelines.params",
             "apply",
             f"recipes/{recipe}.yaml",
         ]

@@ -28,7 +28,7 @@ _BASELINE, _EMBEDDED = "rnd2rnd", "data/raw/embedded"
 
 
 def _apply(folder: Path, *recipes: str) -> None:
-    command = [sys.executable, "-m", "pipelines.preflight.recipes", "apply", *recipes]
+    command = [sys.executable, "-m", "pipelines.params", "apply", *recipes]
     subprocess.run(command, cwd=folder, check=True, stdout=subprocess.DEVNULL)
 
 

@@ -13,6 +13,7 @@ from typing import Any
 
 from pipelines.frame.errors import ParamsError
 from pipelines.frame.run_folder import RUNS
+from pipelines.params.recipes import recipe_file
 
 EXPERIMENTS = RUNS / "experiments"
 _CODE = ("pipelines", "flows", "dvc.yaml")
@@ -24,7 +25,7 @@ def base_of(recipes: Sequence[str]) -> str:
 
     Raw data that git does not know counts by name, size and time of change.
     """
-    files = [Path("params.yaml"), *(Path(f"recipes/{recipe}.yaml") for recipe in recipes)]
+    files = [Path("params.yaml"), *map(recipe_file, recipes)]
     parts = [
         git("rev-parse", "HEAD").encode(),
         *(path.read_bytes() for path in files if path.is_file()),
@@ -66,9 +67,9 @@ def experiment(name: str, recipes: Sequence[str], overrides: Mapping[str, Any]) 
     take_inputs(folder)
     (folder / "overrides.yaml").write_text(json.dumps(overrides), encoding="utf-8")  # JSON is YAML
     # The recipes of this checkout, edited or not, rather than those of the commit.
-    overlays = [str(Path(f"recipes/{recipe}.yaml").resolve()) for recipe in recipes]
+    overlays = [str(recipe_file(recipe).resolve()) for recipe in recipes]
     overlays += ["overrides.yaml"] if overrides else []
-    command = [sys.executable, "-m", "pipelines.preflight.recipes", "apply", *overlays]
+    command = [sys.executable, "-m", "pipelines.params", "apply", *overlays]
     result = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
     if result.returncode:
         raise ParamsError(f"experiment {name}: {result.stderr.strip()}")

@@ -54,9 +54,10 @@ def check(folder: Path) -> None:
 
 
 @task(name="plan", task_run_name="plan", cache_policy=NO_CACHE, persist_result=False)
-def publish_plan(folder: Path) -> None:
+def publish_plan(folder: Path, until: str | None) -> None:
     """What will run, and why, as the flow's first artifact."""
     command = [sys.executable, "-m", "flows.plan", "--json"]
+    command += ["--until", until] if until else []
     result = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=True)
     show_plan(json.loads(result.stdout))
 
@@ -199,7 +200,7 @@ def pipeline(
         print(f"working in {folder}")
     with exclusive(folder / RUNS / "flow.lock"):
         check(folder)
-        publish_plan(folder)
+        publish_plan(folder, until)
         try:
             states = reproduce(folder, slots_of(folder), children, name, until)
         finally:

@@ -1,15 +1,16 @@
-"""What a run would do, and why: ``python -m flows.plan [--json]``.
+"""What a run would do, and why: ``python -m flows.plan [RECIPE …] [--until STAGE] [--json]``.
 
 For each stage instance, in the order of the flow: *run* (something it reads has changed), *cached*
-(nothing has, or the result is in DVC's cache), or *blocked* (a stage before it runs first; whether
+(nothing has, or the result is in DVC's cache), or *waits* (a stage before it runs first; whether
 its result changes is known only then). Nothing is computed or written.
 """
 
 import argparse
+import io
 import json
 import logging
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -19,12 +20,15 @@ import networkx
 from dvc.dependency.param import ParamsDependency
 from dvc.exceptions import DvcException
 from dvc.repo import Repo
-from dvc.stage.cache import RunCacheNotFoundError
-from dvc_data.hashfile.hash_info import HashInfo
+from ruamel.yaml import YAML
 
+from flows.foresight import Foresight, WithParams
+from pipelines.frame.errors import MasklineError, ParamsError
 from pipelines.frame.files import sha256_of
-from pipelines.frame.params_reader import ParamsFile, plain, read_params
-from pipelines.frame.run_folder import folder_of_out, last_seconds
+from pipelines.frame.params_problems import nearest
+from pipelines.frame.params_reader import ParamsFile, plain
+from pipelines.frame.run_folder import folder_of_out, last_seconds, unfinished
+from pipelines.params.recipes import with_recipes
 
 _ABSENT = None
 
@@ -37,19 +41,19 @@ class Reason:
         kind: stage (dvc.lock does not know it), param, code, data, command or output.
         name: dotted key, or path.
         old, new: values of a param; first digits of a digest; None where there is none.
-        line: of the key in params.yaml.
+        place: file and line of the key.
     """
 
     kind: str
     name: str
     old: Any
     new: Any
-    line: int | None = None
+    place: str | None = None
 
     def __str__(self) -> str:
-        where = f" (params.yaml:{self.line})" if self.line else ""
         if self.kind == "param":
-            return f"{self.kind} {self.name}: {_short(self.old)} → {_short(self.new)}{where}"
+            changed = f"{_short(self.old)} → {_short(self.new)}"
+            return f"{self.kind} {self.name}: {changed} ({self.place})"
         if self.old and self.new:
             return f"{self.kind} {self.name}: {self.old} → {self.new}"
         return f"{self.kind} {self.name}: {'new' if self.new else 'gone'}"
@@ -61,11 +65,12 @@ class Planned:
 
     Attributes:
         name: DVC's name, ``seq2seq@gru``.
-        state: run, cached or blocked.
+        state: run, cached or waits.
         reasons: what changed.
-        waits_for: stages before it that run or are blocked.
+        waits_for: stages before it that run or wait.
         environment: ``torch 2.12.0 → 2.13.0`` since the result at hand was made; re-runs nothing by
             itself.
+        goes_on_after: updates that an interrupted training has done, which are not done again.
         seconds: it took the last time, in this checkout.
         mib: of its output.
     """
@@ -75,83 +80,114 @@ class Planned:
     reasons: tuple[Reason, ...]
     waits_for: tuple[str, ...]
     environment: tuple[str, ...]
+    goes_on_after: int | None
     seconds: float | None
     mib: float | None
 
     @property
     def notes(self) -> list[str]:
         """Why, and what should be known besides, for people."""
-        waits = [f"waits for {', '.join(self.waits_for)}"] if self.state == "blocked" else []
+        waits = [f"waits for {', '.join(self.waits_for)}"] if self.state == "waits" else []
+        goes_on = [f"goes on after update {self.goes_on_after}"] if self.goes_on_after else []
         changed = (
             [f"environment changed since: {', '.join(self.environment)}"]
             if self.environment
             else []
         )
-        return [*map(str, self.reasons), *waits, *changed]
+        return [*map(str, self.reasons), *waits, *goes_on, *changed]
 
 
-def plan() -> list[Planned]:
+def plan(recipes: Sequence[str] = (), until: str | None = None) -> list[Planned]:
     """All stage instances, each after the ones it depends on.
 
+    Args:
+        recipes: laid over params.yaml for this; no file is changed.
+        until: the stage instance that is wanted; all, without it.
+
     Raises:
+        ParamsError: there is no such recipe or stage.
         DvcException: a stage is running, or dvc.yaml is broken.
     """
-    params_file = read_params()
+    params_file = with_recipes(recipes)
     logging.getLogger("dvc").setLevel(logging.WARNING)
-    planned: dict[str, Planned] = {}
     with Repo(".") as repo, repo.lock:
+        if recipes:
+            text = io.StringIO()
+            YAML().dump(params_file.root, text)
+            repo.fs = WithParams(text.getvalue())
         graph = repo.index.graph
-        order = list(
-            networkx.lexicographical_topological_sort(
-                graph.reverse(), key=lambda stage: stage.addressing
-            )
+        wanted = _wanted(graph, until)
+        order = networkx.lexicographical_topological_sort(
+            graph.reverse(), key=lambda stage: stage.addressing
         )
+        foresight, planned = Foresight(repo), dict[str, Planned]()
         for stage in order:
-            before = sorted(needed.addressing for needed in graph.successors(stage))
-            waits_for = tuple(name for name in before if planned[name].state != "cached")
-            lost = any(
-                reason.kind == "output" for name in before for reason in planned[name].reasons
-            )
-            # An output lost before this stage comes back or makes it wait: no reason of its own.
-            found = _reasons(stage, params_file)
-            reasons = tuple(reason for reason in found if not (lost and reason.kind == "data"))
-            kinds = {reason.kind for reason in reasons}
-            if waits_for and kinds <= {"data", "output"}:
-                state = "blocked"
-            elif not reasons or (not waits_for and _in_cache(repo, stage)):
-                state = "cached"
-            else:
-                state = "run"
-            out = Path(stage.outs[0].def_path)
-            bytes_ = sum(part.meta.size or 0 for part in stage.outs if part.meta)
-            planned[stage.addressing] = Planned(
-                stage.addressing,
-                state,
-                reasons,
-                waits_for,
-                tuple(_environment(stage.addressing, out)),
-                last_seconds(stage.addressing),
-                bytes_ / 2**20 if bytes_ else None,
-            )
+            if stage in wanted:
+                before = sorted(needed.addressing for needed in graph.successors(stage))
+                waits_for = tuple(name for name in before if planned[name].state != "cached")
+                planned[stage.addressing] = _planned(stage, waits_for, foresight, params_file)
     return list(planned.values())
 
 
-def _reasons(stage: Any, params_file: ParamsFile) -> Iterator[Reason]:
+def _wanted(graph: Any, until: str | None) -> set[Any]:
+    if until is None:
+        return set(graph)
+    named = {stage.addressing: stage for stage in graph}
+    if until not in named:
+        known = ", ".join(sorted(named))
+        raise ParamsError(
+            f"stage ({until!r}) must be one of {known}; {nearest(until, list(named), 'correct it')}"
+        )
+    return {named[until], *networkx.descendants(graph, named[until])}
+
+
+def _planned(
+    stage: Any, waits_for: tuple[str, ...], foresight: Foresight, params_file: ParamsFile
+) -> Planned:
+    """What one stage would do, after the stages before it."""
+    bytes_ = sum(out.meta.size or 0 for out in stage.outs if out.meta)
+    data = [dep for dep in stage.deps if not isinstance(dep, ParamsDependency)]
+    deps = {dep: foresight.of_dep(dep) for dep in data}
+    reasons = tuple(_reasons(stage, deps, params_file))
+    changed = any(reason.kind != "output" for reason in reasons)
+    if None in deps.values():
+        foresight.computes(stage)
+        state = (
+            "run" if any(reason.kind not in ("data", "output") for reason in reasons) else "waits"
+        )
+    else:
+        known = {dep: info for dep, info in deps.items() if info is not None}
+        state = "cached" if foresight.cached(stage, known, changed) else "run"
+    out, goes_on_after = Path(stage.outs[0].def_path), None
+    if state == "run" and not waits_for:
+        goes_on_after = unfinished(stage.addressing, params_file)
+    return Planned(
+        stage.addressing,
+        state,
+        reasons,
+        waits_for,
+        tuple(_environment(stage.addressing, out)),
+        goes_on_after,
+        last_seconds(stage.addressing),
+        bytes_ / 2**20 if bytes_ else None,
+    )
+
+
+def _reasons(stage: Any, deps: dict[Any, Any], params_file: ParamsFile) -> Iterator[Reason]:
     if not any(dep.hash_info for dep in stage.deps):
         yield Reason("stage", stage.addressing, None, "in dvc.yaml")
         return
     if stage.changed_stage():
         yield Reason("command", stage.addressing, "as it was", "as in dvc.yaml")
     for dep in stage.deps:
-        if not dep.status():
-            continue
         if isinstance(dep, ParamsDependency):
             old, new = dep.hash_info.value or {}, dep.read_params()
             for key in dep.params:
                 yield from _differences(key, plain(old.get(key)), plain(new.get(key)), params_file)
+        elif (now := deps[dep]) is None or now == dep.hash_info:
+            continue
         elif dep.def_path.startswith("data/"):
-            new_md5 = dep.get_hash().value if dep.exists else None
-            yield Reason("data", dep.def_path, _digits(dep.hash_info.value), _digits(new_md5))
+            yield Reason("data", dep.def_path, _digits(dep.hash_info.value), _digits(now.value))
         else:
             yield from _changed_code(stage, dep)
     for out in stage.outs:
@@ -187,21 +223,7 @@ def _differences(key: str, old: Any, new: Any, params_file: ParamsFile) -> Itera
                 f"{key}.{name}", old.get(name, _ABSENT), new.get(name, _ABSENT), params_file
             )
     elif old != new:
-        yield Reason("param", key, old, new, params_file.line(key.split(".")))
-
-
-def _in_cache(repo: Repo, stage: Any) -> bool:
-    """Whether DVC has computed exactly this before, and still has the result;
-    changes ``stage``, not the checkout.
-    """
-    for out in stage.outs:
-        out.hash_info = HashInfo()  # or DVC would look at what stands there now
-    try:
-        stage.save_deps()
-        repo.stage_cache.restore(stage, dry=True)
-    except (RunCacheNotFoundError, DvcException, OSError):
-        return False
-    return True
+        yield Reason("param", key, old, new, params_file.place(key.split(".")))
 
 
 def _origin(instance: str, out: Path) -> dict[str, Any]:
@@ -255,13 +277,18 @@ def main() -> int:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
+    parser.add_argument("recipes", nargs="*", metavar="RECIPE", help="as if laid over params.yaml")
+    parser.add_argument("--until", metavar="STAGE", help="the stage that is wanted; else all")
     parser.add_argument("--json", action="store_true", help="for programs")
     arguments = parser.parse_args()
     try:
-        planned = plan()
+        planned = plan(arguments.recipes, arguments.until)
     except DvcException as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
+    except MasklineError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return error.exit_code
     if arguments.json:
         listed = [{**asdict(one), "notes": one.notes} for one in planned]
         print(json.dumps(listed, ensure_ascii=False, indent=1))

@@ -32,7 +32,8 @@ from pipelines.frame.params_reader import read_params, validate
 from pipelines.frame.processes import exclusive
 from pipelines.frame.records import Records
 from pipelines.frame.run_folder import RUNS
-from pipelines.preflight.recipes import problems_with
+from pipelines.params.recipes import with_overrides, with_recipes
+from pipelines.params.rules import problems_of
 from pipelines.report.table import render
 
 SWEEPS = RUNS / "sweeps"
@@ -87,10 +88,9 @@ def check_params(wanted: Sweep) -> None:
         combinations = [
             {**one, method.budget: budget} for budget in budgets for one in combinations
         ]
-    recipes = [Path(f"recipes/{recipe}.yaml") for recipe in wanted.recipes]
-    checked = problems_with(recipes, list(map(nested, combinations)))
-    for one, problems in zip(combinations, checked, strict=True):
-        if problems:
+    base = with_recipes(wanted.recipes)
+    for one in combinations:
+        if problems := problems_of(with_overrides(base, nested(one))):
             problem = f"sweep {wanted.name}: params of {one} break rules; nothing was run"
             raise ParamsError("\n".join([problem, *problems]))
 

@@ -210,12 +210,12 @@ STAGE: list[Edit] = [
     ),
     ("params.yaml", "\ntokenizer:\n", "\nwords:\n  most: 3\n\ntokenizer:\n"),
     (
-        "pipelines/preflight/rules.py",
+        "pipelines/params/rules.py",
         '    "tokenizer": TokenizerParams,\n',
         '    "words": WordsParams,\n    "tokenizer": TokenizerParams,\n',
     ),
     (
-        "pipelines/preflight/rules.py",
+        "pipelines/params/rules.py",
         "from pipelines.tokenizer.params import TokenizerParams\n",
         "from pipelines.tokenizer.params import TokenizerParams\n"
         "from pipelines.words.params import WordsParams\n",

@@ -13,6 +13,7 @@ FLOORS = (
     ("flows",),
     ("translate",),
     ("preflight",),
+    ("params",),
     ("ensemble", "classification", "report"),
     ("corpus", "tokenizer", "shards", "bert", "seq2seq", "decoding", "evaluation"),
     ("training", "models"),

@@ -24,7 +24,7 @@ def multi30k(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
         folder,
         sys.executable,
         "-m",
-        "pipelines.preflight.recipes",
+        "pipelines.params",
         "apply",
         "recipes/multi30k.yaml",
     )

@@ -130,9 +130,7 @@ def test_ensemble_is_searched_scored_and_reported_and_nothing_else_runs(reproduc
         "{comparisons: [{system: both, baseline: gru}]}\n"
     )
     (reproduced_copy / "recipe.yaml").write_text(recipe)
-    run_in(
-        reproduced_copy, sys.executable, "-m", "pipelines.preflight.recipes", "apply", "recipe.yaml"
-    )
+    run_in(reproduced_copy, sys.executable, "-m", "pipelines.params", "apply", "recipe.yaml")
     printed = run_in(reproduced_copy, "dvc", "repro").stdout
     ran = {line.split("'")[1] for line in printed.splitlines() if line.startswith("Running stage")}
     assert ran == {"ensemble@both", "evaluation", "report"}
@@ -159,9 +157,7 @@ def test_sentence_above_the_limit_can_be_refused(reproduced_copy):
     (reproduced_copy / "recipe.yaml").write_text(
         "shards: {max_sentence_tokens: 8, too_long: refuse}\n"
     )
-    run_in(
-        reproduced_copy, sys.executable, "-m", "pipelines.preflight.recipes", "apply", "recipe.yaml"
-    )
+    run_in(reproduced_copy, sys.executable, "-m", "pipelines.params", "apply", "recipe.yaml")
     refused = run_in(reproduced_copy, "dvc", "repro", "shards", check=False)
     assert refused.returncode != 0
     assert re.search(
@@ -173,9 +169,7 @@ def test_sentence_above_the_limit_can_be_refused(reproduced_copy):
     lines = (reproduced_copy / "data/corpus/documents.train.en.txt").read_text().splitlines()
     assert lines[int(place[1]) - 1].startswith(place[2])
     (reproduced_copy / "recipe.yaml").write_text("shards: {too_long: cut}\n")
-    run_in(
-        reproduced_copy, sys.executable, "-m", "pipelines.preflight.recipes", "apply", "recipe.yaml"
-    )
+    run_in(reproduced_copy, sys.executable, "-m", "pipelines.params", "apply", "recipe.yaml")
     run_in(reproduced_copy, "dvc", "repro", "shards")
     index = json.loads((reproduced_copy / "data/shards/index.json").read_text())
     train = index["pairs"]["train"]["source"]

@@ -77,7 +77,7 @@ def test_all_five_added_at_once_run_to_the_results_table(tmp_path):
     tiny = "tests/params.tiny.yaml"
     text = (project / tiny).read_text()
     (project / tiny).write_text(re.sub(r"^corpus:\n  reader: .*\n", "", text, flags=re.M))
-    apply = [sys.executable, "-m", "pipelines.preflight.recipes", "apply"]
+    apply = [sys.executable, "-m", "pipelines.params", "apply"]
     run_in(project, *apply, tiny, "mine.yaml")
     printed = run(project)
     assert "bag" in printed

@@ -41,9 +41,7 @@ def test_recipe_of_a_bert_trains_and_loads_in_transformers(tmp_path, recipes, pa
     modern = "bert_modern" in recipes
     (project / "little.yaml").write_text(LITTLE % (", decay_updates: 1" if modern else ""))
     paths = [f"recipes/{name}.yaml" for name in recipes]
-    run_in(
-        project, sys.executable, "-m", "pipelines.preflight.recipes", "apply", *paths, "little.yaml"
-    )
+    run_in(project, sys.executable, "-m", "pipelines.params", "apply", *paths, "little.yaml")
     run_in(project, "dvc", "repro", "bert", WANDB_MODE="disabled")
     measured = json.loads((project / "data/bert/metrics.json").read_text())["bert"]
     config = json.loads((project / "data/bert/config.json").read_text())
@@ -77,7 +75,7 @@ def test_bert_goes_on_from_one_that_transformers_saved_with_its_vocabulary(tmp_p
         "tokenizer: {vocabulary_from: data/raw/bert}\nbert: {starts_from: data/raw/bert}\n"
         "seq2seq: {architectures: {bert2bert: null}}\nevaluation: {comparisons: []}\n"
     )
-    run_in(project, sys.executable, "-m", "pipelines.preflight.recipes", "apply", "continued.yaml")
+    run_in(project, sys.executable, "-m", "pipelines.params", "apply", "continued.yaml")
     run_in(project, "dvc", "repro", "bert", WANDB_MODE="disabled")
     measured = json.loads((project / "data/bert/metrics.json").read_text())["bert"]
     assert measured["pretrained_parameters"] == measured["parameters"] == theirs.num_parameters()

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from importlib import import_module
 from pathlib import Path
 
-from pipelines.preflight.recipes import apply_recipes
+from pipelines.params.recipes import apply_recipes
 from tests.conftest import ROOT, run_in, watched
 
 _ONCE = (

@@ -81,7 +81,7 @@ class BertParams(Section):
         for number, phase in enumerate(self.phases):
             if phase.max_length > self.model.max_positions:
                 raise ValueError(
-                    f"phases.{number}.max_length ({phase.max_length}) must not exceed "
+                    f"phases[{number}].max_length ({phase.max_length}) must not exceed "
                     f"model.max_positions ({self.model.max_positions})"
                 )
         return self

@@ -4,7 +4,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from pipelines.frame.params_reader import Section
+from pipelines.frame.params_reader import Name, Section
 from pipelines.optim.params import OptimizationParams
 
 
@@ -38,4 +38,4 @@ class ClassificationParams(Section):
     """The whole section; without tasks the stage does not exist."""
 
     common: ClassificationCommon
-    tasks: dict[str, TaskParams]
+    tasks: dict[Name, TaskParams]

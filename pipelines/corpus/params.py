@@ -1,7 +1,8 @@
 """Section ``corpus``: where text comes from, and how it is cleaned and split."""
 
+from collections.abc import Mapping
 from pathlib import PurePosixPath
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
@@ -30,18 +31,28 @@ class FilesReader(Section):
     pairs: dict[Split, dict[str, str]]
     max_words: int = Field(ge=1)
 
+    @property
+    def files(self) -> dict[str, dict[str, str]]:
+        """Language → file, by the key that names them: ``documents.train``."""
+        splits: list[tuple[str, Mapping[Any, dict[str, str]]]] = [
+            ("documents", self.documents),
+            ("pairs", self.pairs),
+        ]
+        return {f"{kind}.{split}": files for kind, of in splits for split, files in of.items()}
+
     @model_validator(mode="after")
     def _all_splits(self) -> "FilesReader":
-        for name, splits, needed in (
-            ("documents", set(self.documents), {"train", "valid"}),
-            ("pairs", set(self.pairs), {"train", "valid", "test"}),
-        ):
-            if missing := sorted(needed - splits):
-                raise ValueError(f"{name} must name files for {missing[0]}")
-        for files in (*self.documents.values(), *self.pairs.values()):
-            for file in files.values():
+        wanted = [f"documents.{split}" for split in ("train", "valid")]
+        wanted += [f"pairs.{split}" for split in ("train", "valid", "test")]
+        for key in wanted:
+            if key not in self.files:
+                raise ValueError(f"{key} must be set; name a file for each language")
+        for key, files in self.files.items():
+            for language, file in files.items():
                 if PurePosixPath(file).is_absolute() or ".." in PurePosixPath(file).parts:
-                    raise ValueError(f"file ({file}) must lie in corpus.raw, which DVC watches")
+                    raise ValueError(
+                        f"{key}.{language} ({file!r}) must lie in corpus.raw, which DVC watches"
+                    )
         return self
 
 
@@ -67,15 +78,21 @@ class CorpusParams(Section):
 
     @model_validator(mode="after")
     def _languages_fit(self) -> "CorpusParams":
-        if self.source_language == self.target_language:
-            raise ValueError("source_language and target_language must differ")
-        if isinstance(self.reader, EmbeddedReader) and set(self.languages) != {"en", "de"}:
-            raise ValueError(f"the embedded grammar speaks en and de, not {self.languages}")
-        if isinstance(self.reader, FilesReader):
-            for files in (*self.reader.documents.values(), *self.reader.pairs.values()):
-                if set(files) != set(self.languages):
+        source, target = self.languages
+        if source == target:
+            raise ValueError(f"target_language ({target!r}) must differ from source_language")
+        if isinstance(self.reader, EmbeddedReader):
+            for key, language in (("source_language", source), ("target_language", target)):
+                if language not in ("en", "de"):
                     raise ValueError(
-                        f"files must be named for the languages {self.languages}, not "
-                        f"{tuple(files)}"
+                        f"{key} ({language!r}) must be en or de, which the embedded grammar "
+                        "writes; other text is read with reader.kind: files"
+                    )
+        else:
+            for key, files in self.reader.files.items():
+                if set(files) != {source, target}:
+                    raise ValueError(
+                        f"reader.{key} ({', '.join(files)}) must name a file for {source} and one "
+                        f"for {target}, the languages"
                     )
         return self

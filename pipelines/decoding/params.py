@@ -93,7 +93,8 @@ class DecodingParams(Section):
     def _sizes_fit(self) -> "DecodingParams":
         if self.num_best > self.beam_size:
             raise ValueError(
-                f"num_best ({self.num_best}) must not exceed beam_size ({self.beam_size})"
+                f"num_best ({self.num_best}) must not exceed beam_size ({self.beam_size}); lower "
+                f"it too, with dvc exp run: -S decoding.num_best={self.beam_size}"
             )
         if self.min_length > self.max_length:
             raise ValueError(

@@ -6,6 +6,7 @@ Form of every message: ``<where>: <name> (<value>) must <rule>; <remedy>``.
 EXIT_FAILED = 1
 EXIT_BAD_INPUT = 2
 EXIT_PREEMPTED = 75  # sysexits.h EX_TEMPFAIL: try again and it goes on where it stopped
+_LONGEST = 200  # letters of a value in a message
 
 
 class MasklineError(Exception):
@@ -49,4 +50,10 @@ class Preempted(BaseException):
 
 def broken_rule(where: str, name: str, value: object, rule: str, remedy: str) -> str:
     """The one form of an error message."""
-    return f"{where}: {name} ({value!r}) must {rule}; {remedy}"
+    return f"{where}: {name} ({shown(value)}) must {rule}; {remedy}"
+
+
+def shown(value: object) -> str:
+    """A value as messages show it: in quotes if it is text, shortened if it is long."""
+    text = repr(value)
+    return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 1]}…"

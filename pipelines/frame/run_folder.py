@@ -9,11 +9,12 @@ import contextlib
 import errno
 import json
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from pipelines.frame.errors import MasklineError
 from pipelines.frame.files import (
     MANIFEST,
     digest,
@@ -23,6 +24,7 @@ from pipelines.frame.files import (
     write_manifest,
     write_whole,
 )
+from pipelines.frame.params_reader import ParamsFile, plain
 from pipelines.frame.ranks import process_rank
 
 RUNS = Path(".runs")
@@ -126,6 +128,33 @@ def last_seconds(instance: str) -> float | None:
         if lines and "seconds" in (last := json.loads(lines[-1])):
             return float(last["seconds"])
     return None
+
+
+def unfinished(instance: str, params_file: ParamsFile) -> int | None:
+    """Updates that an interrupted training has done and would go on after; None if it would not.
+
+    It goes on if params, data and code are those it was started with, as `key_of` has them; its
+    ``origin.json`` says which those were.
+    """
+    for folder in (RUNS / instance).glob("*/checkpoints"):
+        updates = [int(path.stem.partition("-")[2]) for path in folder.glob("update-*.ckpt")]
+        with contextlib.suppress(OSError, ValueError, KeyError, MasklineError):  # it is no more
+            status = json.loads((folder.parent / "status.json").read_text(encoding="utf-8"))
+            origin = json.loads((folder.parent / "origin.json").read_text(encoding="utf-8"))
+            files = {**origin["inputs"], **origin["code"]}
+            if (
+                updates
+                and status["state"] != "finished"
+                and origin["settings"] == settings(params_file, origin["settings"])
+                and all(sha256_of(Path(name)) == sha for name, sha in files.items())
+            ):
+                return max(updates)
+    return None
+
+
+def settings(params_file: ParamsFile, sections: Iterable[str]) -> dict[str, str]:
+    """A digest of each of these sections."""
+    return {path: digest(plain(params_file.get(path))) for path in sections}
 
 
 def key_of(

@@ -30,11 +30,19 @@ from pipelines.frame.errors import EXIT_FAILED, MasklineError, ParamsError, Pree
 from pipelines.frame.files import describe_input, digest, sha256_of, write_json
 from pipelines.frame.hardware import Hardware, cpu_name, limit_threads
 from pipelines.frame.imports import code_of
-from pipelines.frame.params_reader import NAME, NAMED, ParamsFile, plain, read_params, validate
+from pipelines.frame.params_problems import NAME, NAMED
+from pipelines.frame.params_reader import ParamsFile, plain, read_params, validate
 from pipelines.frame.processes import PoliteStop, die_with_parent, exclusive, outlive_readers
 from pipelines.frame.ranks import process_rank
 from pipelines.frame.records import Records
-from pipelines.frame.run_folder import RUNS, RunFolder, key_of, release, release_others
+from pipelines.frame.run_folder import (
+    RUNS,
+    RunFolder,
+    key_of,
+    release,
+    release_others,
+    settings,
+)
 from pipelines.frame.tracking import Tracker, TrackingParams
 
 T = TypeVar("T")
@@ -233,9 +241,10 @@ def _run(
         "params": digest(values)[:16],
         "data": digest(inputs)[:16],
     }
-    environment = _environment(hardware)
+    environment, raw = _environment(hardware), read_params()
     if process_rank() == 0:
-        write_json(folder.path / "origin.json", {**origin, **environment, "key": key, "code": code})
+        start = {"key": key, "inputs": inputs, "code": code, "settings": settings(raw, params)}
+        write_json(folder.path / "origin.json", {**origin, **environment, **start})
         for path in stage.inputs:
             release(path)
         release_others(stage.instance, key)
@@ -244,7 +253,7 @@ def _run(
         RUNS,
         group=os.environ.get(
             "MASKLINE_GROUP",
-            f"{environment['commit'][:8]}-{digest(plain(read_params().root))[:8]}",
+            f"{environment['commit'][:8]}-{digest(plain(raw.root))[:8]}",
         ),
         job_type=stage.name,
         name=f"{stage.instance}-{key[:8]}",

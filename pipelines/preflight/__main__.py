@@ -1,4 +1,4 @@
-"""Every check worth making before hours of compute: ``python -m pipelines.preflight [--json]``.
+"""Every check worth making before hours of compute: ``python -m pipelines.preflight [RECIPE …]``.
 
 DVC deletes a stage's outs before it starts the stage, so what can be known beforehand is said
 beforehand: all of it at once, each problem with its remedy. Errors end with exit code 2, warnings
@@ -8,7 +8,7 @@ do not.
 import argparse
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import assert_never
@@ -21,16 +21,20 @@ from pipelines.corpus.text_files import inspect
 from pipelines.evaluation.params import EvaluationParams
 from pipelines.evaluation.words import bleu_tokenizer
 from pipelines.frame.errors import EXIT_BAD_INPUT, MasklineError, ParamsError
-from pipelines.frame.params_reader import ParamsFile, read_params, validate
+from pipelines.frame.params_reader import ParamsFile, validate
 from pipelines.frame.run_folder import RUNS, last_seconds
+from pipelines.params.recipes import with_recipes
+from pipelines.params.rules import problems_of
 from pipelines.preflight import dvc_files, endpoints, machine
 from pipelines.preflight.finding import Finding
-from pipelines.preflight.rules import problems_of
 
 
-def findings() -> Iterator[Finding]:
+def findings(recipes: Sequence[str] = ()) -> Iterator[Finding]:
     """All problems of params, raw data, machine and endpoints;
     no error among them if the run can start.
+
+    Args:
+        recipes: laid over params.yaml for this, and not written.
     """
     yield from machine.versions()
     yield from machine.checkout()
@@ -38,7 +42,7 @@ def findings() -> Iterator[Finding]:
     if not damaged:
         yield from dvc_files.temporary_experiments()
     try:
-        params_file = read_params()
+        params_file = with_recipes(recipes)
     except ParamsError as error:
         yield Finding("error", "params", str(error))
         return
@@ -88,9 +92,10 @@ def main() -> int:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
+    parser.add_argument("recipes", nargs="*", metavar="RECIPE", help="as if laid over params.yaml")
     parser.add_argument("--json", action="store_true", help="for programs")
     arguments = parser.parse_args()
-    found = list(findings())
+    found = list(findings(arguments.recipes))
     if arguments.json:
         print(json.dumps([asdict(one) for one in found], ensure_ascii=False, indent=1))
     else:

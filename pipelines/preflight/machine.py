@@ -80,7 +80,7 @@ def devices(params_file: ParamsFile) -> Iterator[Finding]:
     """GPUs that are asked for, and a precision this processor is slow at."""
     hardware = validate(params_file, "hardware", Hardware)
     gpus = len(visible_gpus())
-    line = f"{params_file.path}:{params_file.line(['hardware', 'accelerator'])}"
+    line = params_file.place(["hardware", "accelerator"])
     if hardware.accelerator == "gpu" and hardware.devices > gpus:
         limited = (
             f", by CUDA_VISIBLE_DEVICES ({given})"

@@ -54,14 +54,19 @@ def search_speeds(instances: list[str]) -> dict[str, str]:
     return speeds
 
 
-def render(rows: list[list[str]]) -> str:
-    """Rows of cells, the first one the header, as a table: numbers to the right, a rule below."""
+def render(rows: list[list[str]], left: int = 1) -> str:
+    """Rows of cells, the first one the header, as a table with a rule below.
+
+    Args:
+        rows: as many cells in each.
+        left: so many columns are of words; the others, of numbers, stand to the right.
+    """
     table = Table(
         box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0), header_style=""
     )
     header, *body = rows
     for number, title in enumerate(header):
-        table.add_column(title, justify="right" if number else "left", no_wrap=True)
+        table.add_column(title, justify="left" if number < left else "right", no_wrap=True)
     for cells in body:
         table.add_row(*map(escape, cells))
     printed = Console(file=StringIO(), width=_AS_WIDE_AS_IT_IS, color_system=None)

@@ -132,7 +132,7 @@ def test_stage_writes_a_classifier_that_transformers_runs(reproduced_copy):
         "    order: "
         "{kind: word_order, data: data/corpus, starts_from: data/shards, learning_rate: 1.0e-2}\n"
     )
-    run_in(Path.cwd(), sys.executable, "-m", "pipelines.preflight.recipes", "apply", "overlay.yaml")
+    run_in(Path.cwd(), sys.executable, "-m", "pipelines.params", "apply", "overlay.yaml")
     run_in(Path.cwd(), "dvc", "repro", "classification@colours", "classification@order")
     metrics = json.loads(Path("data/classification/colours/metrics.json").read_text())[
         "classification"

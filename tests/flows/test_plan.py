@@ -54,7 +54,7 @@ def test_a_changed_key_is_told_with_its_values_and_its_line_and_dvc_does_as_plan
         "name": "evaluation.num_resamples",
         "old": 100,
         "new": 120,
-        "line": line,
+        "place": f"params.yaml:{line}",
     }
     assert reason == expected
     assert planned["evaluation"]["notes"] == [
@@ -62,7 +62,7 @@ def test_a_changed_key_is_told_with_its_values_and_its_line_and_dvc_does_as_plan
     ]
     states = _states(planned)
     assert states.pop("evaluation") == "run"
-    assert states.pop("report") == "blocked"
+    assert states.pop("report") == "waits"
     assert planned["report"]["notes"] == ["waits for evaluation"]
     assert set(states.values()) == {"cached"}
     before = (reproduced_copy / "dvc.lock").read_bytes()
@@ -116,3 +116,30 @@ def test_a_broken_dvc_yaml_is_an_error(reproduced_copy):
     assert result.returncode == 1
     assert "error: " in result.stderr
     assert "dvc.yaml" in result.stderr
+
+
+def test_in_a_clone_with_nothing_but_the_cache_the_plan_is_what_dvc_does(reproduced_copy, tmp_path):
+    """Every dep of a later stage is foreseen from the outs of earlier ones, folders of outs too."""
+    for out in ("corpus", "tokenizer", "shards", "bert", "seq2seq", "decoding", "evaluation"):
+        shutil.rmtree(reproduced_copy / "data" / out)
+    shutil.rmtree(reproduced_copy / "data/report")
+    assert set(_states(_plan(reproduced_copy)).values()) == {"cached"}
+    path = reproduced_copy / "params.yaml"
+    _edit(path, "num_resamples: 100", "num_resamples: 130")
+    planned = _plan(reproduced_copy)
+    states = _states(planned)
+    assert (states.pop("evaluation"), states.pop("report")) == ("run", "waits")
+    assert set(states.values()) == {"cached"}
+    printed = run_in(reproduced_copy, "dvc", "repro").stdout
+    running = [line for line in printed.splitlines() if line.startswith("Running stage")]
+    assert running == ["Running stage 'evaluation':", "Running stage 'report':"]
+
+
+def test_until_a_stage_and_one_that_is_not_there(reproduced_copy):
+    command = [sys.executable, "-m", "flows.plan", "--until"]
+    planned = json.loads(run_in(reproduced_copy, *command, "shards", "--json").stdout)
+    assert [one["name"] for one in planned] == ["corpus", "tokenizer", "shards"]
+    unknown = run_in(reproduced_copy, *command, "shard", check=False)
+    assert unknown.returncode == 2
+    assert "stage ('shard') must be one of bert," in unknown.stderr
+    assert "did you mean 'shards'?" in unknown.stderr

@@ -112,7 +112,7 @@ def _own_text(folder: Path) -> None:
 def test_a_path_like_a_pattern_holds_readable_text(project):
     """Libraries take [2] for a pattern, and find no file."""
     _own_text(project)
-    assert _run(project, "pipelines.preflight.recipes", "apply", "mine.yaml").returncode == 0
+    assert _run(project, "pipelines.params", "apply", "mine.yaml").returncode == 0
     for module in (PREFLIGHT, CORPUS):
         done = _run(project, module)
         assert done.returncode == 0, done.stderr.decode()
@@ -161,7 +161,7 @@ def test_raw_data_git_does_not_know_reaches_a_temporary_experiment_or_is_missed_
     shutil.move(folder / "data/raw/mine [2]", folder / "data/raw/mine")
     overlay = (folder / "mine.yaml").read_text().replace("mine [2]", "mine")
     (folder / "mine.yaml").write_text(overlay)
-    run_in(folder, sys.executable, "-m", "pipelines.preflight.recipes", "apply", "mine.yaml")
+    run_in(folder, sys.executable, "-m", "pipelines.params", "apply", "mine.yaml")
     run_in(folder, "dvc", "repro", "corpus", WANDB_MODE="disabled")
     run_in(folder, "git", "add", "-A")
     run_in(folder, "git", "commit", "-qm", "mine")

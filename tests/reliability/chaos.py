@@ -74,9 +74,7 @@ class Chaos:
         if ranks > 1:
             overlay += "hardware: {devices: 2, strategy: ddp}\n"
         (project / "overlay.yaml").write_text(overlay)
-        run_in(
-            project, sys.executable, "-m", "pipelines.preflight.recipes", "apply", "overlay.yaml"
-        )
+        run_in(project, sys.executable, "-m", "pipelines.params", "apply", "overlay.yaml")
         run_in(project, "git", "add", "-A")
         run_in(project, "git", "commit", "-qm", "ready")
         run_in(project, "dvc", "repro", "shards")

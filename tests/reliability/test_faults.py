@@ -35,9 +35,7 @@ again() { rm -f ../filler; echo "-- again"; dvc repro --single-item "$1"; digest
 def project(reproduced_copy: Path) -> Path:
     """Reproduced, but for a BERT that trains for some seconds."""
     (reproduced_copy / "long.yaml").write_text(LONG)
-    run_in(
-        reproduced_copy, sys.executable, "-m", "pipelines.preflight.recipes", "apply", "long.yaml"
-    )
+    run_in(reproduced_copy, sys.executable, "-m", "pipelines.params", "apply", "long.yaml")
     return reproduced_copy
 
 

@@ -36,7 +36,7 @@ def project(request: pytest.FixtureRequest, reproduced_copy: Path) -> Path:
 
 def _apply(folder: Path, overlay: str) -> None:
     (folder / "overlay.yaml").write_text(overlay)
-    run_in(folder, sys.executable, "-m", "pipelines.preflight.recipes", "apply", "overlay.yaml")
+    run_in(folder, sys.executable, "-m", "pipelines.params", "apply", "overlay.yaml")
 
 
 def _start() -> subprocess.Popen[str]:

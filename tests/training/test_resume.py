@@ -82,7 +82,7 @@ def _lengthen(project: Path) -> Path:
         "hardware: {checkpoint_every: 7}\n"
     )
     (project / "long.yaml").write_text(overlay)
-    run_in(project, sys.executable, "-m", "pipelines.preflight.recipes", "apply", "long.yaml")
+    run_in(project, sys.executable, "-m", "pipelines.params", "apply", "long.yaml")
     return project
 
 
@@ -136,7 +136,7 @@ def _randomize(project: Path, name: str) -> None:
     if "num_heads" in block:
         block |= {"num_heads": 2, "feed_forward_width": 32, "attention_dropout": 0.1}
     (project / "more.yaml").write_text(json.dumps({"seq2seq": {"architectures": {name: block}}}))
-    run_in(project, sys.executable, "-m", "pipelines.preflight.recipes", "apply", "more.yaml")
+    run_in(project, sys.executable, "-m", "pipelines.params", "apply", "more.yaml")
 
 
 def _interrupt(out: str, number: int, update: int, *, group: bool = False) -> int:
@@ -190,7 +190,7 @@ def test_stage_killed_three_times_gives_the_same_files(out, long_project, reques
 
 def _apply(overlay: str) -> None:
     Path("overlay.yaml").write_text(overlay)
-    run_in(Path.cwd(), sys.executable, "-m", "pipelines.preflight.recipes", "apply", "overlay.yaml")
+    run_in(Path.cwd(), sys.executable, "-m", "pipelines.params", "apply", "overlay.yaml")
 
 
 def _newest(out: str) -> Path:

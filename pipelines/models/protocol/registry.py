@@ -15,17 +15,21 @@ from pipelines.models.protocol.params import ArchitectureParams
 _NO_FAMILIES = ("__init__", "bert")  # an encoder alone
 
 
+def families() -> list[str]:
+    """The names of all families."""
+    files = sorted(path.stem for path in Path(__file__).parents[1].glob("*.py"))
+    return [name for name in files if name not in _NO_FAMILIES]
+
+
 def family_module(family: str) -> str:
     """The module of a family.
 
     Raises:
         ParamsError: there is no such family.
     """
-    files = sorted(path.stem for path in Path(__file__).parents[1].glob("*.py"))
-    families = [name for name in files if name not in _NO_FAMILIES]
-    if family not in families:
+    if family not in families():
         raise ParamsError(
-            f"params.yaml: family ({family!r}) must be one of {', '.join(families)}; correct it"
+            f"params.yaml: family ({family!r}) must be one of {', '.join(families())}; correct it"
         )
     return f"pipelines.models.{family}"
 

@@ -9,7 +9,8 @@ import pytest
 
 from pipelines.frame.errors import ParamsError
 from pipelines.frame.params_reader import plain, read_params
-from pipelines.preflight.recipes import apply_recipes, problems_of
+from pipelines.params.recipes import apply_recipes
+from pipelines.params.rules import problems_of
 from tests.conftest import ROOT
 
 
@@ -126,8 +127,8 @@ def test_apply_recipe_that_breaks_a_rule_writes_nothing(params, tmp_path):
             "must be at least shards.max_sentence_tokens + 2 (202)",
         ),
         ("max_length: 48", "max_length: 500", "must be at least decoding.max_length (500)"),
-        ("baseline: rnd2rnd", "baseline: rnd3rnd", "('rnd3rnd') must name one of gru"),
-        ("decoding:\n", "decodign:\n", "decodign must be a known section"),
+        ("baseline: rnd2rnd", "baseline: rnd3rnd", "('rnd3rnd') must be one of gru"),
+        ("decoding:\n", "decodign:\n", "section ('decodign') must be one of"),
         (
             "family: recurrent",
             "family: recurent",
@@ -146,7 +147,7 @@ def test_apply_recipe_that_breaks_a_rule_writes_nothing(params, tmp_path):
         (
             "ensembles: {}",
             "ensembles: {both: {members: [gru, gruu]}}",
-            "members.1 ('gruu') must name one of gru,",
+            "members[1] ('gruu') must be one of gru,",
         ),
         (
             "ensembles: {}",
@@ -163,7 +164,7 @@ def test_apply_recipe_that_breaks_a_rule_writes_nothing(params, tmp_path):
         (
             "max_length: 96",
             "max_length: 129",
-            "phases.0.max_length (129) must not exceed model.max_positions",
+            "phases[0].max_length (129) must not exceed model.max_positions",
         ),
         ("target_language: de", "target_language: en", "must differ"),
         (

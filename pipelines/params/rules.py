@@ -3,10 +3,8 @@
 Stages never import this module: a decoding knob must not re-run BERT.
 """
 
-import re
 from collections.abc import Iterator, Mapping
-from difflib import get_close_matches
-from typing import Any
+from typing import Annotated, Any, Union
 
 from pydantic import Field
 
@@ -18,82 +16,88 @@ from pipelines.ensemble.params import EnsembleParams
 from pipelines.evaluation.params import EvaluationParams
 from pipelines.frame.errors import ParamsError, broken_rule
 from pipelines.frame.hardware import Hardware
-from pipelines.frame.params_reader import NAME, NAMED, ParamsFile, Section, Seed, validate
+from pipelines.frame.params_problems import dotted, nearest
+from pipelines.frame.params_reader import (
+    Name,
+    ParamsFile,
+    Section,
+    Seed,
+    only_plain_values,
+    validate,
+)
 from pipelines.frame.tracking import TrackingParams
-from pipelines.models.protocol.params import ArchitectureParams
-from pipelines.models.protocol.registry import schema_of
+from pipelines.models.protocol.registry import families, schema_of
 from pipelines.report.params import ReportParams
 from pipelines.seq2seq.params import CommonParams
 from pipelines.shards.params import ShardsParams
 from pipelines.tokenizer.params import TokenizerParams
 
+_ANY_FAMILY: Any = Annotated[
+    Union[tuple(schema_of(family) for family in families())],  # noqa: UP007
+    Field(discriminator="family"),
+]
+
 
 class Seq2SeqParams(Section):
-    """The ``seq2seq`` section; the blocks are validated by their families."""
+    """The ``seq2seq`` section."""
 
     common: CommonParams
-    architectures: dict[str, dict[str, Any]] = Field(min_length=1)
+    architectures: Annotated[dict[Name, _ANY_FAMILY], Field(min_length=1)]
 
 
-SECTIONS: dict[str, Any] = {
-    "seed": Seed,
-    "corpus": CorpusParams,
-    "tokenizer": TokenizerParams,
-    "shards": ShardsParams,
-    "bert": BertParams,
-    "classification": ClassificationParams,
-    "seq2seq": Seq2SeqParams,
-    "decoding": DecodingParams,
-    "ensembles": dict[str, EnsembleParams],
-    "evaluation": EvaluationParams,
-    "report": ReportParams,
-    "hardware": Hardware,
-    "tracking": TrackingParams,
-}
+class AllParams(Section):
+    """The whole of params.yaml."""
+
+    seed: Seed
+    corpus: CorpusParams
+    tokenizer: TokenizerParams
+    shards: ShardsParams
+    bert: BertParams
+    classification: ClassificationParams
+    seq2seq: Seq2SeqParams
+    decoding: DecodingParams
+    ensembles: dict[Name, EnsembleParams]
+    evaluation: EvaluationParams
+    report: ReportParams
+    hardware: Hardware
+    tracking: TrackingParams
+
+
+SECTIONS: dict[str, Any] = dict(AllParams.__annotations__)
 
 
 def problems_of(params_file: ParamsFile) -> list[str]:
     """Everything wrong with a params file, each problem with its line."""
+    try:
+        only_plain_values(params_file)
+    except ParamsError as error:
+        return [str(error)]
+    missing = [key for key in SECTIONS if key not in params_file.root]
+    unknown = [str(key) for key in params_file.root if key not in SECTIONS]
     problems = [
-        f"{params_file.path}:{params_file.line([key])}: {key} must be a known section "
-        f"({', '.join(SECTIONS)}); remove it"
-        for key in params_file.root
-        if key not in SECTIONS
+        broken_rule(
+            params_file.place([key]),
+            "section",
+            key,
+            f"be one of {', '.join(SECTIONS)}",
+            nearest(key, missing, nearest(key, list(SECTIONS), "remove it")),
+        )
+        for key in unknown
     ]
-    if wrong := list(_wrong_names(params_file)):
-        return problems + wrong  # they stand in the paths of all that follows
     values: dict[str, Any] = {}
     for section, schema in SECTIONS.items():
+        if section in missing and nearest(section, unknown, ""):
+            continue  # it is there, misspelt
         try:
             values[section] = validate(params_file, section, schema)
         except ParamsError as error:
             problems.append(str(error))
-    blocks: dict[str, ArchitectureParams] = {}
-    for name in values["seq2seq"].architectures if "seq2seq" in values else ():
-        path = f"seq2seq.architectures.{name}"
-        try:
-            blocks[name] = validate(params_file, path, schema_of(params_file.get(f"{path}.family")))
-        except ParamsError as error:
-            problems.append(str(error))
-    return problems or list(_spanning_problems(params_file, values, blocks))
+    return problems or list(_spanning_problems(params_file, values))
 
 
-def _wrong_names(params_file: ParamsFile) -> Iterator[str]:
-    """Keys that become folders, branches and parts of commands."""
-    for path in ("classification.tasks", "seq2seq.architectures", "ensembles"):
-        node: Any = params_file.root
-        for part in path.split("."):
-            node = node.get(part) if isinstance(node, Mapping) else None
-        for key in node if isinstance(node, Mapping) else ():
-            if not (isinstance(key, str) and re.fullmatch(NAME, key)):
-                where = f"{params_file.path}:{params_file.line([*path.split('.'), key])}"
-                yield broken_rule(where, f"name in {path}", key, NAMED, "rename it")
-
-
-def _spanning_problems(
-    params_file: ParamsFile, values: dict[str, Any], blocks: Mapping[str, Any]
-) -> Iterator[str]:
+def _spanning_problems(params_file: ParamsFile, values: dict[str, Any]) -> Iterator[str]:
     """Rules between sections; only asked when every section is right by itself."""
+    blocks: Mapping[str, Any] = values["seq2seq"].architectures
     for name, block in blocks.items():
         key = f"seq2seq.architectures.{name}"
         if hasattr(block, "max_positions"):
@@ -103,13 +107,12 @@ def _spanning_problems(
             block.starts_from not in made
             and not (params_file.path.parent / block.starts_from).is_dir()
         ):
-            near = get_close_matches(block.starts_from, made, n=1)
             rule = "be data/shards, data/bert or the folder of a Hugging Face BERT"
             yield _problem(
                 params_file,
                 f"{key}.starts_from",
                 rule,
-                f"did you mean {near[0]!r}?" if near else "put it there",
+                nearest(block.starts_from, made, "put it there"),
             )
         if block.starts_from == "data/bert":
             for size in ("num_layers", "width", "num_heads", "feed_forward_width", "max_positions"):
@@ -173,12 +176,12 @@ def _coverage_problems(params_file: ParamsFile, values: dict[str, Any]) -> Itera
 def _unknown_name(
     params_file: ParamsFile, path: list[str | int], name: str, names: list[str]
 ) -> str:
-    near = get_close_matches(name, names, n=1)
-    remedy = f"did you mean {near[0]!r}?" if near else "correct it"
-    key = ".".join(map(str, path))
-    return (
-        f"{params_file.path}:{params_file.line(path)}: {key} ({name!r}) must name one of "
-        f"{', '.join(names)}; {remedy}"
+    return broken_rule(
+        params_file.place(path),
+        dotted(path),
+        name,
+        f"be one of {', '.join(names)}",
+        nearest(name, names, "correct it"),
     )
 
 
@@ -228,13 +231,12 @@ def _schedule_problems(params_file: ParamsFile, values: dict[str, Any]) -> Itera
             yield _problem(params_file, f"{key}.decay_updates", rule, f"lower it ({descent})")
     for number, phase in enumerate(bert.phases):
         if phase.ramp != "none" and phase.ramp.updates > phase.updates:
-            where = f"{params_file.path}:{params_file.line(['bert', 'phases', number])}"
+            path: list[str | int] = ["bert", "phases", number, "ramp", "updates"]
             rule = f"not exceed the updates of its phase ({phase.updates})"
             yield broken_rule(
-                where, f"bert.phases.{number}.ramp.updates", phase.ramp.updates, rule, "lower it"
+                params_file.place(path), dotted(path), phase.ramp.updates, rule, "lower it"
             )
 
 
 def _problem(params_file: ParamsFile, key: str, rule: str, remedy: str) -> str:
-    where = f"{params_file.path}:{params_file.line(key.split('.'))}"
-    return f"{where}: {key} ({params_file.get(key)!r}) must {rule}; {remedy}"
+    return broken_rule(params_file.place(key.split(".")), key, params_file.get(key), rule, remedy)

@@ -1,0 +1,206 @@
+"""What a schema holds against a section, in the words of this project, not pydantic's."""
+
+import difflib
+import re
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from pipelines.frame.errors import shown
+from pipelines.frame.schemas import fields_at
+
+if TYPE_CHECKING:
+    from pydantic_core import ErrorDetails
+
+    from pipelines.frame.params_reader import ParamsFile
+
+NAME = r"^[a-z][a-z0-9_-]{0,39}$"  # of whatever becomes part of a path, a branch or a command
+NAMED = "be lower-case letters, digits, _ and -, a letter first, at most 40"
+_PATTERNS = {NAME: NAMED, "^data/": "begin with data/"}
+_RULES = {
+    "int_type": "be a whole number",
+    "int_from_float": "be a whole number",
+    "float_type": "be a number",
+    "finite_number": "be a finite number",
+    "bool_type": "be true or false",
+    "string_type": "be text",
+    "list_type": "be a list",
+    "dict_type": "be a block of keys",
+    "model_type": "be a block of keys",
+    "model_attributes_type": "be a block of keys",
+    "none_required": "be null",
+    "greater_than_equal": "be at least {ge}",
+    "greater_than": "be above {gt}",
+    "less_than_equal": "be at most {le}",
+    "less_than": "be below {lt}",
+    "multiple_of": "be a multiple of {multiple_of}",
+    "too_short": "have at least {min_length} entries",
+    "string_too_short": "have at least {min_length} letter",
+}
+Keys = tuple[str | int, ...]
+
+
+def dotted(keys: Sequence[str | int]) -> str:
+    """``("bert", "phases", 0, "updates")`` → ``bert.phases[0].updates``."""
+    written = "".join(f"[{key}]" if isinstance(key, int) else f".{key}" for key in keys)
+    return written.removeprefix(".")
+
+
+def nearest(word: object, choices: Sequence[str], remedy: str) -> str:
+    """``did you mean 'beam_size'?``, or the remedy where nothing is near."""
+    near = difflib.get_close_matches(str(word), choices, n=1, cutoff=0.5)
+    return f"did you mean {near[0]!r}?" if near else remedy
+
+
+def explain(
+    params_file: "ParamsFile", section: str, schema: Any, errors: Sequence["ErrorDetails"]
+) -> list[str]:
+    """One line for every place in a section that breaks a rule."""
+    raw = params_file.get(section)
+    found: dict[Keys, list[ErrorDetails]] = {}
+    for error in errors:
+        found.setdefault(_keys_of_the_file(raw, error), []).append(error)
+    # Of `ramp: {updates: 0}`, which may be a block or none, only what is wrong in the block counts;
+    # of a block with a wrong name only the name.
+    names = [place for place, same in found.items() if _of_a_name(same)]
+    hidden = [
+        place
+        for place in found
+        if place not in names
+        and (
+            any(_below(other, place) for other in found)
+            or any(_below(place, name) for name in names)
+        )
+    ]
+    inner = {place: same for place, same in found.items() if place not in hidden}
+    unknown = [place for place, same in inner.items() if same[0]["type"] == "extra_forbidden"]
+    return [
+        _problem(params_file, section, schema, place, same)
+        for place, same in inner.items()
+        # `beam_sise` is one mistake: that `beam_size` is missing goes without saying.
+        if not (same[0]["type"] == "missing" and _misspelt(place, unknown))
+    ]
+
+
+def _misspelt(place: Keys, unknown: Sequence[Keys]) -> bool:
+    """Whether an unknown key beside a missing one is it, misspelt."""
+    strangers = [str(other[-1]) for other in unknown if other[:-1] == place[:-1]]
+    return bool(difflib.get_close_matches(str(place[-1]), strangers, n=1, cutoff=0.6))
+
+
+def _of_a_name(errors: Sequence["ErrorDetails"]) -> bool:
+    return any(error["loc"][-1:] == ("[key]",) for error in errors)
+
+
+def _below(place: Keys, other: Keys) -> bool:
+    return len(place) > len(other) and place[: len(other)] == other
+
+
+def _problem(
+    params_file: "ParamsFile", section: str, schema: Any, place: Keys, errors: list["ErrorDetails"]
+) -> str:
+    if _of_a_name(errors):  # whatever else is wrong there
+        errors = [error for error in errors if _of_a_name([error])]
+    raw, kind, given = params_file.get(section), errors[0]["type"], errors[0]["input"]
+    whole = (*section.split("."), *place)
+    where, name = params_file.place(whole), dotted(whole)
+    parent = _at(raw, place[:-1])
+    known = fields_at(schema, raw, place[:-1]) if place else []
+    if kind == "extra_forbidden":
+        unset = [key for key in known if key not in parent]
+        remedy = nearest(place[-1], unset, nearest(place[-1], known, "correct or remove it"))
+        return f"{where}: {name} ({_short(given)}) must be one of {', '.join(known)}; {remedy}"
+    if kind in ("missing", "union_tag_not_found"):
+        return f"{where}: {name} must be set; {_where_it_went(parent, place, known)}"
+    if kind == "value_error":
+        return _own_rule(params_file, whole, given, str(errors[0]["ctx"]["error"]))
+    if kind == "union_tag_invalid":
+        given = errors[0]["ctx"]["tag"]
+    if _of_a_name(errors):
+        given, name = place[-1], f"name in {dotted(whole[:-1])}"
+    rule = " or ".join(dict.fromkeys(map(_rule, errors))).replace(" or be ", " or ")
+    choices = [choice for error in errors for choice in _choices(error)]
+    remedy = nearest(given, choices, "correct it") if isinstance(given, str) else "correct it"
+    return f"{where}: {name} ({_short(given)}) must {rule}; {remedy}"
+
+
+def _own_rule(params_file: "ParamsFile", whole: Keys, given: Any, message: str) -> str:
+    """The problem that a validator of ours names: of this value, or of a key in this block, whose
+    name its words begin with.
+    """
+    remedy = "" if ";" in message else "; correct it"
+    begins = re.match(r"([a-z_]+)((\[\d+\]|\.[a-z_]+)*) ", message)
+    if begins and isinstance(given, Mapping) and begins[1] in given:
+        where = params_file.place([*whole, *_split(begins[0])])
+        return f"{where}: {dotted(whole)}.{message}{remedy}"
+    return f"{params_file.place(whole)}: {dotted(whole)} ({_short(given)}) {message}{remedy}"
+
+
+def _where_it_went(parent: Any, place: Keys, known: Sequence[str]) -> str:
+    """The remedy for a key that is not there."""
+    strangers = [key for key in parent if key not in known] if isinstance(parent, Mapping) else []
+    near = difflib.get_close_matches(str(place[-1]), strangers, n=1, cutoff=0.5)
+    if near:
+        return f"is {near[0]!r} meant for it?"
+    if any(isinstance(part, int) for part in place):
+        return "a list replaces the whole list, so each item is written out"
+    return "params.yaml is complete, no key has a default in code"
+
+
+def _rule(error: "ErrorDetails") -> str:
+    kind, context = error["type"], error.get("ctx", {})
+    if kind in ("literal_error", "union_tag_invalid"):
+        choices = _choices(error)
+        return f"be one of {', '.join(choices)}" if len(choices) > 1 else f"be {choices[0]}"
+    if kind == "string_pattern_mismatch":
+        return _PATTERNS[context["pattern"]]
+    if kind == "too_short" and error["input"] == []:
+        return "not be empty"
+    return _RULES[kind].format(**context)
+
+
+def _choices(error: "ErrorDetails") -> list[str]:
+    """``'a', 'b' or 'c'`` → a, b, c."""
+    context = error.get("ctx", {})
+    return re.findall(r"'([^']*)'", str(context.get("expected_tags", context.get("expected", ""))))
+
+
+def _short(value: Any) -> str:
+    """A value as messages show it; of a block its keys."""
+    return (
+        f"a block of {', '.join(map(str, value))}" if isinstance(value, Mapping) else shown(value)
+    )
+
+
+def _split(name: str) -> Keys:
+    return tuple(int(part) if part.isdigit() else part for part in re.findall(r"\w+", name))
+
+
+def _at(raw: Any, place: Keys) -> Any:
+    for part in place:
+        try:
+            raw = raw[part]
+        except (KeyError, IndexError, TypeError):
+            return None
+    return raw
+
+
+def _keys_of_the_file(raw: Any, error: "ErrorDetails") -> Keys:
+    """The place of a problem as keys of the file.
+
+    Pydantic's also names validators and the members of unions: of ``{kind: files, word: 1}`` below
+    ``reader``, it says (reader, files, word). Where it misses or refuses the key that chooses the
+    model, that key is the place.
+    """
+    found: list[str | int] = []
+    node = raw
+    for number, part in enumerate(error["loc"], start=1):
+        missing = error["type"] == "missing" and number == len(error["loc"])
+        of_mapping = isinstance(node, Mapping) and part in node
+        if of_mapping or (isinstance(node, list) and part in range(len(node))):
+            node = node[part]
+        elif not missing:
+            continue
+        found.append(part)
+    if error["type"].startswith("union_tag"):
+        found.append(error["ctx"]["discriminator"].strip("'"))
+    return tuple(found)

@@ -1,0 +1,1 @@
+"""All of params.yaml: its rules, and the recipes laid over it."""
