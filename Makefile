@@ -31,6 +31,7 @@ ifneq ($(strip $(RECIPE)),)
 	@python -m pipelines.params apply $(RECIPE)
 endif
 	@python -m pipelines.preflight
+	@python -m pipelines.params tidy
 	dvc repro
 	@python -m pipelines.report.table
 
@@ -49,6 +50,10 @@ verify: setup ## everything twice from an empty cache, results compared to the t
 .PHONY: ui
 ui: setup ## Prefect's server and UI on this machine, a worker, the deployments of prefect.yaml
 	python -m flows.ui
+
+.PHONY: compare
+compare: setup ## experiments side by side: changed keys, and the scores they changed
+	@dvc exp show --only-changed --no-pager --drop '(data|pipelines)/'
 
 .PHONY: table
 table: setup ## print the results table of the last run

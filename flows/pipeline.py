@@ -31,6 +31,7 @@ from flows.progress import Progress
 from flows.server import temporary_server
 from flows.slots import MachineSlots
 from pipelines.frame.hardware import Hardware
+from pipelines.frame.left_overs import set_aside
 from pipelines.frame.params_reader import read_params, validate
 from pipelines.frame.processes import exclusive
 from pipelines.frame.run_folder import RUNS
@@ -200,6 +201,8 @@ def pipeline(
         print(f"working in {folder}")
     with exclusive(folder / RUNS / "flow.lock"):
         check(folder)
+        if folder == Path():  # an experiment's worktree has only its own
+            set_aside(read_params())
         publish_plan(folder, until)
         try:
             states = reproduce(folder, slots_of(folder), children, name, until)

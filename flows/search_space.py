@@ -85,7 +85,7 @@ class Sweep(Section):
         name: of the W&B group, the branches and the folder of its results.
         method: how combinations are chosen.
         space: dotted key of params.yaml → values to try, or a range.
-        target: dotted key in data/evaluation/metrics.json.
+        target: a score, ``bleu.transformer`` or ``mlm``: dotted key in data/report/scores.json.
         goal: which values of the target are good.
         seed: of random combinations.
         recipes: laid over params.yaml in all experiments.

@@ -27,17 +27,19 @@ from flows.process import Children
 from flows.search_space import Halving, Sweep, nested
 from flows.server import temporary_server
 from flows.slots import MachineSlots
-from pipelines.frame.errors import MasklineError, ParamsError
+from pipelines.frame.errors import MasklineError, ParamsError, broken_rule
+from pipelines.frame.params_problems import nearest
 from pipelines.frame.params_reader import read_params, validate
 from pipelines.frame.processes import exclusive
 from pipelines.frame.records import Records
 from pipelines.frame.run_folder import RUNS
 from pipelines.params.recipes import with_overrides, with_recipes
 from pipelines.params.rules import problems_of
+from pipelines.report.scores import score_names
 from pipelines.report.table import render
 
 SWEEPS = RUNS / "sweeps"
-_METRICS = Path("data/evaluation/metrics.json")
+_SCORES = Path("data/report/scores.json")
 Combination = dict[str, Any]
 
 
@@ -60,6 +62,7 @@ def sweep(spec: dict[str, Any]) -> list[dict[str, Any]]:
     """
     wanted = Sweep.model_validate(spec)
     check_params(wanted)
+    check_target(wanted)
     children, slots = Children(), slots_of(Path())
     with exclusive(SWEEPS / f"{wanted.name}.lock"):
         try:
@@ -130,7 +133,7 @@ def _round(
         if name in done and _answers(done[name], combination, wanted.target):
             continue
         folder = experiment(name, wanted.recipes, nested(combination))
-        nodes = ancestors(read_graph(folder), "evaluation")
+        nodes = ancestors(read_graph(folder), "report")
         running[name] = (
             combination,
             folder,
@@ -177,15 +180,32 @@ def _ranked(wanted: Sweep, results: list[dict[str, Any]]) -> list[dict[str, Any]
 
 
 def _value(folder: Path, target: str) -> float:
-    found = json.loads((folder / _METRICS).read_text(encoding="utf-8"))
+    found = json.loads((folder / _SCORES).read_text(encoding="utf-8"))
     for part in target.split("."):
-        if part not in found:
-            raise MasklineError(
-                f"{_METRICS}: {target} ({part}) must be one of {', '.join(found)}; correct the "
-                "target"
-            )
         found = found[part]
     return float(found)
+
+
+def check_target(wanted: Sweep) -> None:
+    """That there will be such a score in every experiment, before the first one runs.
+
+    Raises:
+        ParamsError: there will not.
+    """
+    base = with_recipes(wanted.recipes)
+    for one in wanted.combinations():
+        params = with_overrides(base, nested(one))
+        names = score_names(
+            list(params.get("seq2seq.architectures")),
+            list(params.get("ensembles")),
+            params.get("bert.segments.nsp"),
+        )
+        if wanted.target not in names:
+            rule = f"be one of {', '.join(names)}"
+            remedy = nearest(wanted.target, names, "correct it; nothing was run")
+            raise ParamsError(
+                broken_rule(f"sweep {wanted.name}", "target", wanted.target, rule, remedy)
+            )
 
 
 def main() -> int:
@@ -206,6 +226,7 @@ def main() -> int:
                 print(f"{remove(names, f'sweep/{wanted.name}/*')} experiments removed")
             return 0
         check_params(wanted)
+        check_target(wanted)
     except MasklineError as error:
         print(f"error: {error}", file=sys.stderr)
         return error.exit_code

@@ -77,6 +77,7 @@ def copy_project(folder: Path) -> Path:
     shutil.copytree(ROOT / "recipes", folder / "recipes")
     run_in(folder, "git", "init", "-q")
     run_in(folder, "dvc", "init", "-q")
+    shutil.copy(ROOT / ".dvc/config", folder / ".dvc/config")
     run_in(folder, sys.executable, "-m", "pipelines.params", "apply", "params.tiny.yaml")
     run_in(folder, "git", "add", "-A")
     run_in(folder, "git", "commit", "-qm", "tiny")

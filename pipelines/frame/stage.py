@@ -30,6 +30,7 @@ from pipelines.frame.errors import EXIT_FAILED, MasklineError, ParamsError, Pree
 from pipelines.frame.files import describe_input, digest, sha256_of, write_json
 from pipelines.frame.hardware import Hardware, cpu_name, limit_threads
 from pipelines.frame.imports import code_of
+from pipelines.frame.left_overs import set_aside
 from pipelines.frame.params_problems import NAME, NAMED
 from pipelines.frame.params_reader import ParamsFile, plain, read_params, validate
 from pipelines.frame.processes import PoliteStop, die_with_parent, exclusive, outlive_readers
@@ -193,6 +194,8 @@ def run_stage(
             path: validate(params_file, path, schema) for path, schema in stage.sections.items()
         }
         with _locked(stage):
+            if process_rank() == 0 and (moved := set_aside(params_file)):
+                print(f"set aside in {RUNS}/left_overs, of other params: {', '.join(moved)}")
             return _run(stage, params, hardware, tracking, stop, compute, started)
     except (MasklineError, Preempted, OSError) as error:
         return _report(error)

@@ -10,7 +10,9 @@ import sys
 from collections.abc import Sequence
 
 from pipelines.frame.errors import MasklineError
-from pipelines.frame.params_reader import PARAMS_FILE
+from pipelines.frame.left_overs import set_aside
+from pipelines.frame.params_reader import PARAMS_FILE, read_params
+from pipelines.frame.run_folder import RUNS
 from pipelines.params.kept import back, changes_now
 from pipelines.params.recipes import apply_recipes, overview
 from pipelines.report.table import render
@@ -47,6 +49,7 @@ def main() -> int:
     applying = commands.add_parser("apply", help="lay recipes over params.yaml, in this order")
     applying.add_argument("recipes", nargs="+", metavar="RECIPE", help="a name, or a path")
     commands.add_parser("back", help="params.yaml as it was before the last change by a command")
+    commands.add_parser("tidy", help="set aside what other params left under data")
     commands.add_parser("list", help="all recipes, and which of them are applied now")
     arguments = parser.parse_args()
     try:
@@ -57,6 +60,8 @@ def main() -> int:
                 print(back())
             case "list":
                 print(_listed())
+        if arguments.command != "list" and (moved := set_aside(read_params())):
+            print(f"set aside in {RUNS}/left_overs, for later: {', '.join(moved)}")
     except MasklineError as error:
         print(f"error: {error}", file=sys.stderr)
         return error.exit_code

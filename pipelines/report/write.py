@@ -1,4 +1,6 @@
-"""Stage ``report``: all metrics and hypotheses → pictures, tables, a model card, one HTML page."""
+"""Stage ``report``: all metrics and hypotheses → pictures, tables, a model card, one HTML page;
+scores and curves as DVC compares and draws them.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +8,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pipelines.frame.files import write_json
 from pipelines.frame.params_reader import ParamsFile
 from pipelines.frame.stage import Metrics, Stage, StageRun, run_stage
 from pipelines.report.params import ReportParams
@@ -42,8 +45,11 @@ def write(run: StageRun) -> Metrics:
         DataError: a stage has not run yet.
     """
     from pipelines.report import page
+    from pipelines.report.curves import write_curves
     from pipelines.report.pictures import draw_all
+    from pipelines.report.plots_page import plots_page
     from pipelines.report.results import read_results
+    from pipelines.report.scores import scores
 
     languages = (
         run.section("corpus.source_language", str),
@@ -53,6 +59,8 @@ def write(run: StageRun) -> Metrics:
     ensembles = list(run.section("ensembles", dict))
     results = read_results(architectures, ensembles)
     draw_all(results, architectures, run.work)
+    write_json(run.work / "scores.json", scores(results))
+    write_curves(architectures, run.work / "curves")
     samples = _samples(
         [*architectures, *ensembles], languages, run.section("report", ReportParams).num_samples
     )
@@ -60,6 +68,7 @@ def write(run: StageRun) -> Metrics:
         ("tables.md", page.tables_markdown(results)),
         ("model_card.md", page.model_card(results, languages)),
         ("index.html", page.html_page(results, samples)),
+        ("plots_page.html", plots_page()),
     ):
         (run.work / name).write_text(text, encoding="utf-8")
     return {

@@ -22,7 +22,7 @@ SPEC: dict[str, Any] = {
     "name": "beams",
     "method": {"name": "grid"},
     "space": {"decoding.beam_size": [2, 3], "decoding.score.strength": [0.0, 1.0]},
-    "target": "evaluation.architectures.bert2bert.beam.bleu",
+    "target": "bleu.bert2bert",
 }
 
 
@@ -222,7 +222,7 @@ def test_a_result_is_kept_whatever_git_does_and_only_for_its_base_and_target(mon
     from flows import sweep as module
 
     monkeypatch.chdir(tmp_path)
-    metrics = tmp_path / "data/evaluation/metrics.json"
+    metrics = tmp_path / "data/report/scores.json"
     metrics.parent.mkdir(parents=True)
     metrics.write_text(json.dumps({"a": 1.0, "b": 2.0}))
     ran: list[str] = []
@@ -239,7 +239,7 @@ def test_a_result_is_kept_whatever_git_does_and_only_for_its_base_and_target(mon
     monkeypatch.setattr(module, "base_of", lambda recipes: state["base"])
     monkeypatch.setattr(module, "read_graph", lambda folder: [])
     monkeypatch.setattr(module, "ancestors", lambda nodes, name: [])
-    monkeypatch.setattr(module, "submit", lambda *_, **__: {"evaluation": _Future(state["done"])})
+    monkeypatch.setattr(module, "submit", lambda *_, **__: {"report": _Future(state["done"])})
     monkeypatch.setattr(module, "record", refuse)
     said: list[str] = []
     monkeypatch.setattr(module, "get_run_logger", lambda: SimpleNamespace(warning=said.append))
@@ -294,8 +294,8 @@ def test_a_killed_sweep_goes_on_and_ends_with_every_result(reproduced_copy):
     assert printed.count("'decoding.beam_size'") >= 3
     for one in found:
         folder = reproduced_copy / ".runs/experiments" / one["experiment"]
-        metrics = json.loads((folder / "data/evaluation/metrics.json").read_text())
-        assert metrics["evaluation"]["architectures"]["bert2bert"]["beam"]["bleu"] == one["value"]
+        metrics = json.loads((folder / "data/report/scores.json").read_text())
+        assert metrics["bleu"]["bert2bert"] == one["value"]
         assert not list(folder.glob(".runs/bert/*/committed.json"))  # BERT came from the cache
     branches = run_in(reproduced_copy, "git", "branch", "--list", "sweep/beams/*").stdout.split()
     assert len([name for name in branches if name.startswith("sweep/")]) == 3
