@@ -13,27 +13,34 @@ PYTEST := pytest --numprocesses $(WORKERS) --dist worksteal
 
 .PHONY: help
 help: ## this list
-	@grep -hE '^[a-z_-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z_-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
 
+# VENV may be an environment of your own (conda, uv, a link): it is filled, never made anew.
 $(READY): pyproject.toml constraints.txt
-	$(PYTHON) -m venv $(VENV)
-	$(VENV)/bin/pip install --quiet --upgrade pip
-	$(VENV)/bin/pip install --quiet --constraint constraints.txt torch
-	$(VENV)/bin/pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	test -x $(VENV)/bin/python || $(PYTHON) -m venv $(VENV)
+	$(VENV)/bin/python -m pip --version > /dev/null 2>&1 || $(VENV)/bin/python -m ensurepip > /dev/null
+	$(VENV)/bin/python -m pip install --quiet --upgrade pip
+	$(VENV)/bin/python -m pip install --quiet --constraint constraints.txt torch
+	$(VENV)/bin/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
 	touch $@
 
 .PHONY: setup
 setup: $(READY) ## set up .venv with everything needed
 
 .PHONY: run
-run: setup ## the main job: raw text to BLEU, then the results table (RECIPE=multi30k for real text)
+run: setup ## raw text to BLEU and the results table (RECIPE=NAME)
 ifneq ($(strip $(RECIPE)),)
 	@python -m pipelines.params apply $(RECIPE)
 endif
-	@python -m pipelines.preflight
+	@python -m pipelines.preflight --run
 	@python -m pipelines.params tidy
-	dvc repro
+	@python -m flows.repro
+	@python -m pipelines.params applied
 	@python -m pipelines.report.table
+
+.PHONY: quick
+quick: setup ## every stage in a minute, tiny, in a worktree of its own
+	@python -m flows.quick
 
 .PHONY: flow
 flow: setup ## the same stages as one Prefect flow
@@ -44,19 +51,20 @@ plan: setup ## what a run would do, and why (with RECIPE too)
 	@python -m flows.plan $(RECIPE)
 
 .PHONY: verify
-verify: setup ## everything twice from an empty cache, results compared to the tensor
+verify: setup ## everything twice from an empty cache, and compare
 	python -m flows.verify
 
 .PHONY: ui
-ui: setup ## Prefect's server and UI on this machine, a worker, the deployments of prefect.yaml
+ui: setup ## Prefect's server, UI and a worker on this machine
 	python -m flows.ui
 
 .PHONY: compare
-compare: setup ## experiments side by side: changed keys, and the scores they changed
+compare: setup ## experiments side by side: changed keys and scores
 	@dvc exp show --only-changed --no-pager --drop '(data|pipelines)/'
 
 .PHONY: table
 table: setup ## print the results table of the last run
+	@python -m pipelines.params applied
 	@python -m pipelines.report.table
 
 .PHONY: check
@@ -64,7 +72,7 @@ check: setup ## check params.yaml and the raw data (with RECIPE too)
 	@python -m pipelines.preflight $(RECIPE) && echo "params.yaml and raw data: all right"
 
 .PHONY: test
-test: setup ## the whole default test suite, in WORKERS processes (2)
+test: setup ## the default test suite, in WORKERS processes (2)
 	$(PYTEST)
 
 .PHONY: test-corpora
@@ -72,23 +80,23 @@ test-corpora: setup ## tests on real text (CORPORA=folder with multi30k/)
 	pytest tests -m corpora --corpora='$(CORPORA)'
 
 .PHONY: test-learning
-test-learning: setup ## every architecture learns a toy task to the end (minutes)
+test-learning: setup ## every architecture learns a toy task to the end
 	$(PYTEST) -m learning
 
 .PHONY: test-recipes
-test-recipes: setup ## whole pipelines: each recipe with tiny sizes, other scripts, "How to add" (minutes; CI runs it)
+test-recipes: setup ## each recipe with tiny sizes, other scripts, "How to add"
 	$(PYTEST) -m recipes
 
 .PHONY: test-reliability
-test-reliability: setup ## a real Prefect server and worker: run, cancel, kill (minutes)
+test-reliability: setup ## a real Prefect server and worker: run, cancel, kill
 	$(PYTEST) -m reliability
 
 .PHONY: test-faults
-test-faults: setup ## full disks, damaged files, a few kills (minutes; CI runs it)
+test-faults: setup ## full disks, damaged files, a few kills (minutes)
 	$(PYTEST) -m reliability tests/reliability/test_chaos.py tests/reliability/test_faults.py
 
 .PHONY: test-browser
-test-browser: setup ## Prefect's UI as a browser shows it (Debian: chromium, chromium-driver, nginx-light; PICTURES=folder keeps pictures)
+test-browser: setup ## pages as a browser shows them (PICTURES=folder)
 	pytest -m browser --pictures='$(PICTURES)'
 
 .PHONY: test-chaos
@@ -96,7 +104,7 @@ test-chaos: setup ## more ways to kill a training (minutes)
 	$(PYTEST) -m chaos
 
 .PHONY: chaos
-chaos: setup ## kills at random moments, TRIALS of them (50), half a minute each
+chaos: setup ## TRIALS (50) kills at random moments
 	python -m tests.reliability.chaos --trials $(or $(TRIALS),50)
 
 .PHONY: lint
@@ -111,10 +119,10 @@ docs-check: setup ## links, names, commands and examples of README and docs
 	pytest tests/test_docs.py tests/test_examples.py tests/test_how_to_add.py
 
 .PHONY: bench
-bench: setup ## wall time and memory per stage, from an empty cache in a copy of the checkout
+bench: setup ## wall time and memory per stage, from an empty cache
 	python -m benchmarks.pipeline
 
 .PHONY: clean
-clean: ## remove run folders and outs; DVC's cache, .venv and former params.yaml stay
+clean: ## remove run folders and outs; DVC's cache stays
 	find .runs -mindepth 1 -maxdepth 1 ! -name params -exec rm -rf {} + 2> /dev/null || true
 	rm -rf data/corpus data/tokenizer data/shards data/bert data/seq2seq data/decoding data/evaluation data/report

@@ -63,7 +63,7 @@ def experiment(name: str, recipes: Sequence[str], overrides: Mapping[str, Any]) 
         git("worktree", "remove", "--force", "--force", str(folder))
     git("worktree", "prune")
     git("worktree", "add", "--detach", "--force", str(folder), "HEAD")
-    (folder / ".dvc/config.local").write_text(f"[cache]\n    dir = {_cache()}\n", encoding="utf-8")
+    share_cache(folder)
     take_inputs(folder)
     (folder / "overrides.yaml").write_text(json.dumps(overrides), encoding="utf-8")  # JSON is YAML
     # The recipes of this checkout, edited or not, rather than those of the commit.
@@ -105,6 +105,12 @@ def take_inputs(folder: Path) -> None:
     for path in sorted(Path("data/raw").iterdir()):
         if not (folder / path).exists():
             (folder / path).symlink_to(path.resolve())
+
+
+def share_cache(folder: Path) -> None:
+    """Give a worktree the cache of this checkout."""
+    config = f"[cache]\n    dir = {_cache()}\n"
+    (folder / ".dvc/config.local").write_text(config, encoding="utf-8")
 
 
 def _cache() -> Path:

@@ -34,7 +34,7 @@ from pipelines.frame.hardware import Hardware
 from pipelines.frame.left_overs import set_aside
 from pipelines.frame.params_reader import read_params, validate
 from pipelines.frame.processes import exclusive
-from pipelines.frame.run_folder import RUNS
+from pipelines.frame.run_folder import FLOW_LOCK, RUNS
 
 _BUSY = "is busy"  # DVC's word for a read or write lock another stage holds for a moment
 _UNCHANGED = ("didn't change, skipping", "is cached - skipping run")
@@ -47,7 +47,7 @@ _MOST_TASKS = 64
 @task(name="preflight", task_run_name="preflight", cache_policy=NO_CACHE, persist_result=False)
 def check(folder: Path) -> None:
     """All that can be known before anything is deleted or computed."""
-    command = [sys.executable, "-m", "pipelines.preflight"]
+    command = [sys.executable, "-m", "pipelines.preflight", "--run"]
     result = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
     get_run_logger().info(result.stdout + result.stderr)
     if result.returncode:
@@ -199,7 +199,7 @@ def pipeline(
     if recipes or overrides:
         folder = experiment(name, recipes or [], overrides or {})
         print(f"working in {folder}")
-    with exclusive(folder / RUNS / "flow.lock"):
+    with exclusive(folder / FLOW_LOCK):
         check(folder)
         if folder == Path():  # an experiment's worktree has only its own
             set_aside(read_params())

@@ -12,7 +12,8 @@ evaluation      hypotheses → BLEU, chrF and their like
 report          all of it → tables, pictures, one page
 
 translate       a command line over a trained model
-preflight       every check before a run, and recipes
+preflight       every check before a run
+params          all of params.yaml: its rules, recipes, the way back
 
 training        one update from top to bottom, checkpoints, resume
 models          networks, one file each
@@ -25,6 +26,16 @@ frame           run folders, processes, params, errors; moves bytes, never numbe
 
 import contextlib
 import sys
+from importlib.util import find_spec
+
+# `dvc repro` in a shell without the environment finds some other Python.
+_MISSING = [name for name in ("ruamel", "pydantic", "numpy", "torch") if find_spec(name) is None]
+if _MISSING or sys.version_info < (3, 11):
+    sys.exit(
+        f"error: {sys.executable} (Python {sys.version.split()[0]}) must be 3.11 or later and have "
+        f"{', '.join(_MISSING) or 'all packages'}; activate the environment in which this project "
+        "is installed (source .venv/bin/activate), or say `make run`"
+    )
 
 # Tables and messages hold signs that not every terminal can show: one more "?" is better than a
 # traceback.

@@ -68,6 +68,12 @@ def pretrain(run: StageRun) -> Metrics:
         return {}
     save_pretrained(bert, params.model, TOKENIZER, run.work)
     parameters = sum(parameter.numel() for parameter in bert.parameters())
+    right = [
+        f"{measured[f'valid_{task}_accuracy']:.1%} of {what}"
+        for task, what in (("mlm", "masked tokens"), ("nsp", "next sentences"))
+        if f"valid_{task}_accuracy" in measured
+    ]
+    run.say(f"{parameters:,} weights; held out, {' and '.join(right)} are right")
     return {
         "bert": {
             **measured,

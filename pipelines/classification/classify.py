@@ -96,10 +96,15 @@ def classify(run: StageRun) -> Metrics:
         return {}
     _save(run, network, shape, labels)
     chances_NC = probabilities(network.eval(), in_order(encoded["test"], common.batch_size))
+    tested = _measured(run, examples, labels, chances_NC)
+    run.say(
+        f"{tested['test_accuracy']:.1%} of {tested['examples']['test']:,} test examples are right, "
+        f"{tested['test_majority_accuracy']:.1%} by guessing the commonest label"
+    )
     return {
         "classification": {
             **measured,
-            **_measured(run, examples, labels, chances_NC),
+            **tested,
             "pretrained_parameters": pretrained,
             "changed": changed.report(),
             "unknown_share": unknown,

@@ -47,9 +47,24 @@ def prepare(run: StageRun) -> Metrics:
             assert_never(params.reader)
     corpus.check()
     corpus.write(run.work)
+    run.say(_made(corpus))
     report = corpus.report()
     write_json(run.work / "report.json", report)
     return {"corpus": report}
+
+
+def _made(corpus: Corpus) -> str:
+    """``1,488 training pairs, …; 12 dropped: 9 pairs longer than 60 words (en.txt and …:17)``."""
+    pairs = {split: len(corpus.pairs[split]) for split in ("train", "valid", "test")}
+    sizes = ", ".join(
+        f"{len(corpus.documents['train', language]):,} {language}" for language in corpus.languages
+    )
+    dropped = [f"{split} {tally}" for split, tally in corpus.dropped.items() if tally.total()]
+    return (
+        f"{pairs['train']:,} training pairs, {pairs['valid']:,} for validation, "
+        f"{pairs['test']:,} to test; {sizes} documents; dropped: "
+        f"{'; '.join(dropped) or 'nothing'}"
+    )
 
 
 def embedded_corpus(

@@ -77,6 +77,11 @@ def write_hypotheses(run: StageRun, model: nn.Module) -> dict[str, Any]:
             "beam_size": strategy.beam_size,
             **_summary([group[0] for group in best_first if group]),
         }
+    beam = measured["beam"]
+    run.say(
+        f"{measured['sentences']:,} sentences, beam {beam['beam_size']}: "
+        f"{beam['mean_length']:.1f} tokens on average, {beam['without_end']} without an end"
+    )
     return measured
 
 

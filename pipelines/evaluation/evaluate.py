@@ -19,6 +19,7 @@ from pipelines.frame.stage import Metrics, Stage, StageRun, run_stage
 CORPUS, TOKENIZER, HYPOTHESES = Path("data/corpus"), Path("data/tokenizer"), Path("data/decoding")
 SEARCHES = ("greedy", "beam")
 _ENOUGH = 0.5  # share of references with a 4-gram, below which BLEU says little
+_TITLES = {"bleu": "BLEU", "chrf": "chrF"}
 _HIGH = 99.5  # a ceiling above this is not worth a word
 
 
@@ -91,6 +92,8 @@ def score(run: StageRun) -> Metrics:
     named = [
         _named(pairs, comparison.system, comparison.baseline) for comparison in params.comparisons
     ]
+    found = ", ".join(f"{name} {table[name]['beam'][leading]:.2f}" for name in names)
+    run.say(f"{_TITLES[leading]} on {len(references):,} sentences: {found}")
     return {
         "evaluation": {
             "sentences": len(references),
@@ -115,7 +118,7 @@ def _warnings(
     from pipelines.evaluation.words import share_without_spaces, splits_at_spaces
 
     name = _leading(long_enough)
-    title = {"bleu": "BLEU", "chrf": "chrF"}[name]
+    title = _TITLES[name]
     if highest[name] < _HIGH:
         lost = {kind: points[name] for kind, points in highest["lost"].items()}
         kinds = ", ".join(f"{kind} {points:.1f}" for kind, points in lost.items() if points)

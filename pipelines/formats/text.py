@@ -243,6 +243,13 @@ class Tally:
         """The number of lines counted, of all kinds together."""
         return sum(count for count, _ in self._found.values())
 
+    def __str__(self) -> str:
+        """``9 × pair longer than 60 words, first en.txt and fr.txt:17: 'A …'``, of all kinds."""
+        return ", ".join(
+            f"{count:,} × {kind}, first {example}"
+            for kind, (count, example) in sorted(self._found.items())
+        )
+
     def report(self) -> dict[str, dict[str, int | str]]:
         """Kind → lines, example; by kind's name."""
         return {

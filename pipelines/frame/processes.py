@@ -121,6 +121,22 @@ def exclusive(path: Path, patience_s: float = 20.0) -> Iterator[None]:
         os.close(handle)
 
 
+def holder_of(path: Path) -> int | None:
+    """The process that holds the kernel lock of ``path`` now; None if nobody does."""
+    try:
+        handle = os.open(path, os.O_RDWR)
+    except OSError:  # there is none
+        return None
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        written = os.pread(handle, 32, 0)
+        return int(written) if written.isdigit() else None
+    finally:
+        os.close(handle)
+    return None
+
+
 def _acquire(handle: int, path: Path, patience_s: float) -> None:
     deadline = time.monotonic() + patience_s
     said = False

@@ -28,6 +28,8 @@ from pipelines.frame.params_reader import ParamsFile, plain
 from pipelines.frame.ranks import process_rank
 
 RUNS = Path(".runs")
+RUN_LOCK = RUNS / "run.lock"  # of a whole run, `make run`
+FLOW_LOCK = RUNS / "flow.lock"
 
 
 @dataclass(frozen=True)
@@ -63,6 +65,14 @@ class RunFolder:
         if process_rank() > 0:
             return
         write_whole(self.path / "status.json", {"state": state, **details})
+
+    def killed_process(self) -> int | None:
+        """The process that worked here and did not live to say how it ended."""
+        try:
+            status = json.loads((self.path / "status.json").read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return None
+        return status.get("pid") if status.get("state") == "running" else None
 
     def commit(self, out: Path) -> None:
         """Make the finished work the stage's out: manifest, fsync, rename.

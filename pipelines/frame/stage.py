@@ -101,6 +101,7 @@ class StageRun:
     origin: dict[str, Any]
     started: float
     warnings: list[str] = field(default_factory=list)
+    made: str = ""
 
     def section(self, path: str, schema: type[T]) -> T:
         """A declared section, as its schema."""
@@ -147,6 +148,12 @@ class StageRun:
         if process_rank() == 0 and message not in self.warnings:
             self.warnings.append(message)
             print(f"warning: {message}", file=sys.stderr, flush=True)
+
+    def say(self, made: str) -> None:
+        """Give the stage's last line, printed once its out is there: what it made, and what it
+        dropped.
+        """
+        self.made = made
 
     @property
     def samples(self) -> Records:
@@ -264,6 +271,8 @@ def _run(
         config={"params": values, "inputs": inputs, "code": code, "origin": origin, **environment},
     )
     run = StageRun(stage, params, hardware, folder, stop, tracker, origin, started)
+    if process_rank() == 0 and (pid := folder.killed_process()):
+        print(f"{stage.instance}: process {pid} was killed; what it saved is gone on with")
     folder.write_status("running", pid=os.getpid())
     try:
         metrics = compute(run)
@@ -293,6 +302,8 @@ def _commit(run: StageRun, metrics: Metrics) -> None:
     if samples := run.samples.read():
         write_json(run.work / "samples.json", samples)
     run.folder.commit(run.stage.out)
+    if run.made:
+        print(f"{run.stage.instance}: {run.made}", flush=True)
     cost = {"seconds": time.perf_counter() - run.started, "peak_mib": _peak_mib()}
     run.timings.append(cost)
     run.tracker.finish({**metrics, **cost, "state": "finished"})

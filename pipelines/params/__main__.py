@@ -38,6 +38,15 @@ def _listed() -> str:
     return "\n".join(lines)
 
 
+def _now() -> str:
+    params = read_params()
+    raw, source, target = (
+        params.get(f"corpus.{key}") for key in ("raw", "source_language", "target_language")
+    )
+    recipes = ", ".join(name for name, applied, _ in overview() if applied) or "no recipe"
+    return f"\n{raw}, {source} → {target}, {recipes}"
+
+
 def main() -> int:
     """Do what the command line asks; the exit code."""
     parser = argparse.ArgumentParser(
@@ -49,6 +58,7 @@ def main() -> int:
     applying = commands.add_parser("apply", help="lay recipes over params.yaml, in this order")
     applying.add_argument("recipes", nargs="+", metavar="RECIPE", help="a name, or a path")
     commands.add_parser("back", help="params.yaml as it was before the last change by a command")
+    commands.add_parser("applied", help="what text params.yaml is about, and by which recipes")
     commands.add_parser("tidy", help="set aside what other params left under data")
     commands.add_parser("list", help="all recipes, and which of them are applied now")
     arguments = parser.parse_args()
@@ -60,7 +70,9 @@ def main() -> int:
                 print(back())
             case "list":
                 print(_listed())
-        if arguments.command != "list" and (moved := set_aside(read_params())):
+            case "applied":
+                print(_now())
+        if arguments.command in ("apply", "back", "tidy") and (moved := set_aside(read_params())):
             print(f"set aside in {RUNS}/left_overs, for later: {', '.join(moved)}")
     except MasklineError as error:
         print(f"error: {error}", file=sys.stderr)

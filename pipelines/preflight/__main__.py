@@ -8,7 +8,7 @@ do not.
 import argparse
 import json
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import assert_never
@@ -25,19 +25,22 @@ from pipelines.frame.params_reader import ParamsFile, validate
 from pipelines.frame.run_folder import RUNS, last_seconds
 from pipelines.params.recipes import with_recipes
 from pipelines.params.rules import problems_of
-from pipelines.preflight import dvc_files, endpoints, machine
+from pipelines.preflight import dvc_files, endpoints, machine, raw_text
 from pipelines.preflight.finding import Finding
 
 
-def findings(recipes: Sequence[str] = ()) -> Iterator[Finding]:
+def findings(recipes: Sequence[str] = (), *, run: bool = False) -> Iterator[Finding]:
     """All problems of params, raw data, machine and endpoints;
     no error among them if the run can start.
 
     Args:
         recipes: laid over params.yaml for this, and not written.
+        run: a run begins now, so nobody else may be at work, and results should be traceable.
     """
     yield from machine.versions()
-    yield from machine.checkout()
+    if run:
+        yield from machine.at_work()
+        yield from machine.checkout()
     yield from (damaged := list(dvc_files.files()))
     if not damaged:
         yield from dvc_files.temporary_experiments()
@@ -50,7 +53,7 @@ def findings(recipes: Sequence[str] = ()) -> Iterator[Finding]:
     yield from (Finding("error", "params", problem) for problem in broken)
     for check in (_check_raw_data, _check_tasks, _check_bleu):
         try:
-            check(params_file)
+            yield from check(params_file)
         except ParamsError as error:
             if not broken:  # else it is among the problems of the params
                 yield Finding("error", "params", str(error))
@@ -64,27 +67,31 @@ def findings(recipes: Sequence[str] = ()) -> Iterator[Finding]:
         )
 
 
-def _check_tasks(params_file: ParamsFile) -> None:
+def _check_tasks(params_file: ParamsFile) -> Iterable[Finding]:
     for task in validate(params_file, "classification", ClassificationParams).tasks.values():
         if task.kind == "tsv":
             read_tables(Path(task.data))
+    return ()
 
 
-def _check_bleu(params_file: ParamsFile) -> None:
+def _check_bleu(params_file: ParamsFile) -> Iterable[Finding]:
     """Its tokenizer may need a package; better known before the training than after it."""
     wanted = validate(params_file, "evaluation", EvaluationParams).bleu_tokenizer
     bleu_tokenizer(wanted, validate(params_file, "corpus", CorpusParams).target_language)
+    return ()
 
 
-def _check_raw_data(params_file: ParamsFile) -> None:
+def _check_raw_data(params_file: ParamsFile) -> Iterator[Finding]:
     params = validate(params_file, "corpus", CorpusParams)
     match params.reader:
         case EmbeddedReader():
             read_lexicon(Path(params.raw))
         case FilesReader():
             inspect(params, params.reader)
+            yield from raw_text.check(params_file, params, params.reader)
         case _:
             assert_never(params.reader)
+    yield from raw_text.changed_since(params)
 
 
 def main() -> int:
@@ -93,9 +100,10 @@ def main() -> int:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("recipes", nargs="*", metavar="RECIPE", help="as if laid over params.yaml")
+    parser.add_argument("--run", action="store_true", help="before a run: what matters only then")
     parser.add_argument("--json", action="store_true", help="for programs")
     arguments = parser.parse_args()
-    found = list(findings(arguments.recipes))
+    found = list(findings(arguments.recipes, run=arguments.run))
     if arguments.json:
         print(json.dumps([asdict(one) for one in found], ensure_ascii=False, indent=1))
     else:

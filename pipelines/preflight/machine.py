@@ -7,6 +7,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator
+from datetime import datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
@@ -14,7 +15,9 @@ from pipelines.bert.params import BertParams
 from pipelines.frame.errors import ParamsError, broken_rule
 from pipelines.frame.hardware import Hardware, visible_gpus
 from pipelines.frame.params_reader import ParamsFile, plain, validate
+from pipelines.frame.processes import holder_of
 from pipelines.frame.ranks import rank_and_world_size
+from pipelines.frame.run_folder import FLOW_LOCK, RUN_LOCK, RUNS
 from pipelines.preflight.dvc_files import size_of_outs
 from pipelines.preflight.finding import Finding
 
@@ -74,6 +77,22 @@ def disk(params_file: ParamsFile, folder: Path = Path()) -> Iterator[Finding]:
             "disk",
             broken_rule(where, "free inodes", inodes.f_favail, rule, "delete small files"),
         )
+
+
+def at_work() -> Iterator[Finding]:
+    """Runs and stages that work in this checkout now, but for the flow that asks."""
+    for lock in (RUN_LOCK, FLOW_LOCK, *sorted(RUNS.glob("*/lock"))):
+        pid = holder_of(lock)
+        if pid and pid != os.getppid():
+            since = datetime.fromtimestamp(lock.stat().st_mtime).astimezone()
+            remedy = f"wait for it, or stop it (kill {pid}; the next run goes on)"
+            yield Finding(
+                "error",
+                "at work",
+                f"{lock.parent}: process {pid} works here since {since:%H:%M}, and must be the "
+                f"only one; {remedy}",
+            )
+            return
 
 
 def devices(params_file: ParamsFile) -> Iterator[Finding]:

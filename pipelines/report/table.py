@@ -7,7 +7,9 @@ nothing.
 
 import json
 import sys
+from collections.abc import Iterator
 from io import StringIO
+from itertools import islice
 from pathlib import Path
 
 from rich import box
@@ -15,26 +17,21 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from pipelines.formats.corpus.files import pair_file, read_lines
 from pipelines.frame.errors import MasklineError
-from pipelines.frame.params_reader import read_params
+from pipelines.frame.params_reader import ParamsFile, read_params
 from pipelines.frame.records import Records
 from pipelines.frame.run_folder import RUNS, folder_of_out
 from pipelines.report.page import bert_table, comparison_sentences, scores_table
-from pipelines.report.results import read_results
+from pipelines.report.results import Results, read_results
 
 _AS_WIDE_AS_IT_IS = 10_000
+_SHOWN = 2  # translations
 _NEXT = """
-models        data/bert  data/seq2seq/*      (python: \
-transformers.BertForPreTraining.from_pretrained("data/bert"))
-hypotheses    data/decoding/*/beam.txt  greedy.txt  *.nbest.jsonl
-pictures      data/report/index.html  *.png  model_card.md
-curves        .runs/*/*/metrics.jsonl         (wandb sync .runs/wandb/offline-run-* sends them \
-to W&B)
-
-try next      change a key in params.yaml and `make run` again: only what depends on it runs
-              make flow                       the same stages as a Prefect flow
-              make run RECIPE=multi30k        real captions, English to German
-              dvc exp run -S decoding.beam_size=10 && dvc exp show"""
+data/report/index.html has curves and pictures, data/bert and data/seq2seq the models.
+Next: change a key in params.yaml, then `make plan` and `make run`
+      dvc exp run -S decoding.beam_size=10 && make compare
+      make run RECIPE=multi30k, or text of your own: docs/own-text.md"""
 
 
 def timings_of(instance: str, out: Path) -> list[dict[str, float]]:
@@ -75,6 +72,17 @@ def render(rows: list[list[str]], left: int = 1) -> str:
     return "\n".join(line.rstrip() for line in printed.file.getvalue().rstrip().splitlines())
 
 
+def _translations(params_file: ParamsFile, results: Results) -> Iterator[str]:
+    """The first sentences of the test set, as the best system translates them."""
+    best = max(results.rows, key=lambda row: float(row.beam[results.leading])).name
+    source, target = (params_file.get(f"corpus.{side}_language") for side in ("source", "target"))
+    corpus = Path("data/corpus")
+    lines = [read_lines(pair_file(corpus, "test", language)) for language in (source, target)]
+    found = read_lines(Path("data/decoding", best, "beam.txt"))
+    for given, wanted, made in islice(zip(*lines, found, strict=True), _SHOWN):
+        yield f"\n{source}: {given}\n{target}: {wanted}\n{best}: {made}"
+
+
 def main() -> int:
     """Print everything; 0, or 2 if a stage has not run."""
     try:
@@ -103,6 +111,7 @@ def main() -> int:
         print(sentence)
     for warning in results.warnings:
         print(f"warning: {warning}")
+    print("\n".join(_translations(params_file, results)))
     print(_NEXT)
     return 0
 

@@ -71,6 +71,7 @@ def write(run: StageRun) -> Metrics:
         ("plots_page.html", plots_page()),
     ):
         (run.work / name).write_text(text, encoding="utf-8")
+    run.say("data/report/index.html for eyes, scores.json and curves for DVC")
     return {
         "report": {"architectures": architectures, "ensembles": ensembles, "samples": len(samples)}
     }

@@ -90,6 +90,8 @@ def finetune(run: StageRun) -> Metrics:
         return {}
     save(model, params, vocab_size, run.work)
     parameters = sum(parameter.numel() for parameter in model.parameters())
+    bleu = f", BLEU {measured['valid_bleu']:.1f} greedily" if "valid_bleu" in measured else ""
+    run.say(f"{parameters:,} weights; validation loss {measured['valid_loss']:.3f}{bleu}")
     return {"seq2seq": {**measured, "parameters": parameters, "pretrained_parameters": pretrained}}
 
 

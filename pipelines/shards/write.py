@@ -61,6 +61,15 @@ def write(run: StageRun) -> Metrics:
     write_json(run.work / INDEX_FILE, index)
     for warning in warnings_of(index):
         run.warn(warning)
+    parts = [*index["documents"].values()]
+    parts += [
+        side for sides in index["pairs"].values() for side in (sides["source"], sides["target"])
+    ]
+    run.say(
+        f"{sum(part['tokens'] for part in parts):,} tokens in "
+        f"{sum(part['sentences'] for part in parts):,} sentences; "
+        f"{sum(part['cut'] for part in parts):,} sentences cut"
+    )
     return {"shards": {"documents": index["documents"], "pairs": index["pairs"]}}
 
 

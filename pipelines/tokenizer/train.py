@@ -73,6 +73,10 @@ def train(run: StageRun) -> Metrics:
     measured = quality(tokenizer, params, lines, targets)
     for warning in warnings_of(measured, tokenizer, params, lines):
         run.warn(warning)
+    run.say(
+        f"{measured['vocab_size']:,} pieces, {measured['tokens_per_word']:.2f} per word; "
+        f"{measured['round_trip_share']:.1%} of the lines come back as they were"
+    )
     return {"tokenizer": measured}
 
 

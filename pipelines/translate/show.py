@@ -17,6 +17,9 @@ from pipelines.decoding.trace import Trace
 
 _SHADES = " ░▒▓█"
 
+_NOWHERE = 10**6  # the rank of what leads to no hypothesis
+_LEAST_DRAWN = math.log(0.01)
+
 
 @dataclass
 class BeamNode:
@@ -37,7 +40,7 @@ class BeamNode:
     def best(self) -> int:
         """Rank of the best hypothesis that passes here."""
         own = [self.rank] if self.rank else []
-        return min([*own, *(child.best for child in self.children.values())], default=10**6)
+        return min([*own, *(child.best for child in self.children.values())], default=_NOWHERE)
 
 
 def beam_tree(
@@ -80,6 +83,9 @@ def _child(node: BeamNode, token: int, gain: float, token_of: Callable[[int], st
 def tree_lines(root: BeamNode) -> list[str]:
     """One token a line with its probability, the best hypothesis on top;
     ◆ and a number where one ends.
+
+    Of branches that end in no hypothesis only those of at least 0.01 are drawn; the others are
+    counted.
     """
     lines: list[str] = []
 
@@ -87,14 +93,22 @@ def tree_lines(root: BeamNode) -> list[str]:
         children = sorted(
             node.children.values(), key=lambda child: (child.best, -child.log_probability)
         )
+        unlikely = [
+            child
+            for child in children
+            if child.best == _NOWHERE and child.log_probability < _LEAST_DRAWN
+        ]
+        children = [child for child in children if child not in unlikely]
         for number, child in enumerate(children):
-            last = number == len(children) - 1
+            last = number == len(children) - 1 and not unlikely
             ends = f" ◆ {child.rank}" if child.rank else ""
             lines.append(
                 f"{before}{'└' if last else '├'}─ {child.token} "
                 f"{math.exp(child.log_probability):.2f}{ends}"
             )
             write(child, before + ("   " if last else "│  "))
+        if unlikely:
+            lines.append(f"{before}└─ … {len(unlikely)} below 0.01")
 
     write(root, "")
     return lines

@@ -1,0 +1,60 @@
+"""``dvc repro`` for people: without DVC's advice to them, and with a stop that is no error.
+
+python -m flows.repro [arguments of dvc repro]
+"""
+
+import logging
+import sys
+from typing import Any
+
+from dvc.cli import main as dvc
+from dvc.ui import ui
+
+from pipelines.frame.errors import EXIT_PREEMPTED, MasklineError
+from pipelines.frame.processes import exclusive
+from pipelines.frame.run_folder import RUN_LOCK
+
+_STOPPED = f"exited with {EXIT_PREEMPTED}"
+_ADVICE = ("To track the changes with git", "git add", "To enable auto staging", "Use `dvc push`")
+
+
+class _ForPeople(logging.Filter):
+    """Leaves out advice, and what DVC says of a stage that has stopped as it was told."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stopped = False
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Whether a record is shown."""
+        text = record.getMessage() + str(record.exc_info[1] if record.exc_info else "")
+        self.stopped |= _STOPPED in text
+        return not (_STOPPED in text or any(advice in text for advice in _ADVICE))
+
+
+def repro(arguments: list[str]) -> int:
+    """Run ``dvc repro``; 75 if a stage was told to stop, else DVC's exit code.
+
+    Raises:
+        BusyError: another one works in this checkout.
+    """
+    shown, write = _ForPeople(), ui.write
+
+    def quieter(*texts: Any, **options: Any) -> None:
+        if not any(advice in str(text) for text in texts for advice in _ADVICE):
+            write(*texts, **options)
+
+    ui.write = quieter
+    for handler in logging.getLogger("dvc").handlers:
+        handler.addFilter(shown)
+    with exclusive(RUN_LOCK, patience_s=0):
+        code: int = dvc(["repro", *arguments])
+    return EXIT_PREEMPTED if shown.stopped else code
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(repro(sys.argv[1:]))
+    except MasklineError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(error.exit_code)

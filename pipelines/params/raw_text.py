@@ -1,0 +1,78 @@
+"""What a raw file looks like, from its first lines: text or a table, and in which language."""
+
+import csv
+import gzip
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+
+_LINES = 2_000
+_ENOUGH = 200  # characters, to guess a language from
+_TABLES = {".csv": "csv", ".tsv": "tsv", ".json": "json", ".jsonl": "json", ".parquet": "parquet"}
+
+
+@dataclass(frozen=True)
+class Sample:
+    """The first lines of a file that are not blank.
+
+    Attributes:
+        path: of the file, plain or gzipped.
+        lines: at most 2,000, without their ends.
+    """
+
+    path: Path
+    lines: tuple[str, ...]
+
+    @classmethod
+    def of(cls, path: Path) -> "Sample":
+        """Read it; what is no UTF-8 is replaced.
+
+        Raises:
+            OSError: it cannot be read.
+        """
+        opened = gzip.open if path.suffix == ".gz" else open
+        with opened(path, "rt", encoding="utf-8-sig", errors="replace", newline=None) as file:
+            stripped = (line.rstrip("\n") for line in file)
+            return cls(path, tuple(islice((line for line in stripped if line.strip()), _LINES)))
+
+    @property
+    def table(self) -> str | None:
+        """``json``, ``csv``, ``tsv`` or ``parquet`` if each line is a record; None for text."""
+        suffixes = [suffix for suffix in self.path.suffixes if suffix != ".gz"]
+        if suffixes and suffixes[-1].lower() in _TABLES:
+            return _TABLES[suffixes[-1].lower()]
+        if self.lines and all(map(_is_record, self.lines[:20])):
+            return "json"
+        tabs = {line.count("\t") for line in self.lines[:200]}
+        return "tsv" if len(tabs) == 1 and tabs != {0} else None
+
+    def languages(self) -> list[str]:
+        """Codes of the languages it may be in, the likeliest first; none if there is too little."""
+        text = " ".join(self.lines[:300])[:20_000]
+        if len(text) < _ENOUGH:
+            return []
+        import py3langid
+
+        return [code for code, _ in py3langid.rank(text)[:3]]
+
+    def columns(self) -> list[str]:
+        """Names of the fields of a table: the keys of its records, or its first row."""
+        if self.table == "json" and self.lines:
+            return list(json.loads(self.lines[0]))
+        delimiter = "\t" if self.table == "tsv" else ","
+        return next(csv.reader(self.lines[:1], delimiter=delimiter), [])
+
+
+def _is_record(line: str) -> bool:
+    try:
+        return isinstance(json.loads(line), dict)
+    except ValueError:
+        return False
+
+
+def share_equal(one: Sequence[str], other: Sequence[str]) -> float:
+    """The share of lines that are the same on both sides."""
+    pairs = list(zip(one, other, strict=False))
+    return sum(left == right for left, right in pairs) / max(1, len(pairs))
