@@ -27,7 +27,10 @@ class _ForPeople(logging.Filter):
 
     def filter(self, record: logging.LogRecord) -> bool:
         """Whether a record is shown."""
-        text = record.getMessage() + str(record.exc_info[1] if record.exc_info else "")
+        text = record.getMessage()
+        error = record.exc_info[1] if record.exc_info else None
+        while error:  # the exit code is told by the cause
+            text, error = f"{text} {error}", error.__cause__
         self.stopped |= _STOPPED in text
         return not (_STOPPED in text or any(advice in text for advice in _ADVICE))
 

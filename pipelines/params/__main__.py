@@ -3,17 +3,20 @@
 python -m pipelines.params apply multi30k     # settings of recipes/multi30k.yaml, over params.yaml
 python -m pipelines.params back               # as it was before
 python -m pipelines.params list               # all recipes, and which are applied now
+python -m pipelines.params new mine --source en --target fr --raw FOLDER   # a recipe for your text
 """
 
 import argparse
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 from pipelines.frame.errors import MasklineError
 from pipelines.frame.left_overs import set_aside
 from pipelines.frame.params_reader import PARAMS_FILE, read_params
 from pipelines.frame.run_folder import RUNS
 from pipelines.params.kept import back, changes_now
+from pipelines.params.new.recipe import new
 from pipelines.params.recipes import apply_recipes, overview
 from pipelines.report.table import render
 
@@ -61,6 +64,12 @@ def main() -> int:
     commands.add_parser("applied", help="what text params.yaml is about, and by which recipes")
     commands.add_parser("tidy", help="set aside what other params left under data")
     commands.add_parser("list", help="all recipes, and which of them are applied now")
+    making = commands.add_parser("new", help="a recipe for text of your own, from its folder")
+    making.add_argument("name", metavar="NAME", help="of the recipe")
+    making.add_argument("--source", required=True, help="language to translate from")
+    making.add_argument("--target", required=True, help="language to translate into")
+    making.add_argument("--raw", required=True, type=Path, metavar="FOLDER", help="with the text")
+    making.add_argument("--minutes", type=float, default=10, help="a run may take here (10)")
     arguments = parser.parse_args()
     try:
         match arguments.command:
@@ -70,6 +79,10 @@ def main() -> int:
                 print(back())
             case "list":
                 print(_listed())
+            case "new":
+                languages = (arguments.source, arguments.target)
+                for line in new(arguments.name, languages, arguments.raw, arguments.minutes):
+                    print(line, flush=True)
             case "applied":
                 print(_now())
         if arguments.command in ("apply", "back", "tidy") and (moved := set_aside(read_params())):

@@ -1,0 +1,162 @@
+"""Writing the folder below data/raw and the recipe, and saying what was found."""
+
+import re
+import shutil
+from collections import Counter
+from collections.abc import Iterator
+from importlib.resources import files
+from pathlib import Path
+from unicodedata import name as name_of
+
+from jinja2 import Environment, StrictUndefined
+
+from pipelines.formats.text import num_words
+from pipelines.frame.errors import ParamsError, broken_rule
+from pipelines.frame.params_problems import NAME, NAMED
+from pipelines.params.new.find import Found, find
+from pipelines.params.new.pairs import SPLITS, Text, read
+from pipelines.params.new.sizes import MAX_WORDS, Counts, Sizes, count, guess
+from pipelines.params.raw_text import Sample
+from pipelines.params.recipes import FOLDER, with_recipes
+from pipelines.params.rules import problems_of
+
+RAW = Path("data/raw")
+_SHOWN = 6  # files that are left, each with its reason
+
+
+def new(
+    name: str, languages: tuple[str, str], folder: Path, minutes: float, speed: float | None = None
+) -> Iterator[str]:
+    """Make ``data/raw/<name>`` and ``recipes/<name>.yaml`` of a folder of text.
+
+    Args:
+        name: of the recipe.
+        languages: source and target, as the folder's files or fields are named.
+        folder: with text, anywhere; it is only read.
+        minutes: that a run may take on this machine.
+        speed: see `guess`.
+
+    Yields:
+        Lines for people: what was found, what was written, what comes next.
+
+    Raises:
+        ParamsError: a name is none or taken, or the recipe does not go with this params.yaml.
+        DataError: the folder has no pairs of these languages, or they cannot be read.
+    """
+    target, recipe = RAW / name, FOLDER / f"{name}.yaml"
+    _check_names(name, languages, target, recipe, folder)
+    found = find(folder, languages)
+    text = read(found, languages)
+    counts = count(text)
+    sizes = guess(counts, len(text.pairs["train"]), minutes, speed)
+    yield from _found_lines(folder, languages, found, text, counts)
+    try:
+        _write_text(text, languages, target)
+        recipe.write_text(_recipe(name, languages, folder, found, sizes), encoding="utf-8")
+        if problems := problems_of(with_recipes([recipe])):
+            raise ParamsError("\n".join(problems))
+    except BaseException:
+        recipe.unlink(missing_ok=True)
+        shutil.rmtree(target, ignore_errors=True)
+        raise
+    yield f"written: {target}, {recipe} (look at it: it is short)"
+    yield f"next:    make plan RECIPE={name}"
+    yield f"         make run RECIPE={name}        about {minutes:g} minutes here"
+
+
+def _check_names(
+    name: str, languages: tuple[str, str], target: Path, recipe: Path, folder: Path
+) -> None:
+    for what, value in (("NAME", name), *zip(("--source", "--target"), languages, strict=True)):
+        if not re.fullmatch(NAME, value):
+            raise ParamsError(broken_rule("params new", what, value, NAMED, "choose another"))
+    if languages[0] == languages[1]:
+        raise ParamsError(
+            broken_rule(
+                "params new", "--target", languages[1], "differ from --source", "correct it"
+            )
+        )
+    for path in (recipe, target):
+        if path.exists():
+            remedy = f"choose another NAME, or remove it; --raw may be any folder but {target}"
+            raise ParamsError(
+                broken_rule("params new", str(path), name, "not be there yet", remedy)
+            )
+
+
+def _found_lines(
+    folder: Path, languages: tuple[str, str], found: Found, text: Text, counts: Counts
+) -> Iterator[str]:
+    yield f"found in {folder}:"
+    for split in SPLITS:
+        named = [files for files in found.pairs if (files.split or "train") == split]
+        names = sorted({path.name for files in named for path in (files.source, files.target)})
+        where = "drawn from the training pairs" if split in text.drawn else ", ".join(names)
+        yield f"  {split:6} {len(text.pairs[split]):>9,} pairs      {where}"
+    for language in languages:
+        lines = text.documents["train", language]
+        given = [path.name for _, lang, path in found.documents if lang == language]
+        where = ", ".join(given) or "none; training pairs in blocks of ten stand for them"
+        number = sum(not line for line in lines)
+        yield f"  {language:6} {number:>9,} documents  {where}"
+    for language, side in zip(languages, (0, 1), strict=True):
+        yield f"  {language:6} {_described(language, [pair[side] for pair in text.pairs['train']])}"
+    yield f"  left out: {text.dropped if text.dropped.total() else 'nothing'}"
+    if counts.too_long:
+        yield f"  {counts.too_long:,} training pairs above {MAX_WORDS} words will be dropped"
+    for path, why in found.left[:_SHOWN]:
+        yield f"  not used: {path.relative_to(folder)} {why}"
+    if len(found.left) > _SHOWN:
+        yield f"  not used: {len(found.left) - _SHOWN} more files"
+
+
+def _described(language: str, sides: list[str]) -> str:
+    """``8.2 words on average, Latin letters, looks like fr``."""
+    letters = Counter(
+        name_of(letter, "?").split()[0].title()
+        for side in sides[:500]
+        for letter in side
+        if letter.isalpha()
+    )
+    scripts = " and ".join(script for script, _ in letters.most_common(2)) or "no"
+    scripts = letters.most_common(1)[0][0] if len(letters) == 1 else scripts
+    seen = Sample(Path(language), tuple(sides[:300])).languages()
+    looks = f"; looks like {seen[0]}" if seen else ""
+    mean = sum(map(num_words, sides)) / len(sides)
+    doubt = ", not like " + language if seen and language not in seen and len(language) == 2 else ""
+    return f"{mean:.1f} words on average, {scripts} letters{looks}{doubt}"
+
+
+def _write_text(text: Text, languages: tuple[str, str], target: Path) -> None:
+    target.mkdir(parents=True)
+    for split, pairs in text.pairs.items():
+        for side, language in enumerate(languages):
+            _write(target / f"{split}.{language}", [pair[side] for pair in pairs])
+    for (split, language), lines in text.documents.items():
+        if language in languages and split in ("train", "valid"):
+            _write(target / f"documents.{split}.{language}", lines)
+
+
+def _write(path: Path, lines: list[str]) -> None:
+    path.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+
+
+def _recipe(name: str, languages: tuple[str, str], folder: Path, found: Found, sizes: Sizes) -> str:
+    template = files(__package__).joinpath("recipe.yaml.jinja").read_text(encoding="utf-8")
+    made_of = " ".join(str(folder).split())[:80]
+    note = "" if found.documents else "        # pairs follow no text, so there is no next sentence"
+    return (
+        Environment(undefined=StrictUndefined, autoescape=False)
+        .from_string(template)
+        .render(
+            title=f"{languages[0]} → {languages[1]}, from {made_of}.",
+            name=name,
+            raw=(RAW / name).as_posix(),
+            source=languages[0],
+            target=languages[1],
+            sizes=sizes,
+            max_words=MAX_WORDS,
+            nsp="random" if found.documents else "none",
+            nsp_note=note,
+        )
+    )

@@ -1,0 +1,69 @@
+"""Raw text that can be read and is hardly meant."""
+
+from pathlib import Path
+
+import pytest
+
+from pipelines.preflight.__main__ import findings
+from tests.conftest import ROOT
+from tests.params.test_new import EN, FR
+
+DE = ["Die Katze sitzt auf dem Dach und schaut.", "Der Hund schläft unter dem alten Tisch."] * 60
+
+
+@pytest.fixture
+def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    (tmp_path / "data/raw/mine").mkdir(parents=True)
+    (tmp_path / "params.yaml").write_bytes((ROOT / "params.yaml").read_bytes())
+    documents = "{train: {en: d.en, de: d.de}, valid: {en: d.en, de: d.de}}"
+    pairs = "{train: {en: a.en, de: a.de}, valid: {en: a.en, de: a.de}, test: {en: a.en, de: a.de}}"
+    reader = f"{{kind: files, documents: {documents}, pairs: {pairs}, max_words: 60}}"
+    (tmp_path / "mine.yaml").write_text(
+        f"corpus:\n  raw: data/raw/mine\n  reader: {reader}\n", encoding="utf-8"
+    )
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def _text(checkout: Path, en: list[str], de: list[str]) -> list[str]:
+    """What is said of such pairs."""
+    for name, lines in (("a.en", en), ("a.de", de)):
+        (checkout / "data/raw/mine" / name).write_text("\n".join(lines) + "\n", encoding="utf-8")
+    documents = "One cat sits here.\nTwo dogs sit there.\n\nA bird sings.\nIt is loud.\n"
+    (checkout / "data/raw/mine/d.en").write_text(documents, encoding="utf-8")
+    (checkout / "data/raw/mine/d.de").write_text("\n".join(DE[:2]) + "\n\n" + "\n".join(DE[:2]))
+    return [one.message for one in findings(["mine.yaml"]) if one.check in ("text", "data")]
+
+
+def test_text_as_it_should_be_is_no_matter(checkout):
+    assert _text(checkout, EN[:120], DE) == []
+
+
+def test_sides_exchanged(checkout):
+    said = [line for line in _text(checkout, DE, EN[:120]) if "pairs" in line]
+    assert len(said) == 3
+    assert "mine.yaml:3: corpus.reader.pairs.train ('a.en, a.de') must be en and de" in said[0]
+    assert "looks like de and en" in said[0]
+
+
+def test_the_same_file_on_both_sides(checkout):
+    assert "name a file for en and another for de" in _text(checkout, EN[:120], EN[:120])[0]
+
+
+def test_copies_on_both_sides(checkout):
+    said = _text(checkout, EN[:120], [*EN[:100], *DE[:20]])
+    assert "83% of the first 120 lines are equal" in said[0]
+
+
+@pytest.mark.parametrize(
+    ("lines", "table"),
+    [
+        (['{"en": "a", "de": "b"}'] * 120, "json"),
+        ([f"{one}\t{other}" for one, other in zip(EN[:120], FR, strict=False)], "tsv"),
+    ],
+)
+def test_a_table_where_lines_are_expected(checkout, lines, table):
+    said = _text(checkout, lines, DE)
+    assert "corpus.reader.pairs.train.en ('a.en') must have a sentence on each line, " in said[0]
+    assert f"looks like {table}" in said[0]
+    assert "python -m pipelines.params new" in said[0]
