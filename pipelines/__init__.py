@@ -29,12 +29,13 @@ import sys
 from importlib.util import find_spec
 
 # `dvc repro` in a shell without the environment finds some other Python.
-_MISSING = [name for name in ("ruamel", "pydantic", "numpy", "torch") if find_spec(name) is None]
-if _MISSING or sys.version_info < (3, 11):
+_LACKS = [name for name in ("ruamel", "pydantic", "numpy", "torch") if find_spec(name) is None]
+_LACKS += ["Python 3.11"] if sys.version_info < (3, 11) else []
+if _LACKS:
     sys.exit(
-        f"error: {sys.executable} (Python {sys.version.split()[0]}) must be 3.11 or later and have "
-        f"{', '.join(_MISSING) or 'all packages'}; activate the environment in which this project "
-        "is installed (source .venv/bin/activate), or say `make run`"
+        f"error: {sys.executable} (Python {sys.version.split()[0]}) lacks {', '.join(_LACKS)}; "
+        "activate the environment in which this project is installed (source .venv/bin/activate), "
+        "or say `make run`"
     )
 
 # Tables and messages hold signs that not every terminal can show: one more "?" is better than a

@@ -21,6 +21,8 @@ TAUGHT = [path for path in PAGES if path.parent in (ROOT, ROOT / "docs")]  # how
 ELSEWHERE = {
     "make run RECIPE=": ("tests/test_whole_recipes.py", "recipes"),
     "make run": (".ci/run", "make run"),
+    "python -m pipelines.params new": ("tests/params/test_new.py", "make plan RECIPE=mine"),
+    "uv ": ("tests/test_own_environment.py", '"uv"'),
     "make lint": (".ci/run", "make lint"),
     "make test": (".ci/run", "make test"),
     "make test-faults": (".ci/run", "make test-faults"),
@@ -124,7 +126,10 @@ def test_every_command_runs_in_a_test(reproduced_copy):
     run_in(reproduced_copy, "git", "commit", "-qm", "reproduced")
     here = {
         "make check": f"{sys.executable} -m pipelines.preflight",
+        "make check RECIPE=characters": f"{sys.executable} -m pipelines.preflight characters",
         "make plan": f"{sys.executable} -m flows.plan",
+        "make plan RECIPE=characters": f"{sys.executable} -m flows.plan characters",
+        "make compare": "dvc exp show --only-changed --no-pager --drop '(data|pipelines)/'",
     }
     ran = []
     for command in _commands():

@@ -28,6 +28,7 @@ CHAINS = [
     ["characters"],
     ["classification"],
     ["ensembles"],
+    ["quick"],
     ["words"],
     ["multi30k"],
     ["multi30k", "multi30k_mini"],

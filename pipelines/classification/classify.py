@@ -96,15 +96,10 @@ def classify(run: StageRun) -> Metrics:
         return {}
     _save(run, network, shape, labels)
     chances_NC = probabilities(network.eval(), in_order(encoded["test"], common.batch_size))
-    tested = _measured(run, examples, labels, chances_NC)
-    run.say(
-        f"{tested['test_accuracy']:.1%} of {tested['examples']['test']:,} test examples are right, "
-        f"{tested['test_majority_accuracy']:.1%} by guessing the commonest label"
-    )
     return {
         "classification": {
             **measured,
-            **tested,
+            **_measured(run, examples, labels, chances_NC),
             "pretrained_parameters": pretrained,
             "changed": changed.report(),
             "unknown_share": unknown,
@@ -160,9 +155,15 @@ def _measured(
     _write_predictions(
         run.work / "predictions.tsv", examples["test"], answers, chances_NC.amax(dim=1).tolist()
     )
+    tested = accuracy_and_f1([example.label for example in examples["test"]], answers)
+    majority = majority_accuracy(examples["train"], examples["test"])
+    run.say(
+        f"{tested['test_accuracy']:.1%} of {len(answers):,} test examples are right, "
+        f"{majority:.1%} by guessing the commonest label"
+    )
     return {
-        **accuracy_and_f1([example.label for example in examples["test"]], answers),
-        "test_majority_accuracy": majority_accuracy(examples["train"], examples["test"]),
+        **tested,
+        "test_majority_accuracy": majority,
         "examples": {split: len(rows) for split, rows in examples.items()},
     }
 

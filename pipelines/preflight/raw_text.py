@@ -43,9 +43,12 @@ def _sides(
     name = f"corpus.reader.{key}"
     where, (one, other) = params_file.place(name.split(".")), sides
     given = f"{one.path.name}, {other.path.name}"
-    if one.path == other.path or (one.lines and sha256_of(one.path) == sha256_of(other.path)):
+    if one.path == other.path:
         rule = f"name a file for {params.source_language} and another for {params.target_language}"
         yield Finding("error", "text", broken_rule(where, name, given, rule, "correct one"))
+    elif one.lines and sha256_of(one.path) == sha256_of(other.path):
+        remedy = "look at them; is one a copy of the other?"
+        yield Finding("warning", "text", broken_rule(where, name, given, "differ", remedy))
     elif key.startswith("pairs") and (share := share_equal(one.lines, other.lines)) > _ALIKE:
         rule = f"differ, but {share:.0%} of the first {len(one.lines):,} lines are equal"
         remedy = "look at them; copies teach a model to copy"

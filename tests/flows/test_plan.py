@@ -1,10 +1,15 @@
 """What a run would do, told before it runs, against what DVC then does."""
 
 import json
+import re
 import shutil
+import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
+
+import pytest
 
 from tests.conftest import run_in
 
@@ -143,3 +148,40 @@ def test_until_a_stage_and_one_that_is_not_there(reproduced_copy):
     assert unknown.returncode == 2
     assert "stage ('shard') must be one of bert," in unknown.stderr
     assert "did you mean 'shards'?" in unknown.stderr
+
+
+@pytest.mark.recipes
+def test_in_the_worktree_of_an_experiment_the_plan_is_what_dvc_does(reproduced_copy, monkeypatch):
+    """Nothing lies under its data yet; an interrupted stage there is told too."""
+    from flows.experiment import experiment
+
+    monkeypatch.chdir(reproduced_copy)
+    run_in(reproduced_copy, "git", "add", "--all")
+    run_in(reproduced_copy, "git", "commit", "--quiet", "--message", "all")
+    phases = "[{updates: 20000, batch_size: 8, ramp: none, max_length: 96, max_predictions: 20}]"
+    overrides = {"decoding": {"beam_size": 2}}
+    folder = reproduced_copy / experiment("wider", [], overrides)
+    planned = _states(_plan(folder))
+    searched = {name for name in planned if name.startswith("decoding@")}
+    assert {planned[name] for name in searched} == {"run"}
+    assert (planned["evaluation"], planned["report"]) == ("waits", "waits")
+    assert {planned[name] for name in {*planned} - searched - {"evaluation", "report"}} == {
+        "cached"
+    }
+    printed = run_in(folder, "dvc", "repro").stdout
+    running = set(re.findall(r"Running stage '([^']+)'", printed))
+    assert running == {*searched, "evaluation", "report"}
+    (folder / "long.yaml").write_text(f"bert: {{phases: {phases}}}\n")
+    run_in(folder, sys.executable, "-m", "pipelines.params", "apply", "long.yaml")
+    run = subprocess.Popen(["dvc", "repro", "bert"], cwd=folder, stdout=subprocess.DEVNULL)
+    while not list(folder.glob(".runs/bert/*/checkpoints/update-*.ckpt")):
+        assert run.poll() is None
+        time.sleep(0.1)
+    run.kill()  # and the stage dies with it
+    run.wait()
+    time.sleep(1)
+    (bert,) = [one for name, one in _plan(folder).items() if name == "bert"]
+    assert bert["state"] == "run"
+    assert bert["goes_on_after"] > 0
+    _edit(folder / "params.yaml", "learning_rate: 2.0e-3", "learning_rate: 2.1e-3")
+    assert _plan(folder)["bert"]["goes_on_after"] is None

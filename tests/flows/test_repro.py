@@ -9,6 +9,8 @@ import sys
 import time
 from pathlib import Path
 
+import pytest
+
 from tests.conftest import run_in
 
 REPRO = [sys.executable, "-m", "flows.repro"]
@@ -35,6 +37,7 @@ def _training(project: Path, run: subprocess.Popen[str], since: int) -> int:
         time.sleep(0.05)
 
 
+@pytest.mark.recipes
 def test_stopped_killed_and_seen_by_a_second_run(reproduced_copy):
     (reproduced_copy / "long.yaml").write_text(LONG)
     module = [sys.executable, "-m"]

@@ -16,7 +16,7 @@ from pydantic import ValidationError
 
 from flows.search_space import Sweep, nested
 from pipelines.frame.errors import ParamsError
-from tests.conftest import run_in
+from tests.conftest import ROOT, run_in
 
 SPEC: dict[str, Any] = {
     "name": "beams",
@@ -266,6 +266,23 @@ def test_a_result_is_kept_whatever_git_does_and_only_for_its_base_and_target(mon
         "beams-0-11111111",
         "beams-1-11111111",
     ]
+
+
+@pytest.mark.parametrize("target", ["bleu.bert2brt", "evaluation.bleu", "chrf", "bleu.gru.beam"])
+def test_a_target_that_no_experiment_will_have_is_refused_before_anything_runs(target, monkeypatch):
+    from flows.sweep import check_target
+
+    monkeypatch.chdir(ROOT)
+    check_target(_sweep())
+    with pytest.raises(
+        ParamsError, match=r"target \('.*'\) must be one of mlm, nsp, bleu\.gru"
+    ) as caught:
+        check_target(_sweep(target=target))
+    if target == "bleu.bert2brt":
+        assert str(caught.value).endswith("did you mean 'bleu.bert2bert'?")
+    space = {"bert.segments.nsp": ["random", "none"]}
+    with pytest.raises(ParamsError, match="target"):  # one of the experiments has none
+        check_target(_sweep(target="nsp", space=space))
 
 
 @pytest.mark.reliability

@@ -59,7 +59,7 @@ def test_checks_and_a_stage_run_on_an_odd_machine(project, without, changes):
         done = _run(project, module, without=without, **changes)
         assert done.returncode == 0, done.stderr.decode(errors="replace")
         assert b"Traceback" not in done.stderr
-    told = _run(project, PREFLIGHT, without=without, **changes).stderr
+    told = _run(project, PREFLIGHT, "--run", without=without, **changes).stderr
     assert (b"git must be installed" in told) == (changes.get("PATH") == "/nowhere")
     measured = json.loads((project / "data/corpus/metrics.json").read_text(encoding="utf-8"))
     assert measured["corpus"]["pairs"]["train"] == 20

@@ -6,7 +6,6 @@ import http.server
 import json
 import socket
 import ssl
-import subprocess
 import sys
 import threading
 from collections.abc import Iterator
@@ -300,11 +299,15 @@ def test_preflight_as_json(reproduced_copy):
     path = reproduced_copy / "params.yaml"
     path.write_text(path.read_text().replace("num_samples: 5", "num_smaples: 5"))
     command = [sys.executable, "-m", "pipelines.preflight", "--json"]
-    result = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
-    assert result.returncode == 2
-    found = json.loads(result.stdout)
-    assert {(one["severity"], one["check"]) for one in found} == {
-        ("warning", "git"),
-        ("error", "params"),
-    }
-    assert "params.yaml" in found[0]["message"]
+
+    def found(*more: str) -> list[dict[str, str]]:
+        result = run_in(reproduced_copy, *command, *more, check=False)
+        assert result.returncode == 2
+        listed: list[dict[str, str]] = json.loads(result.stdout)
+        return listed
+
+    (problem,) = found()
+    assert (problem["severity"], problem["check"]) == ("error", "params")
+    assert "params.yaml" in problem["message"]
+    # That results could not be traced is said where a run begins, and not at every check.
+    assert [one["check"] for one in found("--run")] == ["git", "params"]

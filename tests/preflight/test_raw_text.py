@@ -47,7 +47,12 @@ def test_sides_exchanged(checkout):
 
 
 def test_the_same_file_on_both_sides(checkout):
-    assert "name a file for en and another for de" in _text(checkout, EN[:120], EN[:120])[0]
+    assert "is one a copy of the other?" in _text(checkout, EN[:120], EN[:120])[0]
+    recipe = checkout / "mine.yaml"
+    recipe.write_text(recipe.read_text().replace("a.de", "a.en"))
+    said = _text(checkout, EN[:120], DE)
+    assert "name a file for en and another for de" in said[0]
+    assert [one.severity for one in findings(["mine.yaml"]) if one.check == "text"] == ["error"] * 3
 
 
 def test_copies_on_both_sides(checkout):
@@ -67,3 +72,17 @@ def test_a_table_where_lines_are_expected(checkout, lines, table):
     assert "corpus.reader.pairs.train.en ('a.en') must have a sentence on each line, " in said[0]
     assert f"looks like {table}" in said[0]
     assert "python -m pipelines.params new" in said[0]
+
+
+def test_files_that_changed_since_the_corpus_was_made(reproduced_copy):
+    def said() -> list[str]:
+        return [one.message for one in findings() if "changed since" in one.message]
+
+    assert said() == []
+    nouns = reproduced_copy / "data/raw/embedded/nouns.tsv"
+    nouns.touch()  # the same bytes
+    assert said() == []
+    lines = nouns.read_text(encoding="utf-8").splitlines()
+    nouns.write_text("\n".join(lines[:-1]) + "\n", encoding="utf-8")
+    (message,) = said()
+    assert "data/raw/embedded: data/raw/embedded/nouns.tsv changed since" in message

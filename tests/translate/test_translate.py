@@ -2,6 +2,7 @@
 
 import io
 import json
+import math
 import shutil
 import subprocess
 import sys
@@ -10,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from pipelines.translate.__main__ import main
+from pipelines.translate.show import BeamNode, tree_lines
 from tests.conftest import QUIET
 
 
@@ -180,3 +182,20 @@ def test_a_closed_pipe_ends_quietly(reproduced):
     )  # fmt: skip
     assert len(done.stdout.splitlines()) == 1
     assert done.stderr == ""
+
+
+def test_branches_that_nobody_would_follow_are_counted_and_not_drawn():
+    def node(token: str, chance: float, rank: int | None = None, **children: BeamNode) -> BeamNode:
+        return BeamNode(token, math.log(chance), rank, dict(enumerate(children.values())))
+
+    # One below 0.01 leads to a hypothesis, one to none; two more stand beside a likely one.
+    kept = node("rare", 0.002, end=node("[SEP]", 0.9, 1))
+    likely = node("likely", 0.5, a=node("x", 0.009), b=node("y", 0.001))
+    root = node("", 1.0, a=kept, b=likely, c=node("gone", 0.0099))
+    assert tree_lines(root) == [
+        "├─ rare 0.00",
+        "│  └─ [SEP] 0.90 ◆ 1",
+        "├─ likely 0.50",
+        "│  └─ … 2 below 0.01",
+        "└─ … 1 below 0.01",
+    ]
