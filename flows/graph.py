@@ -3,11 +3,14 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import networkx
 from dvc.repo import Repo
 
 from pipelines.frame.errors import ParamsError
+from pipelines.frame.hardware import Hardware
+from pipelines.frame.params_reader import read_params, validate
 
 
 @dataclass(frozen=True)
@@ -18,7 +21,7 @@ class Node:
         name: DVC's name, ``seq2seq@gru``.
         depends_on: names of the instances whose outs it reads.
         cpus: processors it keeps busy.
-        gpus: GPUs it uses where there are some.
+        gpus: GPUs it uses where there are some: a training ``hardware.devices``, a search one.
         alone: without a GPU it keeps all processors busy, and nothing runs beside it.
         limit_s: seconds it may run, from ``hours``; None for any time.
     """
@@ -47,8 +50,22 @@ def ancestors(nodes: Iterable[Node], name: str) -> list[Node]:
     return [node for node in by_name.values() if node.name in found]
 
 
+def _gpus(meta: dict[str, Any], devices: int) -> int:
+    """A stage that keeps a machine busy is a training, which shares its batches among devices."""
+    if not meta.get("gpus"):
+        return 0
+    return devices if meta.get("alone") else 1
+
+
 def read_graph(folder: Path = Path()) -> list[Node]:
-    """All stage instances of a checkout, each after the ones it depends on."""
+    """All stage instances of a checkout, each after the ones it depends on.
+
+    ``meta.gpus`` of a stage says whether it can use any; how many follows from its params.
+
+    Raises:
+        ParamsError: params.yaml has no valid section ``hardware``.
+    """
+    devices = validate(read_params(folder / "params.yaml"), "hardware", Hardware).devices
     with Repo(str(folder)) as repo:
         graph = repo.index.graph
         order = networkx.lexicographical_topological_sort(
@@ -59,7 +76,7 @@ def read_graph(folder: Path = Path()) -> list[Node]:
                 name=stage.name,
                 depends_on=tuple(sorted(needed.name for needed in graph.successors(stage))),
                 cpus=int((stage.meta or {}).get("cpus", 1)),
-                gpus=int((stage.meta or {}).get("gpus", 0)),
+                gpus=_gpus(stage.meta or {}, devices),
                 alone=bool((stage.meta or {}).get("alone", False)),
                 limit_s=3600 * float(stage.meta["hours"])
                 if (stage.meta or {}).get("hours")

@@ -100,14 +100,15 @@ def devices(params_file: ParamsFile) -> Iterator[Finding]:
     hardware = validate(params_file, "hardware", Hardware)
     gpus = len(visible_gpus())
     line = params_file.place(["hardware", "accelerator"])
-    if hardware.accelerator == "gpu" and hardware.devices > gpus:
+    # With auto, a machine without any computes on its processors.
+    if hardware.devices > gpus and (hardware.accelerator == "gpu" or _uses(hardware, gpus)):
         limited = (
             f", by CUDA_VISIBLE_DEVICES ({given})"
             if (given := os.environ.get("CUDA_VISIBLE_DEVICES"))
             else ""
         )
         rule = f"be at most the GPUs of this machine ({gpus}{limited})"
-        remedy = "lower it, or set hardware.accelerator to auto"
+        remedy = f"lower it, or set hardware.accelerator to {'cpu' if gpus else 'auto'}"
         yield Finding(
             "error",
             "devices",
@@ -133,11 +134,7 @@ def devices(params_file: ParamsFile) -> Iterator[Finding]:
         params_file.get("bert.training.precision"),
         params_file.get("seq2seq.common.precision"),
     }
-    if (
-        "bf16-mixed" in precisions
-        and not (gpus and hardware.accelerator != "cpu")
-        and not _has_bf16()
-    ):
+    if "bf16-mixed" in precisions and not _uses(hardware, gpus) and not _has_bf16():
         rule = "suit the processor, which has no avx512_bf16 or amx_bf16"
         remedy = "32-true is faster here"
         yield Finding(
@@ -145,6 +142,11 @@ def devices(params_file: ParamsFile) -> Iterator[Finding]:
             "devices",
             broken_rule(str(params_file.path), "precision", "bf16-mixed", rule, remedy),
         )
+
+
+def _uses(hardware: Hardware, gpus: int) -> bool:
+    """Whether stages will compute on GPUs."""
+    return bool(gpus) and hardware.accelerator != "cpu"
 
 
 def _group(*, on_cpu: bool) -> Iterator[Finding]:

@@ -13,7 +13,7 @@ import pytest
 from flows.graph import Node, read_graph
 from flows.slots import MachineSlots
 from pipelines.frame.hardware import visible_gpus
-from tests.conftest import ROOT, run_in
+from tests.conftest import ROOT, copy_project, run_in
 
 
 def test_read_graph_is_dvc_yamls_order(monkeypatch):
@@ -124,6 +124,46 @@ def test_two_sweeps_of_one_flow_share_the_gpus_that_were_inherited(monkeypatch):
         thread.join(timeout=60)
     assert set(seen) <= {"6", "7"}
     assert len(seen) == 6
+
+
+@pytest.mark.parametrize("devices", [1, 4, 8])
+def test_a_training_takes_hardware_devices_and_a_search_one(tmp_path, devices):
+    """As many as its own checkout asks for, so that experiments may differ."""
+    project = copy_project(tmp_path / "project")
+    path = project / "params.yaml"
+    path.write_text(path.read_text().replace("  devices: 1\n", f"  devices: {devices}\n"))
+    nodes = {node.name: node for node in read_graph(project)}
+    assert {nodes[name].gpus for name in ("bert", "seq2seq@gru", "seq2seq@bert2bert")} == {devices}
+    assert nodes["decoding@gru"].gpus == 1
+    assert {nodes[name].gpus for name in ("corpus", "shards", "evaluation", "report")} == {0}
+    slots = MachineSlots(32, 8)
+    trainings = [nodes["bert"], nodes["seq2seq@gru"]]
+    with slots.taken(trainings[0]) as first:
+        given = first["CUDA_VISIBLE_DEVICES"].split(",")
+        assert len(given) == devices
+        if devices < 8:  # two trainings of four run side by side
+            with slots.taken(trainings[1]) as second:
+                others = second["CUDA_VISIBLE_DEVICES"].split(",")
+                assert len({*given, *others}) == 2 * devices
+
+
+def test_a_training_of_all_gpus_waits_for_them_all_and_then_gets_them(monkeypatch):
+    names = [f"GPU-{letter}" for letter in "abcdefgh"]
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", ",".join(names))
+    slots, got = MachineSlots.of_this_machine("auto"), []
+    search, training = _node("search", 1, 1), _node("bert", 2, 8, alone=True)
+
+    def train() -> None:
+        with slots.taken(training) as environment:
+            got.append(environment["CUDA_VISIBLE_DEVICES"])
+
+    with slots.taken(search):
+        thread = threading.Thread(target=train)
+        thread.start()
+        time.sleep(0.1)
+        assert got == []
+    thread.join(timeout=60)
+    assert got == [",".join(names)]
 
 
 def test_slots_give_each_training_a_gpu_of_its_own():

@@ -293,6 +293,31 @@ def test_devices_that_are_not_there(document, monkeypatch):
     )
 
 
+@pytest.mark.parametrize(
+    ("visible", "accelerator", "devices", "refused"),
+    [
+        ("0,1", "auto", 2, False),
+        ("0,1", "auto", 4, True),
+        ("GPU-8932f937,MIG-GPU-1/1/0", "auto", 3, True),
+        ("0,1", "gpu", 3, True),
+        ("0,1", "cpu", 3, False),
+        ("", "auto", 3, False),  # ranks on processors
+        ("", "gpu", 1, True),
+    ],
+)
+def test_devices_are_compared_with_those_that_are_visible(
+    document, monkeypatch, visible, accelerator, devices, refused
+):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+    monkeypatch.setattr(machine, "_group", lambda **_: iter(()))
+    document.root["hardware"] |= {"accelerator": accelerator, "devices": devices}
+    found = [one.message for one in machine.devices(document) if one.severity == "error"]
+    assert bool(found) is refused
+    if refused:
+        assert f"hardware.devices ({devices}) must be at most the GPUs of this machine" in found[0]
+        assert (f"by CUDA_VISIBLE_DEVICES ({visible})" in found[0]) is bool(visible)
+
+
 def test_preflight_as_json(reproduced_copy):
     run_in(reproduced_copy, "git", "add", "-A")
     run_in(reproduced_copy, "git", "commit", "-qm", "all")
