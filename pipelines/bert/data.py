@@ -5,7 +5,7 @@ masked tokens.
 """
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -25,6 +25,7 @@ from pipelines.formats.vocabulary.special_tokens import CLS, PAD, SEP
 from pipelines.frame.errors import DataError, broken_rule
 from pipelines.frame.files import digest
 from pipelines.training.positions import Position
+from pipelines.training.sharing import MadeWhenAsked
 
 Ints = npt.NDArray[np.int64]
 _LENGTH_STEP = 8  # rows are padded to a multiple: few shapes, so matrix kernels are set up once
@@ -180,14 +181,17 @@ class PretrainingBatches:
         """This rank's part of the batch of one update."""
         return self._batch(position, self.num_rows(position))
 
-    def all(self) -> Iterator[PretrainingBatch]:
+    def all(self) -> Sequence[PretrainingBatch]:
         """All rows of the last phase's first epoch: for validation."""
-        update, samples = int(self._ends[-1]) - 1, 0
+        update = int(self._ends[-1]) - 1
         num_rows = self.rows_in_epoch(Position(update, 0, 0))
-        while samples < num_rows:
-            size = min(self._batch_size(update) or num_rows, num_rows - samples)
-            yield self._batch(Position(update, 0, samples), size)
-            samples += size
+        size = self._batch_size(update) or num_rows
+
+        def batch(number: int) -> PretrainingBatch:
+            first = number * size
+            return self._batch(Position(update, 0, first), min(size, num_rows - first))
+
+        return MadeWhenAsked(-(-num_rows // size) if num_rows else 0, batch)
 
     def _batch(self, position: Position, num_rows: int) -> PretrainingBatch:
         split, phase = self._split, self.phase(position.update)

@@ -1,7 +1,7 @@
 """BERT's two losses as a LightningModule."""
 
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -55,7 +55,7 @@ class BertPretraining(TrainingModule):
         self,
         network: Bert,
         params: BertParams,
-        validation_batches: Iterable[PretrainingBatch],
+        validation_batches: Sequence[PretrainingBatch],
         baselines: Baselines,
         *,
         micro_batch_size: int = 0,
@@ -134,15 +134,16 @@ class BertPretraining(TrainingModule):
 
 
 def measure_baselines(
-    batches: list[PretrainingBatch], counts: torch.Tensor, vocab_size: int
+    batches: Sequence[PretrainingBatch], counts: torch.Tensor, vocab_size: int
 ) -> Baselines:
     """Baselines of held-out batches, given how often each token occurs in training.
 
     Raises:
         DataError: there is no masked token in them, or no pair: nothing to measure.
     """
-    labels_M = torch.cat([batch.labels_M for batch in batches] or [torch.zeros(0)])
-    pairs_S = torch.cat([batch.nsp_S for batch in batches] or [torch.zeros(0)])
+    held = [(batch.labels_M, batch.nsp_S) for batch in batches]
+    labels_M = torch.cat([labels for labels, _ in held] or [torch.zeros(0)])
+    pairs_S = torch.cat([pairs for _, pairs in held] or [torch.zeros(0)])
     for name, found in (("masked tokens", labels_M), ("rows", pairs_S)):
         if not len(found):
             rule = "be at least 1, or there is nothing to measure"

@@ -44,7 +44,7 @@ def pretrain(run: StageRun) -> Metrics:
     params = run.section("bert", BertParams)
     rank, world_size = rank_and_world_size(run.hardware)
     batches, held_out = open_batches(run, params, rank=rank, world_size=world_size)
-    valid = list(held_out.all())
+    valid = held_out.all()
 
     lightning.seed_everything(run.seed, verbose=False)
     bert = Bert(params.model, batches.vocab_size)

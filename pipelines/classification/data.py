@@ -16,6 +16,7 @@ from pipelines.formats.tokenizer.tokenizer import WordPieceTokenizer
 from pipelines.formats.vocabulary.special_tokens import CLS, PAD, SEP
 from pipelines.training.bucketing import Bucketed, BucketedBatches, Ints
 from pipelines.training.positions import Position
+from pipelines.training.sharing import MadeWhenAsked
 
 NO_LABEL = -100  # what PyTorch's cross-entropy leaves out
 _LENGTH_STEP = 8  # rows are padded to a multiple: few shapes, so matrix kernels are set up once
@@ -123,14 +124,15 @@ class ClassificationBatches(BucketedBatches):
         return collate(self._examples, rows, position)
 
 
-def in_order(examples: EncodedExamples, batch_size: int) -> list[ClassifiedBatch]:
+def in_order(examples: EncodedExamples, batch_size: int) -> Sequence[ClassifiedBatch]:
     """All examples as they come."""
     rows = np.arange(len(examples.labels))
     start = Position(0, 0, 0)
-    return [
-        collate(examples, rows[first : first + batch_size], start)
-        for first in range(0, len(rows), batch_size)
-    ]
+
+    def batch(number: int) -> ClassifiedBatch:
+        return collate(examples, rows[number * batch_size : (number + 1) * batch_size], start)
+
+    return MadeWhenAsked(-(-len(rows) // batch_size), batch)
 
 
 def collate(

@@ -1,6 +1,6 @@
 """Classification as a LightningModule."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor
@@ -36,7 +36,7 @@ class BertClassification(TrainingModule):
 
 
 @torch.no_grad()
-def probabilities(network: BertClassifier, batches: list[ClassifiedBatch]) -> Tensor:
+def probabilities(network: BertClassifier, batches: Sequence[ClassifiedBatch]) -> Tensor:
     """Probabilities [N, C] of every label for the rows of all batches, on the CPU."""
     device = network.classifier.weight.device
     logits = [

@@ -13,6 +13,7 @@ from pipelines.formats.tokenizer.tokenizer import WordPieceTokenizer
 from pipelines.models.protocol.model import Seq2SeqModel
 from pipelines.models.protocol.sources import sources
 from pipelines.seq2seq.greedy import greedy
+from pipelines.training.sharing import gathered, my_share
 
 _SHOWN = 5  # sample translations of a validation
 
@@ -58,15 +59,16 @@ class ValidationBleu:
         count = min(self.num_pairs, len(self.shard.source))
         order = np.argsort(self.shard.source.lengths[:count], kind="stable")
         found: list[list[int]] = [[] for _ in range(count)]
-        for first in range(0, count, self.batch_size):
-            rows = order[first : first + self.batch_size]
+        mine = []
+        for number in my_share(-(-count // self.batch_size)):
+            rows = order[number * self.batch_size : (number + 1) * self.batch_size]
             batch = [
                 tensor.to(device) for tensor in sources([self.shard.source[row] for row in rows])
             ]
-            for row, tokens in zip(
-                rows, greedy(model, batch[0], batch[1], self.max_length), strict=True
-            ):
-                found[row] = tokens
+            translated = greedy(model, batch[0], batch[1], self.max_length)
+            mine.append((number, list(zip(rows.tolist(), translated, strict=True))))
+        for row, tokens in (one for part in gathered(mine) for one in part):
+            found[row] = tokens
         model.train(training)
         references = [self.shard.target[row].tolist() for row in range(count)]
         hypotheses, wanted = (

@@ -6,7 +6,7 @@ epoch).
 Shapes: B batch, S source length, T target length.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -21,6 +21,7 @@ from pipelines.frame.errors import DataError, broken_rule
 from pipelines.models.protocol.sources import sources
 from pipelines.training.bucketing import Bucketed, BucketedBatches, Ints
 from pipelines.training.positions import Position
+from pipelines.training.sharing import MadeWhenAsked
 
 
 class PairBatch(NamedTuple):
@@ -120,14 +121,15 @@ def draw_pairs(shard: PairShard, count: int | Literal["all"], seed: int) -> Pair
     return PairShard(sides[0], sides[1], np.flatnonzero(np.isin(rows, shard.cut_targets)))
 
 
-def validation_batches(shard: PairShard, batch_size: int = 64) -> list[PairBatch]:
+def validation_batches(shard: PairShard, batch_size: int = 64) -> Sequence[PairBatch]:
     """All pairs of a split, sorted by length."""
     order = np.argsort(shard.target.lengths, kind="stable")
     start = Position(0, 0, 0)
-    return [
-        collate(shard, order[first : first + batch_size], start)
-        for first in range(0, len(order), batch_size)
-    ]
+
+    def batch(number: int) -> PairBatch:
+        return collate(shard, order[number * batch_size : (number + 1) * batch_size], start)
+
+    return MadeWhenAsked(-(-len(order) // batch_size), batch)
 
 
 def collate(shard: PairShard, rows: npt.NDArray[np.int64], position: Position) -> PairBatch:

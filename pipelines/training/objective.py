@@ -18,6 +18,7 @@ from pipelines.optim.optimizers import build_optimizer
 from pipelines.optim.params import OptimizationParams
 from pipelines.optim.schedules import factor
 from pipelines.training.meter import Meter
+from pipelines.training.sharing import averages, gathered, my_share, numbers
 from pipelines.watch.speed import Cost
 
 
@@ -67,7 +68,7 @@ class Objective(lightning.LightningModule):
         *,
         learning_rate: float,
         updates: int,
-        validation_batches: Iterable[Any],
+        validation_batches: Sequence[Any],
         micro_batch_size: int = 0,
         seed: int = 0,
     ) -> None:
@@ -120,22 +121,26 @@ class Objective(lightning.LightningModule):
 
     @torch.no_grad()
     def validate(self) -> dict[str, float]:
-        """Averages over the validation batches, names prefixed with ``valid_``;
-        every rank measures all of them.
+        """Averages over the validation batches, names prefixed with ``valid_``.
+
+        The ranks share the batches; the averages are the same for any number of ranks.
         """
-        meter, training = Meter(), self.network.training
+        places, measured, training = [], [], self.network.training
         self.network.eval()
         with self.autocast():
-            for batch in self.validation_batches:
-                for part in self.micro_batches(batch):
-                    meter.add(self.losses(move_data_to_device(part, self.device)).measured)
+            for number in my_share(len(self.validation_batches)):
+                for part in self.micro_batches(self.validation_batches[number]):
+                    moved = move_data_to_device(part, self.device)
+                    places.append(number)
+                    measured.append(self.losses(moved).measured)
         self.network.train(training)
-        averages = meter.read(over_ranks=False)
+        mine = list(zip(places, numbers(measured), strict=True))
+        found = averages(gathered(mine))
         if self.perplexity:
             name, likelihood = self.perplexity
             # e^709 is the largest float there is.
-            averages[name] = math.exp(min(averages[likelihood], 700.0))
-        return {f"valid_{name}": value for name, value in averages.items()}
+            found[name] = math.exp(min(found[likelihood], 700.0))
+        return {f"valid_{name}": value for name, value in found.items()}
 
     def micro_batches(self, batch: Any) -> list[Any]:
         """The batch in parts of ``micro_batch_size`` rows, or whole."""

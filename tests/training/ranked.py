@@ -16,7 +16,7 @@ from torch.utils.data import DataLoader
 
 from pipelines.formats.shards.arrays import PairShard, Ragged
 from pipelines.formats.vocabulary.special_tokens import PAD
-from pipelines.seq2seq.data import PairBatches
+from pipelines.seq2seq.data import PairBatches, validation_batches
 from pipelines.seq2seq.module import Seq2SeqFinetuning
 from pipelines.seq2seq.params import CommonParams
 from pipelines.training.positions import Batches, Position
@@ -55,9 +55,9 @@ def seq2seq_module(name: str, micro_batch_size: int = 0) -> Seq2SeqFinetuning:
     )  # fmt: skip
 
 
-def trained(name: str, micro_batch_size: int) -> tuple[list[Tensor], list[int]]:
-    """Weights after the last update, and how many rows with something to learn each batch of this
-    rank had.
+def trained(name: str, micro_batch_size: int) -> tuple[list[Tensor], list[int], dict[str, float]]:
+    """Weights after the last update, how many rows with something to learn each batch of this
+    rank had, and a validation.
     """
     environment = TorchElasticEnvironment()
     rank, world_size = environment.global_rank(), environment.world_size()
@@ -72,17 +72,20 @@ def trained(name: str, micro_batch_size: int) -> tuple[list[Tensor], list[int]]:
         use_distributed_sampler=False, enable_checkpointing=False, enable_progress_bar=False,
         enable_model_summary=False,
     )  # fmt: skip
+    module.validation_batches = validation_batches(few_pairs(), 3)
+    measured: dict[str, float] = {}
+    module.on_train_end = lambda: measured.update(module.validate())  # type: ignore[method-assign]
     trainer.fit(
         module,
         DataLoader(
             Batches(source, START, UPDATES), batch_size=None, collate_fn=lambda batch: batch
         ),
     )
-    return [parameter.detach() for parameter in module.network.parameters()], rows
+    return [parameter.detach() for parameter in module.network.parameters()], rows, measured
 
 
 def main() -> None:
-    """Train every family, and write ``{(family, micro-batch size): (weights, rows)}``."""
+    """Train every family, and write ``{(family, micro-batch size): (weights, rows, averages)}``."""
     torch.set_num_threads(1)
     torch.save(
         {(name, size): trained(name, size) for name in BLOCKS for size in (0, 1)}, Path(sys.argv[1])

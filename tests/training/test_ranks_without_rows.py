@@ -119,13 +119,15 @@ def test_two_ranks_learn_what_one_learns(tmp_path):
     """
     (alone,) = _trained(tmp_path, 1)
     together = _trained(tmp_path, 2)
-    for key, (expected, rows) in alone.items():
+    for key, (expected, rows, averages) in alone.items():
         shares = [one[key][1] for one in together]
         assert [sum(share) for share in zip(*shares, strict=True)] == rows
         assert any(0 in share for share in shares)
         assert any(size % 2 and size > 1 for size in rows)
         for one in together:
             torch.testing.assert_close(one[key][0], expected, atol=1e-8, rtol=1e-8)
+            assert one[key][2] == pytest.approx(averages, rel=1e-8)
+        assert together[0][key][2] == together[1][key][2]
 
 
 @pytest.mark.parametrize("micro_batch_size", [0, 1])
