@@ -43,7 +43,7 @@ from pipelines.frame.memory import keep_freed_memory
 from pipelines.models.bert import Bert
 from pipelines.training.positions import Batches, Position
 from pipelines.training.trainer import compile_blocks
-from pipelines.watch.speed import matmul_rate
+from pipelines.watch.speed import largest_product
 
 SIZES = {"tiny": (2, 128), "mini": (4, 256), "small": (4, 512), "base": (12, 768)}
 PRECISIONS = ["bf16-mixed", "32-true"]
@@ -206,9 +206,9 @@ def _case_rows(
             SIZES[size], vocab_size, examples, setting, rows=ROWS, steps=_STEPS
         )
         keep_freed_memory()
-        rates.append(matmul_rate(torch.device("cpu"), dtype))
+        rates.append(largest_product(torch.device("cpu"), dtype)[1])
         ours += our_steps(params, batches, _STEPS)
-        rates.append(matmul_rate(torch.device("cpu"), dtype))
+        rates.append(largest_product(torch.device("cpu"), dtype)[1])
     tokens, flops, _ = mean_cost(params, batches, _STEPS)
     speed = statistics.median(ours)
     case = f"{size}, {precision}, V = {vocab_size}"

@@ -11,8 +11,23 @@ from typing import Any
 import torch
 from torch.utils.data import DataLoader
 
-_SIDE, _SMALL = 1536, 256  # of the square matrices whose product is timed
+_SMALL, _SIDES = 256, (1536, 4096, 8192)  # of the square matrices whose product is timed
 _PATIENCE_S = 0.2  # for one product: a CPU without bf16 takes many seconds for a large one
+
+# Name of a device → dense operations per second in bfloat16 and in float32 without TF32, of
+# NVIDIA's data sheets.
+_A100 = (312e12, 19.5e12)
+_DATA_SHEETS = {
+    "NVIDIA H100 80GB HBM3": (989e12, 67e12),
+    "NVIDIA H100 PCIe": (756e12, 51e12),
+    "NVIDIA H200": (989e12, 67e12),
+    "NVIDIA A100-SXM4-40GB": _A100,
+    "NVIDIA A100-SXM4-80GB": _A100,
+    "NVIDIA A100-PCIE-40GB": _A100,
+    "NVIDIA A100 80GB PCIe": _A100,
+    "NVIDIA L40S": (362e12, 91.6e12),
+    "NVIDIA L4": (121e12, 30.3e12),
+}
 
 
 @dataclass(frozen=True)
@@ -51,12 +66,12 @@ class Speed:
 
     Args:
         loader: whose waiting is told.
-        matmul_flops: floating-point operations per second of a matrix product on this device.
+        peak_flops: floating-point operations per second that this device could do, see `peak`.
         world_size: processes, each with its own device.
     """
 
-    def __init__(self, loader: TimedLoader, matmul_flops: float, world_size: int) -> None:
-        self._loader, self._matmul_flops, self._world_size = loader, matmul_flops, world_size
+    def __init__(self, loader: TimedLoader, peak_flops: float, world_size: int) -> None:
+        self._loader, self._peak_flops, self._world_size = loader, peak_flops, world_size
         self.restart()
 
     def restart(self) -> None:
@@ -75,8 +90,7 @@ class Speed:
         """Rates of all ranks together since the last reading; starts anew.
 
         ``mfu`` is the model's FLOPs utilisation (Chowdhery et al. 2022, appendix B): useful
-        operations, padding and recomputation not counted, over what the devices do in a plain
-        matrix product of the same precision.
+        operations, padding and recomputation not counted, over what the devices could do (`peak`).
         """
         seconds = max(1e-9, time.perf_counter() - self._clock)
         counts = torch.tensor(self._counts, dtype=torch.float64, device=device)
@@ -91,15 +105,45 @@ class Speed:
         }
         if flops:
             rates["flops_per_s"] = flops / seconds
-            rates["mfu"] = flops / seconds / (self._matmul_flops * self._world_size)
+            rates["mfu"] = flops / seconds / (self._peak_flops * self._world_size)
         self.restart()
         return rates
 
 
-def matmul_rate(device: torch.device, dtype: torch.dtype) -> float:
-    """Floating-point operations per second of a square matrix product, the best of a few."""
-    small = _rate(device, dtype, _SMALL)
-    return _rate(device, dtype, _SIDE) if 2 * _SIDE**3 / small < _PATIENCE_S else small
+@dataclass(frozen=True)
+class Peak:
+    """What a device could do, of which ``mfu`` is the share that is done.
+
+    Attributes:
+        flops: floating-point operations per second.
+        source: where that number is from.
+    """
+
+    flops: float
+    source: str
+
+
+def peak(device: torch.device, dtype: torch.dtype) -> Peak:
+    """The data sheet's where the device is known, else what a large product reaches."""
+    if device.type == "cuda":
+        name = torch.cuda.get_device_name(device)
+        if name in _DATA_SHEETS:
+            bfloat16, float32 = _DATA_SHEETS[name]
+            return Peak(bfloat16 if dtype == torch.bfloat16 else float32, f"data sheet, {name}")
+    side, flops = largest_product(device, dtype)
+    return Peak(flops, f"measured, a product of {side} x {side}")
+
+
+def largest_product(device: torch.device, dtype: torch.dtype) -> tuple[int, float]:
+    """Side and speed of the fastest of some square products: each larger one is tried as long as it
+    is likely to take less than a fifth of a second, on a CPU up to 1,536.
+    """
+    best = (_SMALL, _rate(device, dtype, _SMALL))
+    for side in _SIDES if device.type == "cuda" else _SIDES[:1]:
+        if 2 * side**3 / best[1] > _PATIENCE_S:
+            break
+        best = max(best, (side, _rate(device, dtype, side)), key=lambda one: one[1])
+    return best
 
 
 def _rate(device: torch.device, dtype: torch.dtype, side: int) -> float:

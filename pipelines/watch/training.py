@@ -9,7 +9,7 @@ from collections.abc import Mapping
 import torch
 from tqdm import tqdm
 
-from pipelines.watch.speed import Cost, Speed, TimedLoader, matmul_rate
+from pipelines.watch.speed import Cost, Speed, TimedLoader, peak
 
 
 class Watch:
@@ -30,7 +30,10 @@ class Watch:
         """Begin to count; ``dtype`` is what products are computed in,
         ``shown`` whether this rank prints.
         """
-        self._speed = Speed(self._loader, matmul_rate(device, dtype), world_size)
+        could = peak(device, dtype)
+        self._speed = Speed(self._loader, could.flops, world_size)
+        if shown:
+            print(f"mfu is of {could.flops / 1e12:.3g} TFLOP/s ({could.source})", flush=True)
         hidden = not (shown and sys.stdout.isatty())
         self._bar = tqdm(
             total=self._total, initial=self._first, unit=" updates", disable=hidden, leave=False

@@ -94,7 +94,7 @@ def test_speed_counts_tokens_padding_waiting_and_operations(monkeypatch):
 
     clock, loader = [100.0], SimpleNamespace(waited_s=7.0)
     monkeypatch.setattr(time, "perf_counter", lambda: clock[0])
-    speed = Speed(loader, matmul_flops=1e6, world_size=1)
+    speed = Speed(loader, peak_flops=1e6, world_size=1)
     for _ in range(2):
         speed.add(Cost(tokens=80, slots=100, flops=500_000))
     clock[0], loader.waited_s = 104.0, 8.0

@@ -14,6 +14,7 @@ from pipelines.frame.run_folder import RunFolder
 from pipelines.frame.stage import StageRun
 from pipelines.models.bert import Bert
 from pipelines.training import trainer
+from pipelines.watch import speed
 from pipelines.watch.training import Watch
 from tests.bert.sample import bert_params, two_languages
 from tests.conftest import ROOT
@@ -80,3 +81,32 @@ def test_time_left_counts_from_where_the_run_went_on(monkeypatch, capsys, update
     watch.show(update, {"loss": 1.0, "gradient_norm/blocks.0": 2.0}, {"tokens_per_s": 1234.0})
     printed = capsys.readouterr().out
     assert printed == f"update {update}/40  loss 1  1234 tokens/s  {left}\n"
+
+
+@pytest.mark.parametrize(
+    ("name", "dtype", "flops"),
+    [
+        ("NVIDIA H100 80GB HBM3", torch.bfloat16, 989e12),
+        ("NVIDIA H100 80GB HBM3", torch.float32, 67e12),
+        ("NVIDIA H100 PCIe", torch.bfloat16, 756e12),
+        ("NVIDIA H200", torch.bfloat16, 989e12),
+        ("NVIDIA A100-SXM4-80GB", torch.bfloat16, 312e12),
+        ("NVIDIA L4", torch.bfloat16, 121e12),
+        ("NVIDIA L40S", torch.bfloat16, 362e12),
+    ],
+)
+def test_mfu_of_a_known_device_is_of_its_data_sheet(monkeypatch, name, dtype, flops):
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: name)
+    found = speed.peak(torch.device("cuda"), dtype)
+    assert (found.flops, found.source) == (flops, f"data sheet, {name}")
+
+
+def test_mfu_of_another_device_is_of_the_largest_product_it_has_time_for(monkeypatch):
+    """Of pretended speeds: a slow device tries no larger product than it has time for."""
+    assert speed.peak(torch.device("cpu"), torch.float32).source.startswith("measured, a product")
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: "NVIDIA H100 NVL")
+    for fast, side in ((700e12, 8192), (1e12, 4096), (1e11, 1536), (1e9, 256)):
+        # The larger the product, the nearer to what the device can do.
+        monkeypatch.setattr(speed, "_rate", lambda *given, fast=fast: fast * (1 - 1 / given[2]))
+        found = speed.peak(torch.device("cuda"), torch.bfloat16)
+        assert found.source == f"measured, a product of {side} x {side}"
