@@ -19,6 +19,7 @@ from pipelines.decoding.options import Hypothesis
 from pipelines.decoding.strategies import Strategy
 from pipelines.decoding.workers import Workers
 from pipelines.formats.shards.arrays import Ragged
+from pipelines.frame.errors import OutOfMemory, broken_rule
 from pipelines.frame.records import Records
 from pipelines.models.protocol.sources import sources
 
@@ -71,7 +72,11 @@ class Found:
 def search_all(
     workers: Workers, source: Ragged, strategy: Strategy, budget: int, done: Records, name: str
 ) -> Found:
-    """Search every sentence; batches that ``done`` holds are taken from there."""
+    """Search every sentence; batches that ``done`` holds are taken from there.
+
+    Raises:
+        OutOfMemory: a batch is too large for the device.
+    """
     hypotheses: list[list[Hypothesis]] = [[] for _ in range(len(source))]
     done.rewind(0)  # drops a half-written line
     there = set()
@@ -83,14 +88,20 @@ def search_all(
     progress = _Progress(name, sum(len(batch.numbers) for batch in missing))
 
     def search(model: Any, device: torch.device, batch: Batch) -> list[list[Hypothesis]]:
-        return beam_search(
-            model,
-            batch.source_BS.to(device),
-            batch.lengths_B.to(device),
-            replace(strategy.options, at_once=workers.at_once),
-            selector=strategy.selector(batch.numbers),
-            rules=strategy.rules,
-        )
+        try:
+            return beam_search(
+                model,
+                batch.source_BS.to(device),
+                batch.lengths_B.to(device),
+                replace(strategy.options, at_once=workers.at_once),
+                selector=strategy.selector(batch.numbers),
+                rules=strategy.rules,
+            )
+        except torch.OutOfMemoryError:
+            rule = f"let a batch fit into the memory of {device}"
+            remedy = f"set it to {budget // 2}; translations stay what they are"
+            place = ("params.yaml", "decoding.batch_tokens", budget)
+            raise OutOfMemory(broken_rule(*place, rule, remedy)) from None
 
     started = time.perf_counter()
     for batch, found in workers.map(search, missing):

@@ -39,6 +39,10 @@ class CheckFailed(MasklineError):
     """A stage's own check of its result failed; nothing was committed."""
 
 
+class OutOfMemory(MasklineError):
+    """A device has no room for what it was given at once."""
+
+
 class Preempted(BaseException):
     """The stage was told to stop and did; the next start goes on from its checkpoint.
 

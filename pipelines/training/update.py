@@ -29,7 +29,7 @@ What of Lightning is switched off, and why. All but the first and the last are a
 import contextlib
 import re
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import lightning.pytorch as lightning
@@ -38,7 +38,7 @@ from torch import Tensor
 from torch.nn.parallel import DistributedDataParallel
 
 from pipelines.formats.randomness import stream_seed
-from pipelines.frame.errors import CheckFailed
+from pipelines.frame.errors import CheckFailed, OutOfMemory, broken_rule
 from pipelines.frame.memory import release_freed_memory
 from pipelines.frame.stage import StageRun
 from pipelines.optim.params import OptimizationParams
@@ -72,6 +72,7 @@ class TrainingModule(Objective):
 
         Raises:
             AssertionError: the loader and the optimizer disagree about where the run stands.
+            OutOfMemory: the device has no room for a micro-batch.
         """
         update = self.global_step
         assert batch.position.update == update, (batch.position, update)
@@ -79,7 +80,12 @@ class TrainingModule(Objective):
         optimizer: Any = self.optimizers()
         schedule: Any = self.lr_schedulers()
 
-        loss = self._backward(batch, totals=self._over_ranks(self.num_terms(batch)))
+        totals = self._over_ranks(self.num_terms(batch))
+        try:
+            loss = self._backward(batch, totals)
+        except torch.OutOfMemoryError:
+            tried = self.micro_batch_size or sum(1 for _ in batch.split(1))
+            raise too_large(tried, lambda rows: self._try(batch, rows), self.device) from None
         frozen = set(self.frozen(update))
         for name, parameter in self.network.named_parameters() if frozen else ():
             if name in frozen:
@@ -113,6 +119,14 @@ class TrainingModule(Objective):
             self.meter.add(losses.measured)
             whole += loss.detach()
         return whole
+
+    def _try(self, batch: Any, rows: int) -> None:
+        """Forward and backward of so many rows, for their memory alone."""
+        self.zero_grad(set_to_none=True)
+        with self._without_exchange(), self.autocast():
+            losses = self.losses(next(iter(batch.split(rows))))
+            loss: Any = torch.stack(list(losses.objective.values())).sum()
+            loss.backward()
 
     def _over_ranks(self, counts: Mapping[str, int]) -> dict[str, Tensor]:
         """Terms in the whole batch; at least 1, for a rank without any."""
@@ -154,6 +168,27 @@ class TrainingModule(Objective):
                 }
             )
         return whole
+
+
+def too_large(tried: int, attempt: Callable[[int], None], device: torch.device) -> OutOfMemory:
+    """The error of rows that do not fit on a device, with how many do: halves are tried."""
+    rows = tried // 2
+    while rows:
+        if device.type == "cuda":
+            torch.cuda.empty_cache()
+        try:
+            attempt(rows)
+            break
+        except torch.OutOfMemoryError:
+            rows //= 2
+    rule = f"let {tried} rows fit into the memory of {device}"
+    remedy = (
+        f"set it to {rows}, which do fit; results stay what they are but for last bits"
+        if rows
+        else "not even one row does: shorter rows, a smaller network, or precision: bf16-mixed"
+    )
+    place = ("params.yaml", "hardware.micro_batch_size", tried)
+    return OutOfMemory(broken_rule(*place, rule, remedy))
 
 
 def layer_of(parameter: str) -> str:
