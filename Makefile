@@ -91,6 +91,10 @@ test-recipes: setup ## each recipe with tiny sizes, other scripts, "How to add"
 test-reliability: setup ## a real Prefect server and worker: run, cancel, kill
 	$(PYTEST) -m reliability
 
+.PHONY: test-gpu
+test-gpu: setup ## what only a GPU can show (skipped, with the reason, without one)
+	pytest -m gpu -rs
+
 .PHONY: test-faults
 test-faults: setup ## full disks, damaged files, a few kills (minutes)
 	$(PYTEST) -m reliability tests/reliability/test_chaos.py tests/reliability/test_faults.py

@@ -7,10 +7,8 @@ script itself.
 """
 
 import argparse
-import hashlib
 import json
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -20,14 +18,18 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).parent.parent
-ARCHITECTURES = ("gru_attention", "gru", "lstm", "transformer", "bert2bert")
-_PROJECT = "MASKLINE_GPU_PROJECT"
-_STAGES = (
-    ("pipelines.corpus.prepare",),
-    ("pipelines.tokenizer.train",),
-    ("pipelines.shards.write",),
+from tests.gpu_project import (
+    PROJECT,
+    ROOT,
+    clean,
+    copy_of_project,
+    digest,
+    interrupt,
+    make_project,
+    must,
 )
+
+ARCHITECTURES = ("gru_attention", "gru", "lstm", "transformer", "bert2bert")
 
 
 def _moved(batch: Any, where: str) -> Any:
@@ -50,12 +52,13 @@ def update_of_every_family(device: str) -> None:
     from pipelines.seq2seq.params import CommonParams
     from tests.models.families import BLOCKS, build
     from tests.optimization import OPTIMIZATION, PAIRS
-    from tests.training.test_ranks_without_rows import START, _gradients, _pairs
+    from tests.training.ranked import START, few_pairs
+    from tests.training.test_ranks_without_rows import _gradients
     from pipelines.seq2seq.data import PairBatches  # isort: skip
 
     torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
     common = CommonParams(**OPTIMIZATION, updates=3, batch_size=4, label_smoothing=0.1, **PAIRS)
-    batch = PairBatches(_pairs(), 4, seed=1)(START)
+    batch = PairBatches(few_pairs(), 4, seed=1)(START)
     worst: dict[str, float] = {}
     for name in BLOCKS:
         found = {}
@@ -117,119 +120,20 @@ def _apart(ours: dict[str, Any], theirs: dict[str, Any]) -> float:
     )
 
 
-def _project(folder: Path, device: str) -> Path:
-    """Tiny stages of the embedded corpus up to the shards, with all that draws random numbers."""
-    from tests.whole_pipeline import checkout
-
-    heads = {"num_heads": 2, "feed_forward_width": 32, "attention_dropout": 0.1}
-    blocks: dict[str, Any] = {
-        name: {"width": 16, "dropout": 0.1} for name in ("gru_attention", "gru")
-    }
-    blocks |= {name: {**blocks["gru"], **heads} for name in ("transformer", "rnd2rnd", "bert2bert")}
-    overlay = {
-        "corpus": {"reader": {"num_documents": 60, "num_validation_documents": 20,
-            "num_training_pairs": 60}},
-        "tokenizer": {"vocab_size": 300},
-        "bert": {
-            "model": {"width": 16, "num_heads": 2, "feed_forward_width": 32, "dropout": 0.1,
-                "attention_dropout": 0.2},
-            "phases": [{"updates": 60, "batch_size": 8, "ramp": "none", "max_length": 96,
-                "max_predictions": 20}],
-            "training": {"schedule": {"warmup_updates": 2}, "validate_every": 20, "log_every": 5,
-                "select": "best"},
-        },
-        "seq2seq": {
-            "common": {"updates": 30, "batch_size": 8, "schedule": {"warmup_updates": 2},
-                "validate_every": 10,
-                       "log_every": 5, "select": "best", "average": 2},
-            "architectures": blocks,
-        },
-        "decoding": {"max_length": 12, "beam_size": 3, "curve": [2], "num_best": 2},
-        "hardware": {"accelerator": "gpu" if device == "cuda" else "cpu", "num_threads": 1,
-            "checkpoint_every": 7,
-                     "num_workers": 2},
-    }  # fmt: skip
-    lstm = json.loads(json.dumps(blocks["gru_attention"]))
-    base = _block("gru_attention")
-    overlay["seq2seq"]["architectures"]["lstm"] = {
-        **base,
-        **lstm,
-        "cell": {"name": "lstm"},
-        "scheduled_sampling": 0.3,
-    }
-    overlay["evaluation"] = {"comparisons": []}
-    folder.mkdir(parents=True)
-    (folder / "tiny.yaml").write_text(json.dumps(overlay))
-    checkout(folder, folder / "tiny.yaml")
-    for stage in _STAGES:
-        _must(folder, *stage)
-    return folder
-
-
-def _copy() -> Path:
-    """A project of this case's own."""
-    folder = Path(tempfile.mkdtemp()) / "project"
-    shutil.copytree(os.environ[_PROJECT], folder, symlinks=True)
-    return folder
-
-
-def _block(name: str) -> dict[str, Any]:
-    from pipelines.frame.params_reader import plain, read_params
-
-    return dict(plain(read_params(ROOT / "params.yaml").root)["seq2seq"]["architectures"][name])
-
-
-def _start(folder: Path, *command: str) -> subprocess.Popen[str]:
-    environment = {**os.environ, "WANDB_MODE": "disabled", "CUBLAS_WORKSPACE_CONFIG": ":4096:8"}
-    return subprocess.Popen(
-        [sys.executable, "-m", *command], cwd=folder, env=environment, stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True, start_new_session=True,
-    )  # fmt: skip
-
-
-def _must(folder: Path, *command: str) -> str:
-    process = _start(folder, *command)
-    text, _ = process.communicate()
-    assert process.returncode == 0, f"{command}\n{text[-3000:]}"
-    return text
-
-
-def _interrupt(folder: Path, number: int, update: int, *command: str) -> int:
-    process = _start(folder, *command)
-    assert process.stdout is not None
-    for line in process.stdout:
-        if line.startswith(f"update {update}/"):
-            os.killpg(process.pid, number)
-            break
-    process.stdout.read()
-    return process.wait()
-
-
-def _digest(folder: Path) -> str:
-    return hashlib.sha256((folder / "model.safetensors").read_bytes()).hexdigest()
-
-
-def _clean(folder: Path, stage: str, out: str) -> None:
-    subprocess.run(
-        ["rm", "-rf", str(folder / "data" / out), str(folder / ".runs" / stage)], check=True
-    )
-
-
 def training_is_exact_after_kills(device: str) -> None:
     """BERT with dropout and two loader processes: twice the same bytes; killed, cancelled, gone on:
     the same again.
     """
-    folder = _copy()
+    folder = copy_of_project()
     digests = []
     for kills in ((), (), ((signal.SIGKILL, 15), (signal.SIGTERM, 35))):
-        _clean(folder, "bert", "bert")
+        clean(folder, "bert", "bert")
         for number, update in kills:
-            code = _interrupt(folder, number, update, "pipelines.bert.pretrain")
+            code = interrupt(folder, number, update, "pipelines.bert.pretrain")
             assert code == (75 if number == signal.SIGTERM else -signal.SIGKILL), code
-        text = _must(folder, "pipelines.bert.pretrain")
+        text = must(folder, "pipelines.bert.pretrain")
         assert ("going on after update" in text) == bool(kills)
-        digests.append(_digest(folder / "data/bert"))
+        digests.append(digest(folder / "data/bert"))
     assert len(set(digests)) == 1, digests
 
 
@@ -237,14 +141,14 @@ def recurrent_training_and_selected_weights(device: str) -> None:
     """Every family trains to its out, twice alike, and validates its selected weights where it
     trained.
     """
-    folder = _copy()
-    _must(folder, "pipelines.bert.pretrain")
+    folder = copy_of_project()
+    must(folder, "pipelines.bert.pretrain")
     for name in ARCHITECTURES:
         digests = []
         for _ in range(2 if name in ("gru_attention", "lstm") else 1):
-            _clean(folder, f"seq2seq@{name}", f"seq2seq/{name}")
-            text = _must(folder, "pipelines.seq2seq.finetune", name)
-            digests.append(_digest(folder / "data/seq2seq" / name))
+            clean(folder, f"seq2seq@{name}", f"seq2seq/{name}")
+            text = must(folder, "pipelines.seq2seq.finetune", name)
+            digests.append(digest(folder / "data/seq2seq" / name))
         assert "weights of update" in text
         assert len(set(digests)) == 1, name
         print(name, "trained", flush=True)
@@ -254,28 +158,28 @@ def going_on_elsewhere(device: str) -> None:
     """A checkpoint of this device is gone on from on the CPU, and the other way round; both say
     so.
     """
-    folder = _copy()
+    folder = copy_of_project()
     params = folder / "params.yaml"
     text = params.read_text()
     there = text.replace("accelerator: gpu", "accelerator: cpu")
     for first, second in ((text, there), (there, text)):
-        _clean(folder, "bert", "bert")
+        clean(folder, "bert", "bert")
         params.write_text(first)
-        assert _interrupt(folder, signal.SIGTERM, 15, "pipelines.bert.pretrain") == 75
+        assert interrupt(folder, signal.SIGTERM, 15, "pipelines.bert.pretrain") == 75
         params.write_text(second)
-        said = _must(folder, "pipelines.bert.pretrain")
+        said = must(folder, "pipelines.bert.pretrain")
         assert "going on after update" in said
         assert ("last bits may differ" in said) == (device != "cpu"), said[:500]
 
 
 def search_finds_the_same(device: str) -> None:
     """Ids of all searches in float32, on this device and on the CPU."""
-    folder = _copy()
-    _must(folder, "pipelines.bert.pretrain")
+    folder = copy_of_project()
+    must(folder, "pipelines.bert.pretrain")
     params = folder / "params.yaml"
     text = params.read_text()
     for name in ("gru_attention", "transformer", "bert2bert"):
-        _must(folder, "pipelines.seq2seq.finetune", name)
+        must(folder, "pipelines.seq2seq.finetune", name)
         found = []
         for there in (text, text.replace("accelerator: gpu", "accelerator: cpu")):
             params.write_text(there)
@@ -288,7 +192,7 @@ def search_finds_the_same(device: str) -> None:
                 ],
                 check=True,
             )
-            _must(folder, "pipelines.decoding.decode", name)
+            must(folder, "pipelines.decoding.decode", name)
             lines = (folder / f"data/decoding/{name}/beam.nbest.jsonl").read_text().splitlines()
             found.append(
                 [[one["tokens"] for one in json.loads(line)["hypotheses"]] for line in lines]
@@ -299,6 +203,84 @@ def search_finds_the_same(device: str) -> None:
         assert same == len(found[0])
 
 
+def compiled_updates(device: str) -> None:
+    """An update of the blocks compiled one by one is that of the plain network, whatever the shapes
+    of batches, packed, and by micro-batches: loss and gradients 1e-4.
+    """
+    import torch
+
+    from pipelines.bert.data import DocumentSplit, PretrainingBatches
+    from pipelines.bert.module import Baselines, BertPretraining
+    from pipelines.models.bert import Bert
+    from pipelines.training.trainer import compile_blocks
+    from tests.bert.sample import bert_params, two_languages
+    from tests.training.test_ranks_without_rows import START, _gradients
+
+    for packed in (False, True):
+        params = bert_params(segments={"packed": packed}, phases={"batch_size": 6})
+        source = PretrainingBatches(DocumentSplit(two_languages(), 1, "t", 0.15, 300), params)
+        modules = []
+        for _ in range(2):
+            torch.manual_seed(0)
+            network = Bert(params.model, 300)
+            modules.append(BertPretraining(network, params, [], Baselines(0.0, 5.0, 5.0, 0.5)))
+        plain, compiled = (module.to(device) for module in modules)
+        compile_blocks(compiled.network)
+        position = START
+        for _ in range(3):
+            batch = _moved(source(position), device)
+            for rows in (0, 2):
+                expected, found = (_gradients(one, batch, rows) for one in (plain, compiled))
+                assert _apart(found[0], {k: v.cpu() for k, v in expected[0].items()}) < 1e-4
+            position = source.after(position)
+
+
+def others_read_what_it_wrote(device: str) -> None:
+    """Scores and report of a whole run with weights of this device."""
+    folder = copy_of_project()
+    must(folder, "pipelines.bert.pretrain")
+    for name in (*ARCHITECTURES, "rnd2rnd"):
+        must(folder, "pipelines.seq2seq.finetune", name)
+        must(folder, "pipelines.decoding.decode", name)
+    for stage in ("pipelines.evaluation.evaluate", "pipelines.report.write"):
+        must(folder, stage)
+    assert (folder / "data/report/scores.json").is_file()
+
+
+def out_of_memory_names_the_key(device: str) -> None:
+    """Rows that a device with little room does not hold: the key to lower, and what fits."""
+    import torch
+
+    from pipelines.bert.data import DocumentSplit, PretrainingBatches
+    from pipelines.bert.module import Baselines, BertPretraining
+    from pipelines.models.bert import Bert
+    from pipelines.training.update import too_large
+    from tests.bert.sample import bert_params, two_languages
+    from tests.training.test_ranks_without_rows import START
+
+    params = bert_params(segments={"packed": False}, phases={"batch_size": 6})
+    source = PretrainingBatches(DocumentSplit(two_languages(), 1, "t", 0.15, 300), params)
+    module = BertPretraining(Bert(params.model, 300), params, [], Baselines(0.0, 5.0, 5.0, 0.5))
+    module.to(device)
+    batch = _moved(source(START), device)
+    room, row = 12, 2**20  # of a pretended device, where there is no real one to fill
+
+    def attempt(rows: int) -> None:
+        if device == "cpu" and rows > room:
+            raise torch.OutOfMemoryError("pretended")
+        filled = torch.empty(rows * row * 8, dtype=torch.uint8, device=device)  # 8 MiB a row
+        module.losses(next(iter(batch.split(1))))
+        del filled
+
+    if device != "cpu":
+        total = torch.cuda.get_device_properties(0).total_memory
+        torch.cuda.set_per_process_memory_fraction((room * 8 * row + 2**28) / total)
+    message = str(too_large(4096, attempt, torch.device(device)))
+    assert "hardware.micro_batch_size (4096)" in message, message
+    assert "which do fit" in message, message
+    print(message, flush=True)
+
+
 CASES: dict[str, tuple[Callable[[str], None], float]] = {
     "update_of_every_family": (update_of_every_family, 90),
     "pretraining_and_classifier": (pretraining_and_classifier, 60),
@@ -306,6 +288,9 @@ CASES: dict[str, tuple[Callable[[str], None], float]] = {
     "recurrent_training_and_selected_weights": (recurrent_training_and_selected_weights, 240),
     "going_on_elsewhere": (going_on_elsewhere, 200),
     "search_finds_the_same": (search_finds_the_same, 240),
+    "compiled_updates": (compiled_updates, 180),
+    "others_read_what_it_wrote": (others_read_what_it_wrote, 240),
+    "out_of_memory_names_the_key": (out_of_memory_names_the_key, 120),
 }
 
 
@@ -323,7 +308,7 @@ def main() -> int:
         CASES[arguments.case][0](arguments.device)
         return 0
     failed, ends = 0, time.monotonic() + 60 * arguments.minutes
-    os.environ[_PROJECT] = str(_project(Path(tempfile.mkdtemp()) / "project", arguments.device))
+    os.environ[PROJECT] = str(make_project(Path(tempfile.mkdtemp()) / "project", arguments.device))
     for name in arguments.only:
         started = time.monotonic()
         left = min(CASES[name][1], ends - started)
