@@ -60,7 +60,7 @@ ui: setup ## Prefect's server, UI and a worker on this machine
 
 .PHONY: compare
 compare: setup ## experiments side by side: changed keys and scores
-	@dvc exp show --only-changed --no-pager --drop '(data|pipelines)/'
+	@python -m flows.compare
 
 .PHONY: table
 table: setup ## print the results table of the last run

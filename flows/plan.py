@@ -27,10 +27,13 @@ from pipelines.frame.errors import MasklineError, ParamsError
 from pipelines.frame.files import sha256_of
 from pipelines.frame.params_problems import nearest
 from pipelines.frame.params_reader import ParamsFile, plain
-from pipelines.frame.run_folder import folder_of_out, last_seconds, unfinished
+from pipelines.frame.processes import holder_of
+from pipelines.frame.run_folder import folder_of_out, last_seconds, unfinished, work_locks
 from pipelines.params.recipes import with_recipes
+from pipelines.params.rules import problems_of
 
 _ABSENT = None
+_SHOWN = 6  # reasons of a stage
 
 
 @dataclass(frozen=True)
@@ -105,10 +108,12 @@ def plan(recipes: Sequence[str] = (), until: str | None = None) -> list[Planned]
         until: the stage instance that is wanted; all, without it.
 
     Raises:
-        ParamsError: there is no such recipe or stage.
+        ParamsError: there is no such recipe or stage, or the params break rules.
         DvcException: a stage is running, or dvc.yaml is broken.
     """
     params_file = with_recipes(recipes)
+    if problems := problems_of(params_file):
+        raise ParamsError("\n".join(problems))
     logging.getLogger("dvc").setLevel(logging.WARNING)
     with Repo(".") as repo, repo.lock:
         if recipes:
@@ -148,7 +153,7 @@ def _planned(
     bytes_ = sum(out.meta.size or 0 for out in stage.outs if out.meta)
     data = [dep for dep in stage.deps if not isinstance(dep, ParamsDependency)]
     deps = {dep: foresight.of_dep(dep) for dep in data}
-    reasons = tuple(_reasons(stage, deps, params_file))
+    reasons = tuple({str(one): one for one in _reasons(stage, deps, params_file)}.values())
     changed = any(reason.kind != "output" for reason in reasons)
     if None in deps.values():
         foresight.computes(stage)
@@ -255,16 +260,19 @@ def _short(value: Any) -> str:
     return text if len(text) <= 60 else f"{text[:57]}…"
 
 
-def lines_of(planned: list[Planned]) -> Iterator[str]:
-    """The plan for people."""
+def lines_of(planned: list[Planned], *, whole: bool = False) -> Iterator[str]:
+    """The plan for people; ``whole``: with every reason."""
     for one in planned:
         cost = [
             f"{one.seconds:,.0f} s" if one.seconds else "",
             f"{one.mib:,.1f} MiB" if one.mib else "",
         ]
-        before = f"last time {', '.join(filter(None, cost))}" if any(cost) else "never run here"
+        before = f"last time {', '.join(filter(None, cost))}" if one.seconds else "never run here"
         yield f"{one.state:8} {one.name:24} {before}"
-        yield from (f"         {line}" for line in one.notes)
+        shown = one.notes if whole else one.notes[:_SHOWN]
+        yield from (f"         {line}" for line in shown)
+        if len(one.notes) > len(shown):
+            yield f"         … {len(one.notes) - len(shown)} more (--all)"
     known = [one.seconds for one in planned if one.state != "cached" and one.seconds]
     count = sum(one.state != "cached" for one in planned)
     yield f"{count} of {len(planned)} stages may run" + (
@@ -279,6 +287,7 @@ def main() -> int:
     )
     parser.add_argument("recipes", nargs="*", metavar="RECIPE", help="as if laid over params.yaml")
     parser.add_argument("--until", metavar="STAGE", help="the stage that is wanted; else all")
+    parser.add_argument("--all", action="store_true", help="every reason, not only some")
     parser.add_argument("--json", action="store_true", help="for programs")
     arguments = parser.parse_args()
     try:
@@ -293,7 +302,11 @@ def main() -> int:
         listed = [{**asdict(one), "notes": one.notes} for one in planned]
         print(json.dumps(listed, ensure_ascii=False, indent=1))
     else:
-        print("\n".join(lines_of(planned)))
+        print("\n".join(lines_of(planned, whole=arguments.all)))
+        for lock in work_locks():
+            if pid := holder_of(lock):
+                print(f"process {pid} works here now; what it has done is not in this plan")
+                break
     return 0
 
 

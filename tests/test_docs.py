@@ -31,6 +31,7 @@ ELSEWHERE = {
     "make flow": ("tests/flows/test_flows.py", "flows.pipeline"),
     "make ui": ("tests/flows/test_ui.py", "flows.ui"),
     "make verify": ("tests/flows/test_verify.py", "flows.verify"),
+    "dvc exp save": ("tests/report/test_comparing.py", '"exp", "save"'),
     "make chaos": ("tests/reliability/test_chaos.py", "chaos"),
     "dvc exp run": ("tests/test_end_to_end.py", '"exp", "run"'),
     "dvc remote": ("tests/test_remotes.py", '"remote", "add"'),
@@ -129,7 +130,7 @@ def test_every_command_runs_in_a_test(reproduced_copy):
         "make check RECIPE=characters": f"{sys.executable} -m pipelines.preflight characters",
         "make plan": f"{sys.executable} -m flows.plan",
         "make plan RECIPE=characters": f"{sys.executable} -m flows.plan characters",
-        "make compare": "dvc exp show --only-changed --no-pager --drop '(data|pipelines)/'",
+        "make compare": f"{sys.executable} -m flows.compare",
     }
     ran = []
     for command in _commands():

@@ -110,7 +110,16 @@ def _problem(
         remedy = nearest(place[-1], unset, nearest(place[-1], known, "correct or remove it"))
         return f"{where}: {name} ({_short(given)}) must be one of {', '.join(known)}; {remedy}"
     if kind in ("missing", "union_tag_not_found"):
-        return f"{where}: {name} must be set; {_where_it_went(parent, place, known)}"
+        chosen = [*whole[:-1], _choice(parent)]
+        if tuple(chosen) in params_file.brought:  # the recipe that chose has to say the rest
+            where = params_file.place(chosen)
+            remedy = f"a block of {chosen[-1]}: {parent[chosen[-1]]} has {', '.join(known)}"
+            return f"{where}: {name} must be set; {remedy}"
+        remedy = _where_it_went(parent, place, known)
+        if kind == "union_tag_not_found" and len(place) > 1:  # of a misspelt name, as `gruu`
+            others = [key for key in _at(raw, place[:-2]) or () if key != place[-2]]
+            remedy = nearest(place[-2], [*map(str, others)], remedy)
+        return f"{where}: {name} must be set; {remedy}"
     if kind == "value_error":
         return _own_rule(params_file, whole, given, str(errors[0]["ctx"]["error"]))
     if kind == "union_tag_invalid":
@@ -133,6 +142,14 @@ def _own_rule(params_file: "ParamsFile", whole: Keys, given: Any, message: str) 
         where = params_file.place([*whole, *_split(begins[0])])
         return f"{where}: {dotted(whole)}.{message}{remedy}"
     return f"{params_file.place(whole)}: {dotted(whole)} ({_short(given)}) {message}{remedy}"
+
+
+def _choice(block: Any) -> str:
+    """The key of a block that chooses its model, if it has one."""
+    keys = [
+        key for key in ("kind", "name", "family") if isinstance(block, Mapping) and key in block
+    ]
+    return keys[0] if keys else ""
 
 
 def _where_it_went(parent: Any, place: Keys, known: Sequence[str]) -> str:

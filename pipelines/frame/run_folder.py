@@ -32,6 +32,11 @@ RUN_LOCK = RUNS / "run.lock"  # of a whole run, `make run`
 FLOW_LOCK = RUNS / "flow.lock"
 
 
+def work_locks(root: Path = Path()) -> list[Path]:
+    """Files that are locked while somebody works in a checkout: runs, flows, stages."""
+    return [root / RUN_LOCK, root / FLOW_LOCK, *sorted((root / RUNS).glob("*/lock"))]
+
+
 @dataclass(frozen=True)
 class RunFolder:
     """The folder of one key of one stage instance."""
@@ -149,12 +154,10 @@ def unfinished(instance: str, params_file: ParamsFile) -> int | None:
     for folder in (RUNS / instance).glob("*/checkpoints"):
         updates = [int(path.stem.partition("-")[2]) for path in folder.glob("update-*.ckpt")]
         with contextlib.suppress(OSError, ValueError, KeyError, MasklineError):  # it is no more
-            status = json.loads((folder.parent / "status.json").read_text(encoding="utf-8"))
             origin = json.loads((folder.parent / "origin.json").read_text(encoding="utf-8"))
             files = {**origin["inputs"], **origin["code"]}
             if (
                 updates
-                and status["state"] != "finished"
                 and origin["settings"] == settings(params_file, origin["settings"])
                 and all(sha256_of(Path(name)) == sha for name, sha in files.items())
             ):

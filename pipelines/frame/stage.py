@@ -26,7 +26,14 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, TypeAdapter
 
-from pipelines.frame.errors import EXIT_FAILED, MasklineError, ParamsError, Preempted, broken_rule
+from pipelines.frame.errors import (
+    EXIT_FAILED,
+    CheckFailed,
+    MasklineError,
+    ParamsError,
+    Preempted,
+    broken_rule,
+)
 from pipelines.frame.files import describe_input, digest, sha256_of, write_json
 from pipelines.frame.hardware import Hardware, cpu_name, limit_threads
 from pipelines.frame.imports import code_of
@@ -252,8 +259,8 @@ def _run(
         "data": digest(inputs)[:16],
     }
     environment, raw = _environment(hardware), read_params()
+    start = {"key": key, "inputs": inputs, "code": code, "settings": settings(raw, params)}
     if process_rank() == 0:
-        start = {"key": key, "inputs": inputs, "code": code, "settings": settings(raw, params)}
         write_json(folder.path / "origin.json", {**origin, **environment, **start})
         for path in stage.inputs:
             release(path)
@@ -276,6 +283,8 @@ def _run(
     folder.write_status("running", pid=os.getpid())
     try:
         metrics = compute(run)
+        if process_rank() == 0:
+            _require_unchanged(stage, params, start)
         with stop.cooperative():  # a commit is finished, whoever asks for a stop
             _commit(run, metrics)
     except BaseException as error:
@@ -290,6 +299,28 @@ def _run(
         return code_of_exit
     folder.write_status("finished", exit_code=0)
     return 0
+
+
+def _require_unchanged(stage: Stage, params: Mapping[str, Any], start: Mapping[str, Any]) -> None:
+    """Refuse to commit a result of other params, data or code than are there now.
+
+    DVC takes the digests of deps when a stage is done: it would record what is there now as what
+    the result was made of, and never make it again.
+
+    Raises:
+        CheckFailed: with what has changed.
+    """
+    now = settings(read_params(), params)
+    changed = [f"params.yaml: {path}" for path in params if now[path] != start["settings"][path]]
+    for name, sha in {**start["inputs"], **start["code"]}.items():
+        if not Path(name).is_file() or sha256_of(Path(name)) != sha:
+            changed.append(name)
+    if changed:
+        some = ", ".join(changed[:3]) + (f" and {len(changed) - 3} more" if changed[3:] else "")
+        raise CheckFailed(
+            f"{stage.instance}: {some} must stay as they are while a stage works; put them back "
+            "and start again, which only commits, or start again as they are now"
+        )
 
 
 def _commit(run: StageRun, metrics: Metrics) -> None:

@@ -30,7 +30,7 @@ def _applied(recipes: Sequence[str]) -> str:
 
 def _listed() -> str:
     rows = [
-        [name, "yes" if applied else "", what if len(what) <= 50 else f"{what[:49]}…"]
+        [name, "yes" if applied else "", what if len(what) <= 48 else f"{what[:47]}…"]
         for name, applied, what in overview()
     ]
     lines = [render([["recipe", "applied", "what it is"], *rows], left=3)]

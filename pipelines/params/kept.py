@@ -17,8 +17,9 @@ from ruamel.yaml.comments import CommentedMap
 
 from pipelines.frame.errors import ParamsError
 from pipelines.frame.params_reader import PARAMS_FILE
-from pipelines.frame.processes import exclusive
+from pipelines.frame.processes import exclusive, require_nobody_at_work
 from pipelines.frame.records import Records
+from pipelines.frame.run_folder import work_locks
 
 _KEPT = Path(".runs/params")
 
@@ -33,10 +34,14 @@ def write_params(root: CommentedMap, what: str, target: Path = PARAMS_FILE) -> P
 
     Returns:
         The file that has what it was.
+
+    Raises:
+        BusyError: a run is at work here, whose later stages would take other params.
     """
     stream = io.StringIO()
     YAML().dump(root, stream)  # DVC's form: no options, so a change of one value is one line
     folder = target.parent / _KEPT
+    require_nobody_at_work(_others(target), what)
     with exclusive(folder / "lock"):
         journal = Records(folder / "journal.jsonl")
         number = 1 + max((line["number"] for line in journal.read()), default=0)
@@ -55,8 +60,10 @@ def back(target: Path = PARAMS_FILE) -> str:
 
     Raises:
         ParamsError: no change is known.
+        BusyError: a run is at work here.
     """
     folder = target.parent / _KEPT
+    require_nobody_at_work(_others(target), "going back")
     with exclusive(folder / "lock"):
         journal = Records(folder / "journal.jsonl")
         lines = journal.read()
@@ -93,6 +100,11 @@ def kept_versions(target: Path = PARAMS_FILE) -> Iterator[str]:
     """The texts of all that was kept, newest first."""
     for path in sorted((target.parent / _KEPT).glob("*.yaml"), reverse=True):
         yield path.read_text(encoding="utf-8")
+
+
+def _others(target: Path) -> list[Path]:
+    """Locks of those who may be at work, but for the one of this very module."""
+    return [lock for lock in work_locks(target.parent) if lock.parent.name != _KEPT.name]
 
 
 def _replace(target: Path, text: str) -> None:

@@ -17,7 +17,7 @@ from pipelines.frame.hardware import Hardware, visible_gpus
 from pipelines.frame.params_reader import ParamsFile, plain, validate
 from pipelines.frame.processes import holder_of
 from pipelines.frame.ranks import rank_and_world_size
-from pipelines.frame.run_folder import FLOW_LOCK, RUN_LOCK, RUNS
+from pipelines.frame.run_folder import work_locks
 from pipelines.preflight.dvc_files import size_of_outs
 from pipelines.preflight.finding import Finding
 
@@ -79,19 +79,17 @@ def disk(params_file: ParamsFile, folder: Path = Path()) -> Iterator[Finding]:
         )
 
 
-def at_work() -> Iterator[Finding]:
-    """Runs and stages that work in this checkout now, but for the flow that asks."""
-    for lock in (RUN_LOCK, FLOW_LOCK, *sorted(RUNS.glob("*/lock"))):
+def at_work(*, run: bool) -> Iterator[Finding]:
+    """Runs and stages that work in this checkout now, but for the flow that asks: an error where
+    another ``run`` begins.
+    """
+    for lock in work_locks():
         pid = holder_of(lock)
         if pid and pid != os.getppid():
             since = datetime.fromtimestamp(lock.stat().st_mtime).astimezone()
             remedy = f"wait for it, or stop it (kill {pid}; the next run goes on)"
-            yield Finding(
-                "error",
-                "at work",
-                f"{lock.parent}: process {pid} works here since {since:%H:%M}, and must be the "
-                f"only one; {remedy}",
-            )
+            message = f"process {pid} works here since {since:%H:%M}; {remedy}"
+            yield Finding("error" if run else "warning", "at work", message)
             return
 
 

@@ -127,4 +127,6 @@ def _json(path: Path) -> Any:
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except (OSError, json.JSONDecodeError) as error:
-        raise DataError(f"{path}: cannot be read ({error}); run dvc repro") from None
+        raise DataError(
+            f"{path}: must be there for the results of these params ({error}); make run"
+        ) from None

@@ -28,7 +28,7 @@ from pipelines.report.results import Results, read_results
 _AS_WIDE_AS_IT_IS = 10_000
 _SHOWN = 2  # translations
 _NEXT = """
-data/report/index.html has curves and pictures, data/bert and data/seq2seq the models.
+Curves and pictures: data/report/index.html; models: data/bert, data/seq2seq
 Next: change a key in params.yaml, then `make plan` and `make run`
       dvc exp run -S decoding.beam_size=10 && make compare
       make run RECIPE=multi30k, or text of your own: docs/own-text.md"""
@@ -72,6 +72,12 @@ def render(rows: list[list[str]], left: int = 1) -> str:
     return "\n".join(line.rstrip() for line in printed.file.getvalue().rstrip().splitlines())
 
 
+def _narrow(row: list[str]) -> list[str]:
+    """What of a row of `scores_table` fits eighty columns: the page has all of it."""
+    name, _, greedy, beam, _, second, *exact = row
+    return [name, greedy, beam, second, *exact]
+
+
 def _translations(params_file: ParamsFile, results: Results) -> Iterator[str]:
     """The first sentences of the test set, as the best system translates them."""
     best = max(results.rows, key=lambda row: float(row.beam[results.leading])).name
@@ -100,13 +106,10 @@ def main() -> int:
     speeds = search_speeds(decoded)
     RUNS.mkdir(exist_ok=True)
     (RUNS / "timings.js").write_text(f"window.timings = {json.dumps(speeds)};\n", encoding="utf-8")
-    scores = scores_table(results)
-    header = [*scores[0], "sent/s greedy", "sent/s beam"]
-    rows = [
-        [*row, speeds.get(f"{row[0]}.greedy", "–"), speeds.get(f"{row[0]}.beam", "–")]
-        for row in scores[1:]
-    ]
-    print("\n" + render(bert_table(results)) + "\n\n" + render([header, *rows]) + "\n")
+    header, *rows = (_narrow(row) for row in scores_table(results))
+    rows = [[*row, speeds.get(f"{row[0]}.beam", "–")] for row in rows]
+    table = render([[*header, "sent/s"], *rows])
+    print("\n" + render(bert_table(results)) + "\n\n" + table + "\n")
     for sentence in comparison_sentences(results):
         print(sentence)
     for warning in results.warnings:

@@ -37,6 +37,9 @@ def compute(run):
         time.sleep(60)
     if mode == "fail":
         raise ZeroDivisionError("boom")
+    if mode.startswith("edit|"):
+        _, name, old, new = mode.split("|")
+        Path(name).write_text(Path(name).read_text().replace(old, new))
     (run.work / "result.txt").write_text(str(run.seed))
     run.log(1, {"loss": 0.5}, {"seconds": 1.0})
     return {"toy": {"answer": 42}}
@@ -198,3 +201,31 @@ def test_key_depends_on_params_input_and_code(toy):
         assert _run()[0] == 0
         keys |= {path.name for path in Path(".runs/toy").iterdir() if path.is_dir()}
     assert len(keys) == 4
+
+
+@pytest.mark.parametrize(
+    ("edit", "named"),
+    [
+        ("edit|params.yaml|seed: 1|sede: 1", None),
+        ("edit|params.yaml|seed: 1|seed: 2", "params.yaml: seed"),
+        ("edit|input.txt|hello|bye", "input.txt"),
+        ("edit|pipelines/toy.py|boom|bang", "pipelines/toy.py"),
+    ],
+)
+def test_a_result_of_what_is_no_longer_there_is_not_committed(toy, edit, named):
+    """DVC would record what is there in the end as what the result was made of."""
+    before = {name: (toy / name).read_text() for name in ("params.yaml", "input.txt")}
+    code, errors = _run(edit)
+    assert code != 0
+    assert not Path("data/toy").exists()
+    if named:
+        assert f"error: toy: {named} must stay as they are while a stage works" in errors
+    for name, text in before.items():
+        (toy / name).write_text(text)
+    (toy / "pipelines/toy.py").write_text(TOY)
+    assert _run()[0] == 0
+    assert Path("data/toy/result.txt").read_text() == "1"
+
+
+def test_what_a_stage_does_not_read_may_change_while_it_works(toy):
+    assert _run("edit|params.yaml|num_samples|num_smaples")[0] == 0

@@ -1,6 +1,7 @@
 """Recipes as people use them: chosen blocks, mistakes, names, going back, and overrides by DVC."""
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -8,8 +9,9 @@ from pathlib import Path
 import pytest
 from dvc.utils.hydra import apply_overrides
 
-from pipelines.frame.errors import ParamsError
+from pipelines.frame.errors import BusyError, ParamsError
 from pipelines.frame.params_reader import plain, read_params
+from pipelines.frame.processes import exclusive
 from pipelines.params.kept import back, changes_now
 from pipelines.params.recipes import apply_recipes, recipe_file
 from pipelines.params.rules import problems_of
@@ -238,3 +240,46 @@ def test_help_is_help():
     command = [sys.executable, "-m", "pipelines.params", "apply", "--help"]
     result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
     assert "RECIPE" in result.stdout
+
+
+def test_nobody_changes_params_under_a_run(params):
+    """Its later stages would take the others."""
+    recipe = _recipe(params, "seed: 8\n")
+    apply_recipes([recipe], params)
+    after = params.read_bytes()
+    for lock in (".runs/run.lock", ".runs/flow.lock", ".runs/bert/lock"):
+        with exclusive(params.parent / lock):
+            for change in (
+                lambda: back(params),
+                lambda: apply_recipes([_recipe(params, "seed: 9\n")], params),
+            ):
+                with pytest.raises(BusyError, match=rf"process {os.getpid()} works here, and"):
+                    change()
+        assert params.read_bytes() == after
+    back(params)
+
+
+@pytest.mark.parametrize(
+    ("recipe", "message"),
+    [
+        (
+            "bert:\n  training:\n    optimizer: {name: momentum}",
+            "mine.yaml:3: bert.training.optimizer.momentum must be set; a block of name: momentum "
+            "has name, momentum, weight_decay",
+        ),
+        (
+            "decoding: {strategy: {name: diverse}}",
+            "mine.yaml:1: decoding.strategy.groups must be set; a block of name: diverse has name, "
+            "groups, penalty",
+        ),
+        (
+            "seq2seq: {architectures: {gru_atention: {dropout: 0.1}}}",
+            "mine.yaml:1: seq2seq.architectures.gru_atention.family must be set; did you mean "
+            "'gru_attention'?",
+        ),
+    ],
+)
+def test_what_a_new_choice_needs_is_told_at_its_place(params, recipe, message):
+    with pytest.raises(ParamsError) as caught:
+        apply_recipes([_recipe(params, recipe + "\n")], params)
+    assert message in str(caught.value)

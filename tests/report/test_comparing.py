@@ -2,6 +2,7 @@
 
 import json
 import re
+import sys
 from pathlib import Path
 
 import pytest
@@ -117,3 +118,23 @@ def test_what_another_recipe_left_enters_no_digest(reproduced_copy, tmp_path):
     assert lock(reproduced_copy, in_a) == of_a
     assert not (reproduced_copy / "data/decoding/both").exists()
     assert "up to date" in run_in(reproduced_copy, "dvc", "repro").stdout
+
+
+@pytest.mark.recipes
+def test_two_experiments_are_compared_in_eighty_columns(committed):
+    compare = [sys.executable, "-m", "flows.compare"]
+    run_in(committed, "dvc", "exp", "save", "--name", "first")
+    override = ["-S", "decoding.beam_size=2", "-S", "seq2seq.architectures.gru.dropout=0.5"]
+    run_in(committed, "dvc", "exp", "run", "--name", "narrow", *override)
+    printed = run_in(committed, *compare).stdout
+    lines = printed.splitlines()
+    assert max(map(len, lines)) <= 80
+    assert {"first", "narrow"} <= set(lines[0].split())
+    rows = {line.split()[0]: line.split()[1:] for line in lines[2:]}
+    assert set(rows["decoding.beam_size"]) == {"2", "3"}
+    assert "seq2seq.architectures.gru.dropout" in rows
+    assert any(name.startswith(("bleu.", "chrf.")) for name in rows)
+    assert not any("/" in name for name in rows)
+    run_in(committed, "git", "checkout", "params.yaml", "dvc.lock")
+    assert run_in(committed, "dvc", "repro").returncode == 0
+    assert run_in(committed, "git", "status", "--porcelain").stdout == ""

@@ -144,6 +144,6 @@ def test_pictures_are_the_same_bytes_twice(reproduced, tmp_path, monkeypatch):
 
 def test_read_results_before_any_run_is_a_data_error(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(DataError, match="run dvc repro"):
+    with pytest.raises(DataError, match="make run"):
         read_results(["gru"])
     assert not Path("data").exists()

@@ -60,8 +60,8 @@ def new(
         shutil.rmtree(target, ignore_errors=True)
         raise
     yield f"written: {target}, {recipe} (look at it: it is short)"
-    yield f"next:    make plan RECIPE={name}"
-    yield f"         make run RECIPE={name}        about {minutes:g} minutes here"
+    yield f"next:    make check RECIPE={name} && make plan RECIPE={name}"
+    yield f"         make run RECIPE={name}        about {minutes:g} minutes on this machine, idle"
 
 
 def _check_names(
@@ -96,7 +96,7 @@ def _found_lines(
     for language in languages:
         lines = text.documents["train", language]
         given = [path.name for _, lang, path in found.documents if lang == language]
-        where = ", ".join(given) or "none; training pairs in blocks of ten stand for them"
+        where = ", ".join(given) or "made of the training pairs, ten in each"
         number = sum(not line for line in lines)
         yield f"  {language:6} {number:>9,} documents  {where}"
     for language, side in zip(languages, (0, 1), strict=True):
@@ -146,7 +146,7 @@ def _recipe(name: str, languages: tuple[str, str], folder: Path, found: Found, s
     made_of = " ".join(str(folder).split())[:80]
     note = "" if found.documents else "        # pairs follow no text, so there is no next sentence"
     return (
-        Environment(undefined=StrictUndefined, autoescape=False)
+        Environment(undefined=StrictUndefined, keep_trailing_newline=True)
         .from_string(template)
         .render(
             title=f"{languages[0]} → {languages[1]}, from {made_of}.",
