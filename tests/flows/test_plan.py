@@ -123,6 +123,7 @@ def test_a_broken_dvc_yaml_is_an_error(reproduced_copy):
     assert "dvc.yaml" in result.stderr
 
 
+@pytest.mark.recipes
 def test_in_a_clone_with_nothing_but_the_cache_the_plan_is_what_dvc_does(reproduced_copy, tmp_path):
     """Every dep of a later stage is foreseen from the outs of earlier ones, folders of outs too."""
     for out in ("corpus", "tokenizer", "shards", "bert", "seq2seq", "decoding", "evaluation"):

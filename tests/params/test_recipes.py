@@ -208,6 +208,7 @@ def test_the_remedy_for_a_smaller_beam_names_the_second_override(params):
     assert problems_of(read_params(params)) == []
 
 
+@pytest.mark.recipes
 def test_plan_check_and_list_take_recipes_and_write_nothing(tmp_path):
     project = copy_project(tmp_path / "project")
     (project / "mine.yaml").write_text("tokenizer: {vocab_size: 150}\n")
