@@ -47,16 +47,17 @@ def table(found: dict[str, dict[str, Any]]) -> list[list[str]]:
     keys.sort(key=_is_score)
     rows = [["", *found]]
     for key in keys:
-        cells = [_shown(values.get(key)) for values in found.values()]
+        cells = [_shown(values.get(key), score=_is_score(key)) for values in found.values()]
         if len(set(cells)) > 1:
             rows.append([key, *cells])
     return rows
 
 
-def _shown(value: Any) -> str:
+def _shown(value: Any, *, score: bool) -> str:
+    """Scores to two digits; DVC gives whole numbers of settings as 3.0."""
     if value is None:
         return "–"
-    text = f"{value:.2f}" if isinstance(value, float) and abs(value) >= 1 else str(value)
+    text = f"{value:.2f}" if score else f"{value:g}" if isinstance(value, float) else str(value)
     return text if len(text) <= _WIDEST else f"{text[: _WIDEST - 1]}…"
 
 

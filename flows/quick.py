@@ -20,6 +20,7 @@ from pipelines.params.recipes import recipe_file
 from pipelines.params.rules import problems_of
 
 FOLDER = EXPERIMENTS / "quick"
+_LISTING = ("ls-files", "-z", "--cached", "--others", "--exclude-standard")
 
 
 def worktree() -> Path:
@@ -31,9 +32,9 @@ def worktree() -> Path:
     if not (FOLDER / ".git").exists():
         git("worktree", "prune")
         git("worktree", "add", "--detach", "--force", str(FOLDER), "HEAD")
-    listed = git("ls-files", "-z", "--cached", "--others", "--exclude-standard").split("\0")
+    listed = git(*_LISTING).split("\0")
     here = {path for path in map(Path, filter(None, listed)) if path.is_file()}
-    there = git("ls-files", "-z", folder=FOLDER).split("\0")
+    there = git(*_LISTING, folder=FOLDER).split("\0")
     for path in {*map(Path, filter(None, there))} - here:
         (FOLDER / path).unlink(missing_ok=True)
     for path in here:
