@@ -26,7 +26,7 @@ METRIC: list[Edit] = [
         "    return fmean(one.split()[:1] == other.split()[:1] for one, other in pairs)\n\n\n"
         "def _of_folding(",
     ),
-    ("params.yaml", "also: [ter", "also: [first_word, ter"),
+    ("params.yaml", "\n  - ter\n", "\n  - first_word\n  - ter\n"),
 ]
 
 OPTIMIZER: list[Edit] = [
@@ -211,8 +211,8 @@ STAGE: list[Edit] = [
     ("params.yaml", "\ntokenizer:\n", "\nwords:\n  most: 3\n\ntokenizer:\n"),
     (
         "pipelines/params/rules.py",
-        '    "tokenizer": TokenizerParams,\n',
-        '    "words": WordsParams,\n    "tokenizer": TokenizerParams,\n',
+        "    tokenizer: TokenizerParams\n",
+        "    words: WordsParams\n    tokenizer: TokenizerParams\n",
     ),
     (
         "pipelines/params/rules.py",

@@ -68,7 +68,7 @@ def test_all_five_added_at_once_run_to_the_results_table(tmp_path):
         (project / f"data/raw/mine/{split}.tsv").write_text("".join(rows))
     for edits in ALL.values():
         _edit(project, edits)
-    checks = ["tests/test_layering.py", "tests/test_dvc_yaml.py", "tests/preflight/test_rules.py"]
+    checks = ["tests/test_layering.py", "tests/test_dvc_yaml.py", "tests/params/test_rules.py"]
     selected = "rooms or imports or reads or sections or outs or every_key"
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *checks]
     run_in(project, *command, "-k", selected)

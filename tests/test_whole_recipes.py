@@ -136,7 +136,7 @@ def _assert_complete(folder: Path, printed: str) -> None:
     found = json.loads((folder / "data/evaluation/metrics.json").read_text())["evaluation"]
     assert list(found["architectures"]) == names
     for name in names:
-        assert re.search(rf"^{re.escape(name)} +[\d,]+ ", printed, re.MULTILINE), name
+        assert re.search(rf"^{re.escape(name)} +[\d.]+ ", printed, re.MULTILINE), name
     assert ("next sentence (NSP)" in printed) == (params["bert"]["segments"]["nsp"] != "none")
     for task in params["classification"]["tasks"]:
         assert (folder / f"data/classification/{task}/predictions.tsv").is_file()

@@ -70,6 +70,7 @@ class _Overlay:
 def _merge(
     base: CommentedMap, overlay: Mapping[str, Any], keys: Keys, schema: Any, over: _Overlay
 ) -> None:
+    before = set(base)
     if chosen_anew(schema, base, overlay):
         after = {**base, **{key: value for key, value in overlay.items() if value is not None}}
         known = fields_at(schema, after, ())
@@ -78,7 +79,8 @@ def _merge(
     for key, value in overlay.items():
         place = (*keys, key)
         if value is None and not _may_be_null(schema, base, key):
-            _check_removal(base, place, schema, over)
+            if key not in before:
+                _check_removal(base, place, schema, over)
             _remove(base, key, keys, over)
         elif isinstance(value, Mapping) and isinstance(base.get(key), Mapping):
             _merge(base[key], value, place, inside(schema, {**base, **overlay}, key), over)

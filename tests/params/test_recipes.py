@@ -64,6 +64,11 @@ def test_another_reader_needs_no_line_for_what_the_old_one_had(params):
             "bert.training.schedule",
             {"name": "constant", "warmup_updates": 110},
         ),
+        (  # as recipes had to be written once
+            "bert: {training: {optimizer: {name: sgd, beta1: null, bias_correction: null}}}",
+            "bert.training.optimizer",
+            {"name": "sgd", "weight_decay": 0.01},
+        ),
         (
             "seq2seq: {architectures: {gru: {cell: {name: lstm}}}}",
             "seq2seq.architectures.gru.cell",
