@@ -88,7 +88,7 @@ class CorpusParams(Section):
                         f"{key} ({language!r}) must be en or de, which the embedded grammar "
                         "writes; other text is read with reader.kind: files"
                     )
-        else:
+        elif isinstance(self.reader, FilesReader):
             for key, files in self.reader.files.items():
                 if set(files) != {source, target}:
                     raise ValueError(
