@@ -33,10 +33,8 @@ ifneq ($(strip $(RECIPE)),)
 	@python -m pipelines.params apply $(RECIPE)
 endif
 	@python -m pipelines.preflight --run
-	@python -m pipelines.params tidy
 	@python -m flows.repro
-	@python -m pipelines.params applied
-	@python -m pipelines.report.table
+	@python -m flows.results
 
 .PHONY: quick
 quick: setup ## every stage in a minute, tiny, in a worktree of its own
@@ -64,8 +62,7 @@ compare: setup ## experiments side by side: changed keys and scores
 
 .PHONY: table
 table: setup ## print the results table of the last run
-	@python -m pipelines.params applied
-	@python -m pipelines.report.table
+	@python -m flows.results
 
 .PHONY: check
 check: setup ## check params.yaml and the raw data (with RECIPE too)

@@ -26,15 +26,19 @@ def columns() -> dict[str, dict[str, Any]]:
     found: dict[str, dict[str, Any]] = {}
     for row in dvc.api.exp_show():
         name = row.get("Experiment") or row.get("rev") or "workspace"
-        values = {key: value for key, value in row.items() if _wanted(key) and value is not None}
+        values = {key: value for key, value in row.items() if _wanted(key, value)}
         if any(_is_score(key) for key in values):
             found.setdefault(str(name)[:_WIDEST], values)
     return dict(list(found.items())[:_SHOWN])
 
 
-def _wanted(key: str) -> bool:
-    """Settings and scores: neither digests of files nor what DVC says of itself."""
-    return _is_score(key) or ("." in key and "/" not in key)
+def _wanted(key: str, value: Any) -> bool:
+    """Settings and scores: neither digests of files nor what DVC says of itself, nor its signs for
+    what it could not read.
+    """
+    if _is_score(key):
+        return isinstance(value, int | float)
+    return value is not None and "." in key and "/" not in key
 
 
 def _is_score(key: str) -> bool:

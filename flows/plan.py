@@ -13,6 +13,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from importlib.metadata import PackageNotFoundError, version
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -23,12 +24,11 @@ from dvc.repo import Repo
 from ruamel.yaml import YAML
 
 from flows.foresight import Foresight, WithParams
-from pipelines.frame.errors import MasklineError, ParamsError
+from pipelines.frame.errors import ParamsError, exit_code
 from pipelines.frame.files import sha256_of
 from pipelines.frame.params_problems import nearest
 from pipelines.frame.params_reader import ParamsFile, plain
-from pipelines.frame.processes import holder_of
-from pipelines.frame.run_folder import folder_of_out, last_seconds, unfinished, work_locks
+from pipelines.frame.run_folder import at_work, folder_of_out, last_seconds, unfinished
 from pipelines.params.recipes import with_recipes
 from pipelines.params.rules import problems_of
 
@@ -295,20 +295,15 @@ def main() -> int:
     except DvcException as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
-    except MasklineError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return error.exit_code
     if arguments.json:
         listed = [{**asdict(one), "notes": one.notes} for one in planned]
         print(json.dumps(listed, ensure_ascii=False, indent=1))
     else:
         print("\n".join(lines_of(planned, whole=arguments.all)))
-        for lock in work_locks():
-            if pid := holder_of(lock):
-                print(f"process {pid} works here now; what it has done is not in this plan")
-                break
+        for _, pid in islice(at_work(), 1):
+            print(f"process {pid} works here now; what it has done is not in this plan")
     return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(exit_code(main))

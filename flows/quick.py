@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 
 from flows.experiment import EXPERIMENTS, git, share_cache
-from pipelines.frame.errors import MasklineError, ParamsError
+from pipelines.frame.errors import ParamsError, exit_code
 from pipelines.frame.params_reader import PARAMS_FILE, read_params
 from pipelines.frame.processes import exclusive
 from pipelines.params.kept import write_params
@@ -58,23 +58,19 @@ def _copy_changed(path: Path, target: Path) -> None:
     shutil.copy(path, target)
 
 
-def main() -> int:
+def quick() -> int:
     """Run all stages there and print the table; the exit code."""
-    try:
-        with exclusive(EXPERIMENTS / "quick.lock", patience_s=0):
-            folder = worktree()
-            print(f"working in {folder}", flush=True)
-            for module in ("flows.repro", "pipelines.report.table"):
-                command = [sys.executable, "-m", module]
-                quiet = {**os.environ, "WANDB_MODE": "disabled"}
-                result = subprocess.run(command, cwd=folder, env=quiet, check=False)
-                if result.returncode:
-                    return result.returncode
-    except MasklineError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return error.exit_code
+    with exclusive(EXPERIMENTS / "quick.lock", patience_s=0):
+        folder = worktree()
+        print(f"working in {folder}", flush=True)
+        for module in ("flows.repro", "flows.results"):
+            command = [sys.executable, "-m", module]
+            quiet = {**os.environ, "WANDB_MODE": "disabled"}
+            result = subprocess.run(command, cwd=folder, env=quiet, check=False)
+            if result.returncode:
+                return result.returncode
     return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(exit_code(quick))

@@ -1,5 +1,7 @@
 """``dvc repro`` for people: without DVC's advice to them, and with a stop that is no error.
 
+What other params left under data is set aside first, so that DVC finds in its cache all it has.
+
 python -m flows.repro [arguments of dvc repro]
 """
 
@@ -10,9 +12,11 @@ from typing import Any
 from dvc.cli import main as dvc
 from dvc.ui import ui
 
-from pipelines.frame.errors import EXIT_PREEMPTED, MasklineError
+from pipelines.frame.errors import EXIT_PREEMPTED, exit_code
+from pipelines.frame.left_overs import set_aside
+from pipelines.frame.params_reader import read_params
 from pipelines.frame.processes import exclusive
-from pipelines.frame.run_folder import RUN_LOCK
+from pipelines.frame.run_folder import RUN_LOCK, RUNS
 
 _STOPPED = f"exited with {EXIT_PREEMPTED}"
 _ADVICE = ("To track the changes with git", "git add", "To enable auto staging", "Use `dvc push`")
@@ -51,13 +55,11 @@ def repro(arguments: list[str]) -> int:
     for handler in logging.getLogger("dvc").handlers:
         handler.addFilter(shown)
     with exclusive(RUN_LOCK, patience_s=0):
+        if moved := set_aside(read_params()):
+            print(f"set aside in {RUNS}/left_overs, for later: {', '.join(moved)}", flush=True)
         code: int = dvc(["repro", *arguments])
     return EXIT_PREEMPTED if shown.stopped else code
 
 
 if __name__ == "__main__":
-    try:
-        sys.exit(repro(sys.argv[1:]))
-    except MasklineError as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(error.exit_code)
+    sys.exit(exit_code(lambda: repro(sys.argv[1:])))

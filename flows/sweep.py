@@ -27,7 +27,7 @@ from flows.process import Children
 from flows.search_space import Halving, Sweep, nested
 from flows.server import temporary_server
 from flows.slots import MachineSlots
-from pipelines.frame.errors import MasklineError, ParamsError, broken_rule
+from pipelines.frame.errors import MasklineError, ParamsError, broken_rule, exit_code
 from pipelines.frame.params_problems import nearest
 from pipelines.frame.params_reader import read_params, validate
 from pipelines.frame.processes import exclusive
@@ -62,7 +62,6 @@ def sweep(spec: dict[str, Any]) -> list[dict[str, Any]]:
     """
     wanted = Sweep.model_validate(spec)
     check_params(wanted)
-    check_target(wanted)
     children, slots = Children(), slots_of(Path())
     with exclusive(SWEEPS / f"{wanted.name}.lock"):
         try:
@@ -80,10 +79,11 @@ def sweep(spec: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def check_params(wanted: Sweep) -> None:
-    """Every experiment's params, of every round, before the first one runs.
+    """Every experiment's params, of every round, and the target, before the first one runs.
 
     Raises:
-        ParamsError: some break a rule, as a schedule that is longer than the budget of a round.
+        ParamsError: some break a rule, as a schedule that is longer than the budget of a round, or
+            lead to no such score.
     """
     method, combinations = wanted.method, wanted.combinations()
     if isinstance(method, Halving):
@@ -93,9 +93,21 @@ def check_params(wanted: Sweep) -> None:
         ]
     base = with_recipes(wanted.recipes)
     for one in combinations:
-        if problems := problems_of(with_overrides(base, nested(one))):
+        params = with_overrides(base, nested(one))
+        if problems := problems_of(params):
             problem = f"sweep {wanted.name}: params of {one} break rules; nothing was run"
             raise ParamsError("\n".join([problem, *problems]))
+        names = score_names(
+            list(params.get("seq2seq.architectures")),
+            list(params.get("ensembles")),
+            params.get("bert.segments.nsp"),
+        )
+        if wanted.target not in names:
+            rule = f"be one of {', '.join(names)}"
+            remedy = nearest(wanted.target, names, "correct it; nothing was run")
+            raise ParamsError(
+                broken_rule(f"sweep {wanted.name}", "target", wanted.target, rule, remedy)
+            )
 
 
 def _all_rounds(wanted: Sweep, slots: MachineSlots, children: Children) -> list[dict[str, Any]]:
@@ -186,28 +198,6 @@ def _value(folder: Path, target: str) -> float:
     return float(found)
 
 
-def check_target(wanted: Sweep) -> None:
-    """That there will be such a score in every experiment, before the first one runs.
-
-    Raises:
-        ParamsError: there will not.
-    """
-    base = with_recipes(wanted.recipes)
-    for one in wanted.combinations():
-        params = with_overrides(base, nested(one))
-        names = score_names(
-            list(params.get("seq2seq.architectures")),
-            list(params.get("ensembles")),
-            params.get("bert.segments.nsp"),
-        )
-        if wanted.target not in names:
-            rule = f"be one of {', '.join(names)}"
-            remedy = nearest(wanted.target, names, "correct it; nothing was run")
-            raise ParamsError(
-                broken_rule(f"sweep {wanted.name}", "target", wanted.target, rule, remedy)
-            )
-
-
 def main() -> int:
     """Run, or remove, the sweep of a file; the exit code."""
     parser = argparse.ArgumentParser(
@@ -218,18 +208,13 @@ def main() -> int:
         "--remove", action="store_true", help="remove its worktrees and branches; its results stay"
     )
     arguments = parser.parse_args()
-    try:
-        wanted = validate(read_params(arguments.file), "sweep", Sweep)
-        if arguments.remove:
-            with exclusive(SWEEPS / f"{wanted.name}.lock"):
-                names = re.compile(rf"{re.escape(wanted.name)}-(r\d+-)?\d+-[0-9a-f]{{8}}")
-                print(f"{remove(names, f'sweep/{wanted.name}/*')} experiments removed")
-            return 0
-        check_params(wanted)
-        check_target(wanted)
-    except MasklineError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return error.exit_code
+    wanted = validate(read_params(arguments.file), "sweep", Sweep)
+    if arguments.remove:
+        with exclusive(SWEEPS / f"{wanted.name}.lock"):
+            names = re.compile(rf"{re.escape(wanted.name)}-(r\d+-)?\d+-[0-9a-f]{{8}}")
+            print(f"{remove(names, f'sweep/{wanted.name}/*')} experiments removed")
+        return 0
+    check_params(wanted)
     with temporary_server():
         results = sweep(wanted.model_dump())
     rows = [
@@ -242,4 +227,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(exit_code(main))

@@ -120,6 +120,13 @@ def test_make_knows_the_target(command):
     assert recipe & {"python", "pytest", "dvc", "ruff"}, printed
 
 
+def test_the_list_of_targets_aligns_and_fits_a_terminal():
+    lines = run_in(ROOT, "make", "help").stdout.splitlines()
+    assert len(lines) > 20
+    assert {line.index(line[line.index("make ") + 5 :].split(None, 1)[1]) for line in lines} == {24}
+    assert max(map(len, lines)) <= 80
+
+
 def test_every_command_runs_in_a_test(reproduced_copy):
     """Those that take seconds, here; the others, in the test that is named for them."""
     (reproduced_copy / "sentences.txt").write_text("The cow is small.\n")

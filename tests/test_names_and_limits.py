@@ -154,7 +154,7 @@ def test_every_round_of_a_sweep_is_checked_before_the_first_runs(monkeypatch):
         "smallest": 20,
         "factor": 2,
     }
-    spec = {"name": "rates", "space": {"seed": [1, 2]}, "target": "evaluation.sentences"}
+    spec = {"name": "rates", "space": {"seed": [1, 2]}, "target": "bleu.gru"}
     with pytest.raises(ParamsError) as refused:
         check_params(Sweep.model_validate({**spec, "method": method}))
     assert "sweep rates: params of {'seed': " in str(refused.value)

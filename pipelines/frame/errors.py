@@ -3,6 +3,9 @@
 Form of every message: ``<where>: <name> (<value>) must <rule>; <remedy>``.
 """
 
+import sys
+from collections.abc import Callable
+
 EXIT_FAILED = 1
 EXIT_BAD_INPUT = 2
 EXIT_PREEMPTED = 75  # sysexits.h EX_TEMPFAIL: try again and it goes on where it stopped
@@ -50,6 +53,15 @@ class Preempted(BaseException):
     """
 
     exit_code = EXIT_PREEMPTED
+
+
+def exit_code(act: Callable[[], int]) -> int:
+    """The exit code of a command; an error for its user is printed, without a traceback."""
+    try:
+        return act()
+    except MasklineError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return error.exit_code
 
 
 def broken_rule(where: str, name: str, value: object, rule: str, remedy: str) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from pipelines.frame.errors import shown
-from pipelines.frame.schemas import fields_at
+from pipelines.frame.schemas import CHOOSING, fields_at
 
 if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
@@ -47,8 +47,8 @@ def dotted(keys: Sequence[str | int]) -> str:
 
 def nearest(word: object, choices: Sequence[str], remedy: str) -> str:
     """``did you mean 'beam_size'?``, or the remedy where nothing is near."""
-    near = difflib.get_close_matches(str(word), choices, n=1, cutoff=0.5)
-    return f"did you mean {near[0]!r}?" if near else remedy
+    near = _nearest_of(word, choices)
+    return f"did you mean {near!r}?" if near else remedy
 
 
 def explain(
@@ -84,7 +84,7 @@ def explain(
 def _misspelt(place: Keys, unknown: Sequence[Keys]) -> bool:
     """Whether an unknown key beside a missing one is it, misspelt."""
     strangers = [str(other[-1]) for other in unknown if other[:-1] == place[:-1]]
-    return bool(difflib.get_close_matches(str(place[-1]), strangers, n=1, cutoff=0.6))
+    return _nearest_of(place[-1], strangers) is not None
 
 
 def _of_a_name(errors: Sequence["ErrorDetails"]) -> bool:
@@ -110,16 +110,7 @@ def _problem(
         remedy = nearest(place[-1], unset, nearest(place[-1], known, "correct or remove it"))
         return f"{where}: {name} ({_short(given)}) must be one of {', '.join(known)}; {remedy}"
     if kind in ("missing", "union_tag_not_found"):
-        chosen = [*whole[:-1], _choice(parent)]
-        if tuple(chosen) in params_file.brought:  # the recipe that chose has to say the rest
-            where = params_file.place(chosen)
-            remedy = f"a block of {chosen[-1]}: {parent[chosen[-1]]} has {', '.join(known)}"
-            return f"{where}: {name} must be set; {remedy}"
-        remedy = _where_it_went(parent, place, known)
-        if kind == "union_tag_not_found" and len(place) > 1:  # of a misspelt name, as `gruu`
-            others = [key for key in _at(raw, place[:-2]) or () if key != place[-2]]
-            remedy = nearest(place[-2], [*map(str, others)], remedy)
-        return f"{where}: {name} must be set; {remedy}"
+        return _missing(params_file, whole, parent, known)
     if kind == "value_error":
         return _own_rule(params_file, whole, given, str(errors[0]["ctx"]["error"]))
     if kind == "union_tag_invalid":
@@ -146,21 +137,38 @@ def _own_rule(params_file: "ParamsFile", whole: Keys, given: Any, message: str) 
 
 def _choice(block: Any) -> str:
     """The key of a block that chooses its model, if it has one."""
-    keys = [
-        key for key in ("kind", "name", "family") if isinstance(block, Mapping) and key in block
-    ]
-    return keys[0] if keys else ""
+    if not isinstance(block, Mapping):
+        return ""
+    return next((key for key in CHOOSING if key in block), "")
 
 
-def _where_it_went(parent: Any, place: Keys, known: Sequence[str]) -> str:
-    """The remedy for a key that is not there."""
-    strangers = [key for key in parent if key not in known] if isinstance(parent, Mapping) else []
-    near = difflib.get_close_matches(str(place[-1]), strangers, n=1, cutoff=0.5)
-    if near:
-        return f"is {near[0]!r} meant for it?"
-    if any(isinstance(part, int) for part in place):
-        return "a list replaces the whole list, so each item is written out"
-    return "params.yaml is complete, no key has a default in code"
+def _missing(params_file: "ParamsFile", whole: Keys, parent: Any, known: Sequence[str]) -> str:
+    """The problem of a key that is not there: ``whole`` is its place, ``parent`` its block."""
+    *above, key = whole
+    where, name = params_file.place(whole), dotted(whole)
+    chosen = (*above, _choice(parent))
+    if chosen in params_file.brought:  # the recipe that chose this model has to say the rest
+        has = f"a block of {chosen[-1]}: {parent[chosen[-1]]} has {', '.join(known)}"
+        return f"{params_file.place(chosen)}: {name} must be set; {has}"
+    if strange := _nearest_of(key, [str(one) for one in parent or () if one not in known]):
+        remedy = f"is {strange!r} meant for it?"
+    elif key == "family" and (named := _nearest_of(above[-1], _beside(params_file, above))):
+        remedy = f"did you mean {named!r}?"  # `gru_atention: {dropout: 0.1}` is no new architecture
+    elif any(isinstance(part, int) for part in whole):
+        remedy = "a list replaces the whole list, so each item is written out"
+    else:
+        remedy = "params.yaml is complete, no key has a default in code"
+    return f"{where}: {name} must be set; {remedy}"
+
+
+def _beside(params_file: "ParamsFile", whole: Sequence[str | int]) -> list[str]:
+    """The keys beside a key, in the same block."""
+    return [str(key) for key in _at(params_file.root, tuple(whole[:-1])) or () if key != whole[-1]]
+
+
+def _nearest_of(word: object, choices: Sequence[str]) -> str | None:
+    """The choice that a word may be a misspelling of."""
+    return next(iter(difflib.get_close_matches(str(word), choices, n=1, cutoff=0.5)), None)
 
 
 def _rule(error: "ErrorDetails") -> str:

@@ -14,11 +14,10 @@ from ruamel.yaml.comments import CommentedMap, CommentedSeq
 from ruamel.yaml.error import MarkedYAMLError
 
 from pipelines.frame.errors import ParamsError, broken_rule
-from pipelines.frame.params_problems import NAME, NAMED, dotted, explain, nearest
+from pipelines.frame.params_problems import NAME, NAMED, Keys, dotted, explain, nearest
 
 PARAMS_FILE = Path("params.yaml")
 T = TypeVar("T")
-Keys = tuple[str | int, ...]
 Seed = Annotated[int, Field(ge=0, lt=2**32)]  # what torch, NumPy and Lightning all take
 Name = Annotated[str, Field(pattern=NAME)]
 _DEPTH, _NODES = 30, 100_000  # of any params file; anchors that repeat each other exceed them

@@ -13,7 +13,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -135,20 +135,6 @@ def holder_of(path: Path) -> int | None:
     finally:
         os.close(handle)
     return None
-
-
-def require_nobody_at_work(locks: Iterable[Path], what: str) -> None:
-    """Refuse to do what would change a run in its midst.
-
-    Raises:
-        BusyError: one of the locks is held.
-    """
-    for lock in locks:
-        if pid := holder_of(lock):
-            raise BusyError(
-                f"process {pid} works here, and {what} would change what it does; wait for it, or "
-                f"stop it (kill {pid}; the next run goes on)"
-            )
 
 
 def _acquire(handle: int, path: Path, patience_s: float) -> None:

@@ -9,7 +9,7 @@ import contextlib
 import errno
 import json
 import shutil
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,7 +24,9 @@ from pipelines.frame.files import (
     write_manifest,
     write_whole,
 )
-from pipelines.frame.params_reader import ParamsFile, plain
+from pipelines.frame.params_reader import ParamsFile
+from pipelines.frame.processes import holder_of
+from pipelines.frame.provenance import settings
 from pipelines.frame.ranks import process_rank
 
 RUNS = Path(".runs")
@@ -32,9 +34,11 @@ RUN_LOCK = RUNS / "run.lock"  # of a whole run, `make run`
 FLOW_LOCK = RUNS / "flow.lock"
 
 
-def work_locks(root: Path = Path()) -> list[Path]:
-    """Files that are locked while somebody works in a checkout: runs, flows, stages."""
-    return [root / RUN_LOCK, root / FLOW_LOCK, *sorted((root / RUNS).glob("*/lock"))]
+def at_work(root: Path = Path()) -> Iterator[tuple[Path, int]]:
+    """Lock and process of every run, flow and stage that works in a checkout now."""
+    for lock in (root / RUN_LOCK, root / FLOW_LOCK, *sorted((root / RUNS).glob("*/lock"))):
+        if pid := holder_of(lock):
+            yield lock, pid
 
 
 @dataclass(frozen=True)
@@ -163,11 +167,6 @@ def unfinished(instance: str, params_file: ParamsFile) -> int | None:
             ):
                 return max(updates)
     return None
-
-
-def settings(params_file: ParamsFile, sections: Iterable[str]) -> dict[str, str]:
-    """A digest of each of these sections."""
-    return {path: digest(plain(params_file.get(path))) for path in sections}
 
 
 def key_of(

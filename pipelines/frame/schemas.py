@@ -11,6 +11,8 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from pydantic import BaseModel
 
+CHOOSING = ("kind", "name", "family")  # keys by which a block says which of several models it is
+
 
 def fields_at(schema: Any, value: Any, path: Sequence[str | int]) -> list[str]:
     """Keys that the block at ``path`` may have; none where they are free, or where no block is.
@@ -27,12 +29,11 @@ def fields_at(schema: Any, value: Any, path: Sequence[str | int]) -> list[str]:
     return list(model.model_fields) if model else []
 
 
-def chosen_anew(schema: Any, old: Any, new: Mapping[str, Any]) -> bool:
+def chosen_anew(schema: Any, old: Mapping[str, Any], new: Mapping[str, Any]) -> bool:
     """Whether laying ``new`` over ``old`` makes the block another model of its union."""
-    keys = {key for model in _models(schema) for key in _choosing(model)}
-    return len(_models(schema)) > 1 and any(
-        key in new and isinstance(old, Mapping) and new[key] != old.get(key) for key in keys
-    )
+    models = _models(schema)
+    keys = {key for model in models for key in _choosing(model)}
+    return len(models) > 1 and any(key in new and new[key] != old.get(key) for key in keys)
 
 
 def inside(schema: Any, value: Any, part: str | int) -> Any:
@@ -81,7 +82,7 @@ def _choosing(model: type[BaseModel]) -> dict[str, tuple[Any, ...]]:
     return {
         key: get_args(field.annotation)
         for key, field in model.model_fields.items()
-        if key in ("kind", "name", "family") and get_origin(field.annotation) is Literal
+        if key in CHOOSING and get_origin(field.annotation) is Literal
     }
 
 

@@ -11,16 +11,13 @@ import contextlib
 import errno
 import json
 import os
-import platform
 import re
 import resource
-import subprocess
 import sys
 import time
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -28,19 +25,19 @@ from pydantic import BaseModel, TypeAdapter
 
 from pipelines.frame.errors import (
     EXIT_FAILED,
-    CheckFailed,
     MasklineError,
     ParamsError,
     Preempted,
     broken_rule,
 )
-from pipelines.frame.files import describe_input, digest, sha256_of, write_json
-from pipelines.frame.hardware import Hardware, cpu_name, limit_threads
+from pipelines.frame.files import digest, write_json
+from pipelines.frame.hardware import Hardware, limit_threads
 from pipelines.frame.imports import code_of
 from pipelines.frame.left_overs import set_aside
 from pipelines.frame.params_problems import NAME, NAMED
 from pipelines.frame.params_reader import ParamsFile, plain, read_params, validate
 from pipelines.frame.processes import PoliteStop, die_with_parent, exclusive, outlive_readers
+from pipelines.frame.provenance import environment_of, made_of, require_unchanged
 from pipelines.frame.ranks import process_rank
 from pipelines.frame.records import Records
 from pipelines.frame.run_folder import (
@@ -49,7 +46,6 @@ from pipelines.frame.run_folder import (
     key_of,
     release,
     release_others,
-    settings,
 )
 from pipelines.frame.tracking import Tracker, TrackingParams
 
@@ -202,7 +198,6 @@ def run_stage(
         params_file = read_params()
         hardware = validate(params_file, "hardware", Hardware)
         limit_threads(hardware.num_threads)
-        tracking = validate(params_file, "tracking", TrackingParams)
         stage = declare(params_file)
         params = {
             path: validate(params_file, path, schema) for path, schema in stage.sections.items()
@@ -210,7 +205,7 @@ def run_stage(
         with _locked(stage):
             if process_rank() == 0 and (moved := set_aside(params_file)):
                 print(f"set aside in {RUNS}/left_overs, of other params: {', '.join(moved)}")
-            return _run(stage, params, hardware, tracking, stop, compute, started)
+            return _run(stage, params_file, params, hardware, stop, compute, started)
     except (MasklineError, Preempted, OSError) as error:
         return _report(error)
 
@@ -241,16 +236,16 @@ def _locked(stage: Stage) -> Iterator[None]:
 
 def _run(
     stage: Stage,
+    params_file: ParamsFile,
     params: Mapping[str, Any],
     hardware: Hardware,
-    tracking: TrackingParams,
     stop: PoliteStop,
     compute: Callable[[StageRun], Metrics],
     started: float,
 ) -> int:
     values = {path: _plain(value) for path, value in params.items()}
-    inputs = {name: sha for path in stage.inputs for name, sha in describe_input(path).items()}
-    code = {path.as_posix(): sha256_of(path) for path in stage.code()}
+    start = made_of(params_file, params, stage.inputs, stage.code())
+    inputs, code = start["inputs"], start["code"]
     key = key_of(stage.instance, values, inputs, code)
     folder = RunFolder.open(stage.instance, key, clean=process_rank() == 0)
     origin = {
@@ -258,19 +253,18 @@ def _run(
         "params": digest(values)[:16],
         "data": digest(inputs)[:16],
     }
-    environment, raw = _environment(hardware), read_params()
-    start = {"key": key, "inputs": inputs, "code": code, "settings": settings(raw, params)}
+    environment = environment_of(hardware)
     if process_rank() == 0:
-        write_json(folder.path / "origin.json", {**origin, **environment, **start})
+        write_json(folder.path / "origin.json", {**origin, **environment, "key": key, **start})
         for path in stage.inputs:
             release(path)
         release_others(stage.instance, key)
     tracker = Tracker(
-        tracking,
+        validate(params_file, "tracking", TrackingParams),
         RUNS,
         group=os.environ.get(
             "MASKLINE_GROUP",
-            f"{environment['commit'][:8]}-{digest(plain(raw.root))[:8]}",
+            f"{environment['commit'][:8]}-{digest(plain(params_file.root))[:8]}",
         ),
         job_type=stage.name,
         name=f"{stage.instance}-{key[:8]}",
@@ -284,7 +278,8 @@ def _run(
     try:
         metrics = compute(run)
         if process_rank() == 0:
-            _require_unchanged(stage, params, start)
+            now = made_of(read_params(), params, stage.inputs, stage.code())
+            require_unchanged(stage.instance, start, now)
         with stop.cooperative():  # a commit is finished, whoever asks for a stop
             _commit(run, metrics)
     except BaseException as error:
@@ -299,28 +294,6 @@ def _run(
         return code_of_exit
     folder.write_status("finished", exit_code=0)
     return 0
-
-
-def _require_unchanged(stage: Stage, params: Mapping[str, Any], start: Mapping[str, Any]) -> None:
-    """Refuse to commit a result of other params, data or code than are there now.
-
-    DVC takes the digests of deps when a stage is done: it would record what is there now as what
-    the result was made of, and never make it again.
-
-    Raises:
-        CheckFailed: with what has changed.
-    """
-    now = settings(read_params(), params)
-    changed = [f"params.yaml: {path}" for path in params if now[path] != start["settings"][path]]
-    for name, sha in {**start["inputs"], **start["code"]}.items():
-        if not Path(name).is_file() or sha256_of(Path(name)) != sha:
-            changed.append(name)
-    if changed:
-        some = ", ".join(changed[:3]) + (f" and {len(changed) - 3} more" if changed[3:] else "")
-        raise CheckFailed(
-            f"{stage.instance}: {some} must stay as they are while a stage works; put them back "
-            "and start again, which only commits, or start again as they are now"
-        )
 
 
 def _commit(run: StageRun, metrics: Metrics) -> None:
@@ -353,30 +326,6 @@ def _report(error: BaseException) -> int:
     else:
         traceback.print_exception(error)
     return error.exit_code if isinstance(error, MasklineError | Preempted) else EXIT_FAILED
-
-
-def _environment(hardware: Hardware) -> dict[str, Any]:
-    """Where and with what a result was computed; for the run folder and W&B, never for an out."""
-    return {
-        "commit": _git_commit(),
-        "cpu": cpu_name(),
-        "python": platform.python_version(),
-        "versions": {
-            name: version(name)
-            for name in ("torch", "numpy", "tokenizers", "lightning", "transformers")
-        },
-        "hardware": hardware.model_dump(),
-    }
-
-
-def _git_commit() -> str:
-    try:
-        result = subprocess.run(
-            ["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=False
-        )
-    except FileNotFoundError:  # no git on this machine
-        return "no-commit"
-    return result.stdout.strip() or "no-commit"
 
 
 def _peak_mib() -> float:

@@ -11,10 +11,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from pipelines.frame.errors import MasklineError
-from pipelines.frame.left_overs import set_aside
-from pipelines.frame.params_reader import PARAMS_FILE, read_params
-from pipelines.frame.run_folder import RUNS
+from pipelines.frame.errors import exit_code
+from pipelines.frame.params_reader import PARAMS_FILE
 from pipelines.params.kept import back, changes_now
 from pipelines.params.new.recipe import new
 from pipelines.params.recipes import apply_recipes, overview
@@ -41,13 +39,19 @@ def _listed() -> str:
     return "\n".join(lines)
 
 
-def _now() -> str:
-    params = read_params()
-    raw, source, target = (
-        params.get(f"corpus.{key}") for key in ("raw", "source_language", "target_language")
-    )
-    recipes = ", ".join(name for name, applied, _ in overview() if applied) or "no recipe"
-    return f"\n{raw}, {source} → {target}, {recipes}"
+def _act(arguments: argparse.Namespace) -> int:
+    match arguments.command:
+        case "apply":
+            print(_applied(arguments.recipes))
+        case "back":
+            print(back())
+        case "list":
+            print(_listed())
+        case "new":
+            languages = (arguments.source, arguments.target)
+            for line in new(arguments.name, languages, arguments.raw, arguments.minutes):
+                print(line, flush=True)
+    return 0
 
 
 def main() -> int:
@@ -61,8 +65,6 @@ def main() -> int:
     applying = commands.add_parser("apply", help="lay recipes over params.yaml, in this order")
     applying.add_argument("recipes", nargs="+", metavar="RECIPE", help="a name, or a path")
     commands.add_parser("back", help="params.yaml as it was before the last change by a command")
-    commands.add_parser("applied", help="what text params.yaml is about, and by which recipes")
-    commands.add_parser("tidy", help="set aside what other params left under data")
     commands.add_parser("list", help="all recipes, and which of them are applied now")
     making = commands.add_parser("new", help="a recipe for text of your own, from its folder")
     making.add_argument("name", metavar="NAME", help="of the recipe")
@@ -71,26 +73,7 @@ def main() -> int:
     making.add_argument("--raw", required=True, type=Path, metavar="FOLDER", help="with the text")
     making.add_argument("--minutes", type=float, default=10, help="a run may take here (10)")
     arguments = parser.parse_args()
-    try:
-        match arguments.command:
-            case "apply":
-                print(_applied(arguments.recipes))
-            case "back":
-                print(back())
-            case "list":
-                print(_listed())
-            case "new":
-                languages = (arguments.source, arguments.target)
-                for line in new(arguments.name, languages, arguments.raw, arguments.minutes):
-                    print(line, flush=True)
-            case "applied":
-                print(_now())
-        if arguments.command in ("apply", "back", "tidy") and (moved := set_aside(read_params())):
-            print(f"set aside in {RUNS}/left_overs, for later: {', '.join(moved)}")
-    except MasklineError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return error.exit_code
-    return 0
+    return exit_code(lambda: _act(arguments))
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ before; `back` goes one change back.
 
 import hashlib
 import io
+import json
 import os
 from collections.abc import Iterator
 from datetime import datetime
@@ -15,16 +16,16 @@ from typing import Any
 from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap
 
-from pipelines.frame.errors import ParamsError
+from pipelines.frame.errors import BusyError, ParamsError
 from pipelines.frame.params_reader import PARAMS_FILE
-from pipelines.frame.processes import exclusive, require_nobody_at_work
+from pipelines.frame.processes import exclusive
 from pipelines.frame.records import Records
-from pipelines.frame.run_folder import work_locks
+from pipelines.frame.run_folder import at_work
 
 _KEPT = Path(".runs/params")
 
 
-def write_params(root: CommentedMap, what: str, target: Path = PARAMS_FILE) -> Path:
+def write_params(root: CommentedMap, what: str, target: Path = PARAMS_FILE) -> None:
     """Replace params.yaml, whole or not at all; what it was is kept.
 
     Args:
@@ -32,25 +33,20 @@ def write_params(root: CommentedMap, what: str, target: Path = PARAMS_FILE) -> P
         what: is said of the change, when it is taken back.
         target: the file.
 
-    Returns:
-        The file that has what it was.
-
     Raises:
         BusyError: a run is at work here, whose later stages would take other params.
     """
     stream = io.StringIO()
     YAML().dump(root, stream)  # DVC's form: no options, so a change of one value is one line
     folder = target.parent / _KEPT
-    require_nobody_at_work(_others(target), what)
-    with exclusive(folder / "lock"):
+    _require_nobody_at_work(target.parent, what)
+    with exclusive(folder / "changing.lock"):
         journal = Records(folder / "journal.jsonl")
         number = 1 + max((line["number"] for line in journal.read()), default=0)
-        before = folder / f"{number}.yaml"
-        before.write_bytes(target.read_bytes())
+        (folder / f"{number}.yaml").write_bytes(target.read_bytes())
         journal.append({"number": number, "what": what, "after": _digest(stream.getvalue())})
         journal.sync()
         _replace(target, stream.getvalue())
-    return before
 
 
 def back(target: Path = PARAMS_FILE) -> str:
@@ -63,8 +59,8 @@ def back(target: Path = PARAMS_FILE) -> str:
         BusyError: a run is at work here.
     """
     folder = target.parent / _KEPT
-    require_nobody_at_work(_others(target), "going back")
-    with exclusive(folder / "lock"):
+    _require_nobody_at_work(target.parent, "going back")
+    with exclusive(folder / "changing.lock"):
         journal = Records(folder / "journal.jsonl")
         lines = journal.read()
         if not lines:
@@ -81,9 +77,7 @@ def back(target: Path = PARAMS_FILE) -> str:
             edited.write_text(now, encoding="utf-8")
             said += f"; your edits since are in {edited}"
         _replace(target, (folder / f"{last['number']}.yaml").read_text(encoding="utf-8"))
-        journal.path.write_text("", encoding="utf-8")
-        for line in lines[:-1]:
-            journal.append(line)
+        _replace(journal.path, "".join(f"{json.dumps(line)}\n" for line in lines[:-1]))
     return said
 
 
@@ -102,9 +96,13 @@ def kept_versions(target: Path = PARAMS_FILE) -> Iterator[str]:
         yield path.read_text(encoding="utf-8")
 
 
-def _others(target: Path) -> list[Path]:
-    """Locks of those who may be at work, but for the one of this very module."""
-    return [lock for lock in work_locks(target.parent) if lock.parent.name != _KEPT.name]
+def _require_nobody_at_work(folder: Path, what: str) -> None:
+    """Refuse to change params under a run."""
+    for _, pid in at_work(folder):
+        raise BusyError(
+            f"process {pid} works here, and {what} would change what it does; wait for it, or stop "
+            f"it (kill {pid}; the next run goes on)"
+        )
 
 
 def _replace(target: Path, text: str) -> None:

@@ -13,8 +13,8 @@ from typing import Any
 from ruamel.yaml.comments import CommentedMap
 
 from pipelines.frame.errors import ParamsError, broken_rule
-from pipelines.frame.params_problems import dotted, nearest
-from pipelines.frame.params_reader import Keys, ParamsFile, plain
+from pipelines.frame.params_problems import Keys, dotted, nearest
+from pipelines.frame.params_reader import ParamsFile, plain
 from pipelines.frame.schemas import chosen_anew, fields_at, inside
 from pipelines.params.rules import AllParams
 
@@ -99,7 +99,7 @@ def _check_removal(base: Mapping[str, Any], place: Keys, schema: Any, over: _Ove
     """A recipe may be applied twice, so what it removes may be gone; but it must have been one."""
     *_, key = place
     known = fields_at(schema, base, ())
-    if key not in base and key not in known and not over.once_there(place):
+    if key not in known and not over.once_there(place):
         raise ParamsError(
             broken_rule(
                 over.place(place),

@@ -5,10 +5,10 @@ import gzip
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
+from typing import Any
 
-_LINES = 2_000
+_LINES, _LETTERS = 2_000, 1_000_000  # of a file, at most
 _ENOUGH = 200  # characters, to guess a language from
 _TABLES = {".csv": "csv", ".tsv": "tsv", ".json": "json", ".jsonl": "json", ".parquet": "parquet"}
 
@@ -30,12 +30,12 @@ class Sample:
         """Read it; what is no UTF-8 is replaced.
 
         Raises:
-            OSError: it cannot be read.
+            OSError, EOFError, zlib.error: it cannot be read.
         """
         opened = gzip.open if path.suffix == ".gz" else open
         with opened(path, "rt", encoding="utf-8-sig", errors="replace", newline=None) as file:
-            stripped = (line.rstrip("\n") for line in file)
-            return cls(path, tuple(islice((line for line in stripped if line.strip()), _LINES)))
+            lines = file.read(_LETTERS).split("\n")  # a file may be one endless line
+        return cls(path, tuple(line for line in lines if line.strip())[:_LINES])
 
     @property
     def table(self) -> str | None:
@@ -43,7 +43,7 @@ class Sample:
         suffixes = [suffix for suffix in self.path.suffixes if suffix != ".gz"]
         if suffixes and suffixes[-1].lower() in _TABLES:
             return _TABLES[suffixes[-1].lower()]
-        if self.lines and all(map(_is_record, self.lines[:20])):
+        if self.lines and all(map(_record, self.lines[:20])):
             return "json"
         tabs = {line.count("\t") for line in self.lines[:200]}
         return "tsv" if len(tabs) == 1 and tabs != {0} else None
@@ -59,17 +59,19 @@ class Sample:
 
     def columns(self) -> list[str]:
         """Names of the fields of a table: the keys of its records, or its first row."""
-        if self.table == "json" and self.lines:
-            return list(json.loads(self.lines[0]))
+        if self.table == "json":
+            return list(_record(self.lines[0] if self.lines else ""))
         delimiter = "\t" if self.table == "tsv" else ","
         return next(csv.reader(self.lines[:1], delimiter=delimiter), [])
 
 
-def _is_record(line: str) -> bool:
+def _record(line: str) -> dict[str, Any]:
+    """A line as a record; an empty one of what is none."""
     try:
-        return isinstance(json.loads(line), dict)
+        found = json.loads(line)
     except ValueError:
-        return False
+        return {}
+    return found if isinstance(found, dict) else {}
 
 
 def share_equal(one: Sequence[str], other: Sequence[str]) -> float:

@@ -9,8 +9,8 @@ from typing import Any
 from ruamel.yaml import YAML
 
 from pipelines.frame.errors import ParamsError
-from pipelines.frame.params_problems import nearest
-from pipelines.frame.params_reader import PARAMS_FILE, Keys, ParamsFile, plain, read_params
+from pipelines.frame.params_problems import Keys, nearest
+from pipelines.frame.params_reader import PARAMS_FILE, ParamsFile, plain, read_params
 from pipelines.params.kept import kept_versions, write_params
 from pipelines.params.overlay import differences, laid_over
 from pipelines.params.rules import problems_of

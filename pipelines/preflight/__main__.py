@@ -38,7 +38,7 @@ def findings(recipes: Sequence[str] = (), *, run: bool = False) -> Iterator[Find
         run: a run begins now, so nobody else may be at work, and results should be traceable.
     """
     yield from machine.versions()
-    yield from machine.at_work(run=run)
+    yield from machine.others_at_work(run=run)
     if run:
         yield from machine.checkout()
     yield from (damaged := list(dvc_files.files()))

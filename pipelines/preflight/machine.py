@@ -15,9 +15,8 @@ from pipelines.bert.params import BertParams
 from pipelines.frame.errors import ParamsError, broken_rule
 from pipelines.frame.hardware import Hardware, visible_gpus
 from pipelines.frame.params_reader import ParamsFile, plain, validate
-from pipelines.frame.processes import holder_of
 from pipelines.frame.ranks import rank_and_world_size
-from pipelines.frame.run_folder import work_locks
+from pipelines.frame.run_folder import at_work
 from pipelines.preflight.dvc_files import size_of_outs
 from pipelines.preflight.finding import Finding
 
@@ -79,13 +78,12 @@ def disk(params_file: ParamsFile, folder: Path = Path()) -> Iterator[Finding]:
         )
 
 
-def at_work(*, run: bool) -> Iterator[Finding]:
-    """Runs and stages that work in this checkout now, but for the flow that asks: an error where
-    another ``run`` begins.
+def others_at_work(*, run: bool) -> Iterator[Finding]:
+    """Who works in this checkout now, but for the flow that asks: an error where another ``run``
+    begins.
     """
-    for lock in work_locks():
-        pid = holder_of(lock)
-        if pid and pid != os.getppid():
+    for lock, pid in at_work():
+        if pid != os.getppid():
             since = datetime.fromtimestamp(lock.stat().st_mtime).astimezone()
             remedy = f"wait for it, or stop it (kill {pid}; the next run goes on)"
             message = f"process {pid} works here since {since:%H:%M}; {remedy}"

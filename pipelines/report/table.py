@@ -18,7 +18,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from pipelines.formats.corpus.files import pair_file, read_lines
-from pipelines.frame.errors import MasklineError
+from pipelines.frame.errors import exit_code
 from pipelines.frame.params_reader import ParamsFile, read_params
 from pipelines.frame.records import Records
 from pipelines.frame.run_folder import RUNS, folder_of_out
@@ -90,16 +90,16 @@ def _translations(params_file: ParamsFile, results: Results) -> Iterator[str]:
 
 
 def main() -> int:
-    """Print everything; 0, or 2 if a stage has not run."""
-    try:
-        params_file = read_params()
-        architectures, ensembles = (
-            list(params_file.get(section)) for section in ("seq2seq.architectures", "ensembles")
-        )
-        results = read_results(architectures, ensembles)
-    except MasklineError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return error.exit_code
+    """Print everything.
+
+    Raises:
+        DataError: a stage has not run.
+    """
+    params_file = read_params()
+    architectures, ensembles = (
+        list(params_file.get(section)) for section in ("seq2seq.architectures", "ensembles")
+    )
+    results = read_results(architectures, ensembles)
     decoded = [f"decoding@{name}" for name in architectures] + [
         f"ensemble@{name}" for name in ensembles
     ]
@@ -120,4 +120,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(exit_code(main))

@@ -10,6 +10,8 @@ from typing import TypeVar, overload
 import torch
 from torch import Tensor
 
+from pipelines.training.meter import pair_of
+
 T = TypeVar("T")
 Pair = tuple[float, float]
 
@@ -64,11 +66,7 @@ def numbers(measured: Sequence[Mapping[str, tuple[Tensor, Tensor | int]]]) -> li
     """(sum, weight) of each name as numbers; the device is asked once for all."""
     if not measured:
         return []
-    pairs = [
-        torch.stack([total.detach().double(), torch.as_tensor(weight).to(total.device).double()])
-        for values in measured
-        for total, weight in values.values()
-    ]
+    pairs = [pair_of(*one) for values in measured for one in values.values()]
     read = iter(torch.stack(pairs).tolist())
     return [{name: tuple(next(read)) for name in values} for values in measured]
 

@@ -270,19 +270,20 @@ def test_a_result_is_kept_whatever_git_does_and_only_for_its_base_and_target(mon
 
 @pytest.mark.parametrize("target", ["bleu.bert2brt", "evaluation.bleu", "chrf", "bleu.gru.beam"])
 def test_a_target_that_no_experiment_will_have_is_refused_before_anything_runs(target, monkeypatch):
-    from flows.sweep import check_target
+    from flows.sweep import check_params
 
     monkeypatch.chdir(ROOT)
-    check_target(_sweep())
+    space: dict[str, Any] = {"seed": [1, 2]}
+    check_params(_sweep(space=space))
     with pytest.raises(
         ParamsError, match=r"target \('.*'\) must be one of mlm, nsp, bleu\.gru"
     ) as caught:
-        check_target(_sweep(target=target))
+        check_params(_sweep(target=target, space=space))
     if target == "bleu.bert2brt":
         assert str(caught.value).endswith("did you mean 'bleu.bert2bert'?")
     space = {"bert.segments.nsp": ["random", "none"]}
     with pytest.raises(ParamsError, match="target"):  # one of the experiments has none
-        check_target(_sweep(target="nsp", space=space))
+        check_params(_sweep(target="nsp", space=space))
 
 
 @pytest.mark.reliability

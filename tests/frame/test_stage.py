@@ -20,7 +20,7 @@ from pathlib import Path
 from pipelines.frame.stage import Stage, run_stage
 
 def declare(document):
-    return Stage("toy", "pipelines.toy", {"seed": int}, (Path("input.txt"),))
+    return Stage("toy", "pipelines.toy", {"seed": int}, (Path("input.txt"), Path("folder")))
 
 def compute(run):
     mode = os.environ.get("TOY", "")
@@ -39,7 +39,8 @@ def compute(run):
         raise ZeroDivisionError("boom")
     if mode.startswith("edit|"):
         _, name, old, new = mode.split("|")
-        Path(name).write_text(Path(name).read_text().replace(old, new))
+        before = Path(name).read_text() if Path(name).exists() else ""
+        Path(name).write_text(before.replace(old, new))
     (run.work / "result.txt").write_text(str(run.seed))
     run.log(1, {"loss": 0.5}, {"seconds": 1.0})
     return {"toy": {"answer": 42}}
@@ -59,6 +60,8 @@ def toy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "pipelines" / "toy.py").write_text(TOY)
     (tmp_path / "params.yaml").write_text((ROOT / "params.yaml").read_text())
     (tmp_path / "input.txt").write_text("hello\n")
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "folder/one.txt").write_text("one\n")
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
@@ -210,6 +213,7 @@ def test_key_depends_on_params_input_and_code(toy):
         ("edit|params.yaml|seed: 1|seed: 2", "params.yaml: seed"),
         ("edit|input.txt|hello|bye", "input.txt"),
         ("edit|pipelines/toy.py|boom|bang", "pipelines/toy.py"),
+        ("edit|folder/more.txt||more", "folder/more.txt"),
     ],
 )
 def test_a_result_of_what_is_no_longer_there_is_not_committed(toy, edit, named):
@@ -223,6 +227,7 @@ def test_a_result_of_what_is_no_longer_there_is_not_committed(toy, edit, named):
     for name, text in before.items():
         (toy / name).write_text(text)
     (toy / "pipelines/toy.py").write_text(TOY)
+    (toy / "folder/more.txt").unlink(missing_ok=True)
     assert _run()[0] == 0
     assert Path("data/toy/result.txt").read_text() == "1"
 

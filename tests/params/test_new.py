@@ -24,6 +24,9 @@ FR = [
     for line in EN
 ]
 
+_PACKED = gzip.compress(b"text " * 9999)
+CORRUPT = _PACKED[:20] + b"\x00" * 9 + _PACKED[29:]
+
 
 @pytest.fixture
 def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
@@ -83,6 +86,7 @@ def test_each_form_and_folder_gives_the_same_text_and_a_recipe_that_is_right(
     assert "make run RECIPE=mine" in said
     assert "240 pairs" in said
     assert said.count("drawn from the training pairs") == 2
+    assert said.count("was UTF-16") == (2 if form is _utf_16 else 0)
     raw = checkout / "data/raw/mine"
     found = {split: _lines(raw / f"{split}.en") for split in ("train", "valid", "test")}
     assert [len(lines) for lines in found.values()] == [240, 30, 30]
@@ -95,7 +99,7 @@ def test_each_form_and_folder_gives_the_same_text_and_a_recipe_that_is_right(
     recipe = plain(with_recipes(["mine"]).root)
     assert recipe["bert"]["segments"]["nsp"] == "none"
     assert set(recipe["seq2seq"]["architectures"]) == {"gru_attention", "transformer", "bert2bert"}
-    assert len(_lines(checkout / "recipes/mine.yaml")) <= 62
+    assert len(_lines(checkout / "recipes/mine.yaml")) <= 45
 
 
 def test_named_splits_and_documents_are_kept_and_test_pairs_are_no_training_pairs(
@@ -129,6 +133,11 @@ def test_named_splits_and_documents_are_kept_and_test_pairs_are_no_training_pair
         ({"a.en": "x\n", "a.fr": "y\n"}, "training pairs (1) must be at least 40"),
         ({"a.en": "x\n" * 50, "a.fr": "y\n" * 49}, "number of lines (50 and 49) must be equal"),
         ({"a.jsonl": '{"text": "x"}\n'}, "has no fields en and fr (text)"),
+        ({"a.json": '[\n  {"en": "x", "fr": "y"}\n]\n'}, "(no record on a line of its own)"),
+        ({"a.jsonl": '{"en": "x", "fr": "y"}\n[1]\n'}, "a.jsonl:2: must be a record"),
+        ({"a.csv": "en,fr\n" + "x" * 200_000 + ",y\n"}, "a.csv: must be a table (field larger"),
+        ({"a.en.gz": CORRUPT, "a.fr.gz": CORRUPT}, "cannot be read"),
+        ({"photo.jpg": bytes(range(256)) * 99}, "photo.jpg named neither for en nor for fr"),
         ({"a.jsonl": '{"en": "x", "fr": "y"}\n{"en": 1}\n'}, "a.jsonl:2: must be a record"),
         ({"a.en": b"caf\xe9\n" * 50, "a.fr": "y\n" * 50}, "iconv -f WINDOWS-1252"),
         ({"a.en.gz": b"no gzip", "a.fr.gz": b"no gzip"}, "cannot be read"),
@@ -198,3 +207,23 @@ def test_a_language_in_a_folder_name_is_not_taken_for_the_file_s(tmp_path):
     (found,) = find(folder, ("en", "fr")).pairs
     assert (found.source.name, found.target.name) == ("corpus.en", "corpus.fr")
     assert pairs_module.lines_of(found.source) == EN
+
+
+def test_records_that_lack_a_side_are_left_out_and_counted(checkout, tmp_path):
+    rows = [json.dumps({"en": en, "fr": fr}) for en, fr in zip(EN, FR, strict=True)]
+    rows[3] = '{"en": null, "fr": "Oui."}'
+    (tmp_path / "text").mkdir()
+    (tmp_path / "text/a.jsonl").write_text("\n".join(rows), encoding="utf-8")
+    assert "1 × with an empty side" in "\n".join(
+        new("one", ("en", "fr"), tmp_path / "text", 10, SPEED)
+    )
+    (tmp_path / "table").mkdir()
+    lines = [f"{en}\t{fr}" for en, fr in zip(EN, FR, strict=True)]
+    (tmp_path / "table/b.tsv").write_text("\n".join([*lines, "alone"]), encoding="utf-8")
+    assert "1 × with an empty side" in "\n".join(
+        new("two", ("en", "fr"), tmp_path / "table", 10, SPEED)
+    )
+    trained = (checkout / "data/raw/one/train.fr").read_text() + (
+        checkout / "data/raw/two/train.fr"
+    ).read_text()
+    assert "None" not in trained

@@ -1,7 +1,8 @@
 """Which files of a folder hold pairs or documents, by their names and first lines."""
 
 import re
-from collections.abc import Iterator
+import zlib
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -15,6 +16,7 @@ _SPLITS = {
 }  # fmt: skip
 _DOCUMENTS = {"documents", "document", "docs", "doc", "mono", "monolingual", "captions", "articles"}
 _MOST_FILES = 10_000
+NAMELESS = ("0", "1")  # the fields of a table of two columns without a header
 
 
 @dataclass(frozen=True)
@@ -65,7 +67,7 @@ def find(folder: Path, languages: tuple[str, str]) -> Found:
     for path in _files(folder):
         try:
             sample = Sample.of(path)
-        except (OSError, EOFError) as error:
+        except (OSError, EOFError, zlib.error) as error:
             found.left.append((path, f"cannot be read ({error})"))
             continue
         if sample.table:
@@ -75,7 +77,7 @@ def find(folder: Path, languages: tuple[str, str]) -> Found:
         else:
             sided.setdefault(named[1], {})[named[0]] = path
     for rest, sides in sided.items():
-        split = next((_SPLITS[part] for part in rest if part in _SPLITS), "")
+        split = _split_of(rest)
         if _DOCUMENTS & set(rest):
             found.documents += [(split, language, path) for language, path in sides.items()]
         elif len(sides) == 2:
@@ -104,11 +106,20 @@ def _language(path: Path, languages: tuple[str, str]) -> tuple[str, tuple[str, .
     >>> _language(Path("fr-en/train.en.txt"), ("en", "fr"))
     ('en', ('fr', 'en', 'train', 'txt'))
     """
-    parts = re.split(r"[^\w]+|_", path.as_posix().lower())
+    parts = _parts(path.as_posix())
     for place in reversed(range(len(parts))):
         if parts[place] in languages:
             return parts[place], (*parts[:place], *parts[place + 1 :])
     return None
+
+
+def _parts(name: str) -> list[str]:
+    """``Train_set.en.txt`` → train, set, en, txt."""
+    return re.split(r"[^\w]+|_", name.lower())
+
+
+def _split_of(parts: Iterable[str]) -> str:
+    return next((_SPLITS[part] for part in parts if part in _SPLITS), "")
 
 
 def _take_table(sample: Sample, languages: tuple[str, str], found: Found) -> None:
@@ -116,17 +127,15 @@ def _take_table(sample: Sample, languages: tuple[str, str], found: Found) -> Non
     if sample.table == "parquet":
         found.left.append((path, "is Parquet; write its columns as CSV"))
         return
-    split = next(
-        (_SPLITS[part] for part in re.split(r"[^\w]+|_", path.name.lower()) if part in _SPLITS), ""
-    )
+    split = _split_of(_parts(path.name))
     for fields in (languages, ("source", "target"), ("src", "tgt")):
         if set(fields) <= set(columns):
             found.pairs.append(PairFiles(split, path, path, fields))
             return
     if sample.table == "tsv" and len(columns) == 2:
-        found.pairs.append(PairFiles(split, path, path, ("0", "1")))
+        found.pairs.append(PairFiles(split, path, path, NAMELESS))
         return
-    shown = ", ".join(columns[:6])
+    shown = ", ".join(columns[:6]) or "no record on a line of its own"
     found.left.append((path, f"has no fields {languages[0]} and {languages[1]} ({shown})"))
 
 

@@ -4,13 +4,15 @@ import csv
 import gzip
 import json
 import random
+import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from pipelines.formats.text import Tally, normalise
 from pipelines.frame.errors import DataError
-from pipelines.params.new.find import Found, PairFiles
+from pipelines.params.new.find import NAMELESS, Found, PairFiles
 
 Pair = tuple[str, str]
 SPLITS = ("train", "valid", "test")
@@ -28,12 +30,14 @@ class Text:
         documents: of (split, language); empty where the folder had none.
         dropped: pairs that are left out, with the reason.
         drawn: splits that were drawn from the others.
+        recoded: files that were UTF-16.
     """
 
     pairs: dict[str, list[Pair]]
     documents: dict[tuple[str, str], list[str]] = field(default_factory=dict)
     dropped: Tally = field(default_factory=Tally)
     drawn: list[str] = field(default_factory=list)
+    recoded: list[str] = field(default_factory=list)
 
 
 def read(found: Found, languages: tuple[str, str]) -> Text:
@@ -60,6 +64,9 @@ def read(found: Found, languages: tuple[str, str]) -> Text:
         lines = [normalise(line, _forget) for line in lines_of(path)]
         text.documents.setdefault((split or "train", language), []).extend([*lines, ""])
     _complete_documents(text, languages)
+    paths = {path for files in found.pairs for path in (files.source, files.target)}
+    paths |= {path for _, _, path in found.documents}
+    text.recoded = sorted(path.name for path in paths if _is_utf_16(path))
     return text
 
 
@@ -73,13 +80,18 @@ def lines_of(path: Path) -> list[str]:
     try:
         raw = gzip.decompress(raw) if path.suffix == ".gz" else raw
         text = raw.decode("utf-16" if raw.startswith(_UTF_16) else "utf-8-sig")
-    except (OSError, EOFError, UnicodeDecodeError) as error:
+    except (OSError, EOFError, UnicodeDecodeError, zlib.error) as error:
         raise DataError(
             f"{path}: must be UTF-8 text ({error}); if it is from Windows: "
             f"iconv -f WINDOWS-1252 -t UTF-8 '{path}' > '{path.name}.utf8'"
         ) from None
     # At newlines alone, as every reader of text here: there are other separators inside lines.
     return text.replace("\r\n", "\n").removesuffix("\n").split("\n")
+
+
+def _is_utf_16(path: Path) -> bool:
+    with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
+        return file.read(2) in _UTF_16
 
 
 def _pairs_of(files: PairFiles) -> Iterator[Pair]:
@@ -93,29 +105,40 @@ def _pairs_of(files: PairFiles) -> Iterator[Pair]:
             )
         yield from zip(source, target, strict=True)
         return
-    lines = [line for line in lines_of(files.source) if line.strip()]
     one, other = files.fields
-    if _is_json(lines):
-        for number, line in enumerate(lines, start=1):
+    for number, record in enumerate(_records(files), start=1):
+        try:
+            yield str(record[one] or ""), str(record[other] or "")
+        except (KeyError, TypeError):
+            raise DataError(
+                f"{files.source}:{number}: must be a record with {one} and {other}, not "
+                f"{str(record)[:60]}; correct the line"
+            ) from None
+
+
+def _records(files: PairFiles) -> Iterator[Any]:
+    """Records of a table: JSON lines, or CSV and TSV with a header, which a table of nameless
+    columns has not. Missing fields are None.
+    """
+    lines = [line for line in lines_of(files.source) if line.strip()]
+    if lines[0].lstrip().startswith("{"):
+        for line in lines:
             try:
-                record = json.loads(line)
-                yield str(record[one]), str(record[other])
-            except (ValueError, KeyError, TypeError) as error:
-                raise DataError(
-                    f"{files.source}:{number}: must be a record with {one} and {other} "
-                    f"({error!r}); correct the line"
-                ) from None
-    elif one.isdigit():  # a table without a header
-        for row in csv.reader(lines, delimiter="\t", quoting=csv.QUOTE_NONE):
-            yield row[0], row[1]
-    else:
-        delimiter = "\t" if "\t" in lines[0] else ","
-        for record in csv.DictReader(lines, delimiter=delimiter):
-            yield record[one] or "", record[other] or ""
-
-
-def _is_json(lines: list[str]) -> bool:
-    return bool(lines) and lines[0].lstrip().startswith("{")
+                yield json.loads(line)
+            except ValueError:
+                yield line
+        return
+    nameless = files.fields == NAMELESS
+    table = csv.DictReader(
+        lines,
+        list(NAMELESS) if nameless else None,
+        delimiter="\t" if "\t" in lines[0] else ",",
+        quoting=csv.QUOTE_NONE if nameless else csv.QUOTE_MINIMAL,
+    )
+    try:
+        yield from table
+    except csv.Error as error:
+        raise DataError(f"{files.source}: must be a table ({error}); correct it") from None
 
 
 def _draw(text: Text) -> None:

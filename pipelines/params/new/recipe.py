@@ -101,6 +101,7 @@ def _found_lines(
         yield f"  {language:6} {number:>9,} documents  {where}"
     for language, side in zip(languages, (0, 1), strict=True):
         yield f"  {language:6} {_described(language, [pair[side] for pair in text.pairs['train']])}"
+    yield f"  encoding: UTF-8{''.join(f'; {name} was UTF-16' for name in text.recoded)}"
     yield f"  left out: {text.dropped if text.dropped.total() else 'nothing'}"
     if counts.too_long:
         yield f"  {counts.too_long:,} training pairs above {MAX_WORDS} words will be dropped"
