@@ -73,7 +73,7 @@ test: setup ## the default test suite, in WORKERS processes (2)
 	$(PYTEST)
 
 .PHONY: test-corpora
-test-corpora: setup ## tests on real text (CORPORA=folder with multi30k/)
+test-corpora: setup ## tests on real text (CORPORA=folder)
 	pytest tests -m corpora --corpora='$(CORPORA)'
 
 .PHONY: test-learning
@@ -81,7 +81,7 @@ test-learning: setup ## every architecture learns a toy task to the end
 	$(PYTEST) -m learning
 
 .PHONY: test-recipes
-test-recipes: setup ## each recipe with tiny sizes, other scripts, "How to add"
+test-recipes: setup ## recipes with tiny sizes, other scripts, "How to add"
 	$(PYTEST) -m recipes
 
 .PHONY: test-reliability
@@ -89,7 +89,7 @@ test-reliability: setup ## a real Prefect server and worker: run, cancel, kill
 	$(PYTEST) -m reliability
 
 .PHONY: test-gpu
-test-gpu: setup ## what only a GPU can show (skipped, with the reason, without one)
+test-gpu: setup ## what only a GPU can show (skipped without one)
 	pytest -m gpu -rs
 
 .PHONY: test-faults
@@ -116,7 +116,7 @@ lint: setup ## style, types, spelling
 	codespell $$(git ls-files)
 
 .PHONY: docs-check
-docs-check: setup ## links, names, commands and examples of README and docs
+docs-check: setup ## links, names, commands and examples of the docs
 	pytest tests/test_docs.py tests/test_examples.py tests/test_how_to_add.py
 
 .PHONY: bench
