@@ -54,7 +54,7 @@ def prepare(run: StageRun) -> Metrics:
 
 
 def _made(corpus: Corpus) -> str:
-    """``1,488 training pairs, …; dropped: train 9 × pair longer than 60 words, first a.en and …``."""
+    """``1,488 training pairs, …; dropped: train 9 × pair longer than 60 words, first a.en …``."""
     pairs = {split: len(corpus.pairs[split]) for split in ("train", "valid", "test")}
     sizes = ", ".join(
         f"{len(corpus.documents['train', language]):,} {language}" for language in corpus.languages

@@ -44,7 +44,7 @@ class Objective(lightning.LightningModule):
         params: how it is optimized.
         learning_rate: peak of the schedule.
         updates: length of the schedule.
-        validation_batches: fixed batches, gone through every ``validate_every`` updates, shared by the ranks.
+        validation_batches: fixed batches, which the ranks share every ``validate_every`` updates.
         micro_batch_size: rows per forward pass; 0 takes a rank's part of the batch at once.
         seed: of dropout, whose random stream begins anew in each forward pass, at (seed, update,
             micro-batch, rank): no rank drops what another does, and a resume needs no saved state.
