@@ -92,6 +92,14 @@ test-reliability: setup ## a real Prefect server and worker: run, cancel, kill
 test-gpu: setup ## what only a GPU can show (skipped without one)
 	pytest -m gpu -rs
 
+.PHONY: test-nodes
+test-nodes: setup ## two machines under torchrun, on this one (minutes)
+	$(PYTEST) -m 'nodes and not chaos'
+
+.PHONY: test-slurm
+test-slurm: setup ## a SLURM job on two nodes (needs slurm-wlm, munge, root)
+	pytest -m slurm -rs
+
 .PHONY: test-faults
 test-faults: setup ## full disks, damaged files, a few kills (minutes)
 	$(PYTEST) -m reliability tests/reliability/test_chaos.py tests/reliability/test_faults.py

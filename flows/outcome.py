@@ -3,13 +3,10 @@ DVC tells the same of everything that is not success.
 """
 
 import json
-import re
 from pathlib import Path
 
-from pipelines.frame.errors import EXIT_BAD_INPUT
+from pipelines.frame.errors import EXIT_BAD_INPUT, EXIT_PREEMPTED
 from pipelines.frame.run_folder import RUNS
-
-_LOST_RANK = re.compile(r"Connection (closed|reset) by peer|NCCL error|ncclRemoteError")
 
 
 class StageFailed(Exception):
@@ -48,7 +45,7 @@ def failure(
     state = status.get("state", "not started")
     if state == "preempted":
         return StageInterrupted(f"{name}: was told to stop\n{output}")
-    if state == "running" or code < 0 or _LOST_RANK.search(str(status.get("error", ""))):
+    if state == "running" or code < 0 or status.get("exit_code") == EXIT_PREEMPTED:
         return StageInterrupted(
             f"{name}: its process was lost (killed, or out of memory), dvc ended with "
             f"{code}\n{output}"

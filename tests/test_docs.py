@@ -52,6 +52,7 @@ ELSEWHERE = {
     ),
     "export PREFECT_API_URL": ("tests/flows/served.py", "PREFECT_API_URL"),
     "prefect worker start": ("flows/ui.py", '"worker", "start"'),
+    "torchrun": ("tests/machines.py", "c10d"),
     "createdb": ("tests/flows/test_postgres.py", "postgresql"),
     "export PREFECT_SERVER_DATABASE": (
         "tests/flows/test_postgres.py",

@@ -6,7 +6,6 @@ from typing import Any
 
 from pipelines.bert.params import BertParams
 from pipelines.frame.params_reader import ParamsFile, Seed, validate
-from pipelines.frame.ranks import rank_and_world_size
 from pipelines.frame.stage import Metrics, Stage, StageRun, run_stage
 
 SHARDS, TOKENIZER = Path("data/shards"), Path("data/tokenizer")
@@ -42,7 +41,7 @@ def pretrain(run: StageRun) -> Metrics:
     from pipelines.training.trainer import train
 
     params = run.section("bert", BertParams)
-    rank, world_size = rank_and_world_size(run.hardware)
+    rank, world_size = run.ranks()
     batches, held_out = open_batches(run, params, rank=rank, world_size=world_size)
     valid = held_out.all()
 

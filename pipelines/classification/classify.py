@@ -9,7 +9,6 @@ from typing import Any
 from pipelines.classification.params import ClassificationCommon, TaskParams
 from pipelines.formats.text import Tally
 from pipelines.frame.params_reader import ParamsFile, Seed, validate
-from pipelines.frame.ranks import rank_and_world_size
 from pipelines.frame.stage import Metrics, Stage, StageRun, item_argument, run_stage
 from pipelines.nn.transformer.params import BertModelParams
 
@@ -68,7 +67,7 @@ def classify(run: StageRun) -> Metrics:
         for split, rows in examples.items()
     }
     unknown = _unknown(run, data, encoded)
-    rank, world_size = rank_and_world_size(run.hardware)
+    rank, world_size = run.ranks()
 
     lightning.seed_everything(run.seed, verbose=False)
     network = BertClassifier(shape, tokenizer.vocab_size, len(labels))

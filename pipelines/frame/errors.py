@@ -46,6 +46,14 @@ class OutOfMemory(MasklineError):
     """A device has no room for what it was given at once."""
 
 
+class PeerLost(MasklineError):
+    """Another process or machine of a training is gone; the next start goes on from its
+    checkpoint.
+    """
+
+    exit_code = EXIT_PREEMPTED
+
+
 class Preempted(BaseException):
     """The stage was told to stop and did; the next start goes on from its checkpoint.
 

@@ -13,6 +13,7 @@ import json
 import os
 import re
 import resource
+import signal
 import sys
 import time
 import traceback
@@ -34,11 +35,12 @@ from pipelines.frame.files import digest, write_json
 from pipelines.frame.hardware import Hardware, limit_threads
 from pipelines.frame.imports import code_of
 from pipelines.frame.left_overs import set_aside
+from pipelines.frame.nodes import offer_training, require_same_key
 from pipelines.frame.params_problems import NAME, NAMED
 from pipelines.frame.params_reader import ParamsFile, plain, read_params, validate
 from pipelines.frame.processes import PoliteStop, die_with_parent, exclusive, outlive_readers
 from pipelines.frame.provenance import environment_of, made_of, require_unchanged
-from pipelines.frame.ranks import process_rank
+from pipelines.frame.ranks import process_rank, rank_and_world_size
 from pipelines.frame.records import Records
 from pipelines.frame.run_folder import (
     RUNS,
@@ -111,6 +113,18 @@ class StageRun:
         value = self.params[path]
         assert not isinstance(schema, type) or isinstance(value, schema), (path, schema)
         return value
+
+    def ranks(self) -> tuple[int, int]:
+        """This process's number among those that train, and how many there are; other machines are
+        asked to join first.
+
+        Raises:
+            ParamsError: other numbers of them were started, or other files are seen here.
+            PeerLost: the other machines do not come.
+        """
+        require_same_key(self.folder.path.name)
+        offer_training(self.stage.instance, self.stage.entry, self.folder.path.name, self.hardware)
+        return rank_and_world_size(self.hardware)
 
     @property
     def seed(self) -> int:
@@ -192,9 +206,10 @@ def run_stage(
     started = time.perf_counter()
     stop = PoliteStop()
     stop.install()
-    die_with_parent()
     outlive_readers()
     try:
+        # Other ranks than the first have nothing to save, and may wait for one that is gone.
+        die_with_parent(signal.SIGKILL if process_rank() > 0 else signal.SIGTERM)
         params_file = read_params()
         hardware = validate(params_file, "hardware", Hardware)
         limit_threads(hardware.num_threads)

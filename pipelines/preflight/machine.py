@@ -14,6 +14,7 @@ from pathlib import Path
 from pipelines.bert.params import BertParams
 from pipelines.frame.errors import ParamsError, broken_rule
 from pipelines.frame.hardware import Hardware, visible_gpus
+from pipelines.frame.nodes import require_machines
 from pipelines.frame.params_reader import ParamsFile, plain, validate
 from pipelines.frame.ranks import rank_and_world_size
 from pipelines.frame.run_folder import at_work
@@ -112,18 +113,11 @@ def devices(params_file: ParamsFile) -> Iterator[Finding]:
         )
     try:
         rank_and_world_size(hardware)
+        require_machines(hardware)
     except ParamsError as error:
         yield Finding("error", "devices", str(error))
     if hardware.num_nodes > 1:
-        address = os.environ.get("MASTER_ADDR", "")
-        try:
-            socket.getaddrinfo(address, None)
-        except (OSError, UnicodeError) as error:
-            rule = f"be the address of the first machine ({error})"
-            remedy = "start by torchrun or SLURM, or set it"
-            yield Finding(
-                "error", "devices", broken_rule("environment", "MASTER_ADDR", address, rule, remedy)
-            )
+        yield from _names_of_machines()
     if hardware.devices * hardware.num_nodes > 1:
         yield from _group(on_cpu=hardware.accelerator == "cpu")
     precisions = {
@@ -138,6 +132,29 @@ def devices(params_file: ParamsFile) -> Iterator[Finding]:
             "devices",
             broken_rule(str(params_file.path), "precision", "bf16-mixed", rule, remedy),
         )
+
+
+def _names_of_machines() -> Iterator[Finding]:
+    """Whether the first machine's is known here, where somebody gives it; and this one's to others:
+    gloo tells them the address that it has here.
+    """
+    if (first := os.environ.get("MASTER_ADDR")) is not None:
+        try:
+            socket.getaddrinfo(first, None)
+        except (OSError, UnicodeError) as error:
+            rule = f"be the address of the first machine ({error})"
+            remedy = "start by torchrun or SLURM, or set it"
+            message = broken_rule("environment", "MASTER_ADDR", first, rule, remedy)
+            yield Finding("error", "devices", message)
+    name, variable = socket.gethostname(), "GLOO_SOCKET_IFNAME"
+    try:
+        address = socket.gethostbyname(name)
+    except OSError:  # `_group` says so
+        return
+    if address.startswith("127.") and variable not in os.environ:
+        rule = f"have an address that other machines reach, which {address} is not"
+        remedy = f"set {variable} (and NCCL_SOCKET_IFNAME) to the name of the network: ip -br addr"
+        yield Finding("warning", "devices", broken_rule("hosts", "name", name, rule, remedy))
 
 
 def _uses(hardware: Hardware, gpus: int) -> bool:

@@ -4,7 +4,6 @@ import sys
 from pathlib import Path
 
 from pipelines.frame.params_reader import ParamsFile, Seed, validate
-from pipelines.frame.ranks import rank_and_world_size
 from pipelines.frame.stage import Metrics, Stage, StageRun, item_argument, run_stage
 from pipelines.models.protocol.params import ArchitectureParams
 from pipelines.seq2seq.params import CommonParams
@@ -52,7 +51,7 @@ def finetune(run: StageRun) -> Metrics:
     common = run.section("seq2seq.common", CommonParams)
     params = run.section(f"seq2seq.architectures.{run.stage.item}", ArchitectureParams)
     vocab_size = read_index(SHARDS)["vocab_size"]
-    rank, world_size = rank_and_world_size(run.hardware)
+    rank, world_size = run.ranks()
 
     lightning.seed_everything(run.seed, verbose=False)
     model = build_model(params, vocab_size)

@@ -17,11 +17,11 @@ from lightning.fabric.plugins.environments.torchelastic import TorchElasticEnvir
 from torch import nn
 from torch.utils.data import DataLoader
 
-from pipelines.frame.errors import CheckpointError, Preempted
+from pipelines.frame.errors import CheckpointError, PeerLost, Preempted
 from pipelines.frame.hardware import Hardware, cpu_name
 from pipelines.frame.memory import keep_freed_memory
 from pipelines.frame.processes import die_with_parent
-from pipelines.frame.ranks import launch
+from pipelines.frame.ranks import launch, process_rank
 from pipelines.frame.stage import StageRun
 from pipelines.training.checkpoints import Checkpoint, Checkpoints, MeterStates
 from pipelines.training.positions import Batches, BatchSource, Position, load_position
@@ -29,6 +29,9 @@ from pipelines.training.selection import wanted
 from pipelines.training.update import TrainingLoop, TrainingModule
 from pipelines.watch.speed import TimedLoader
 from pipelines.watch.training import Watch
+
+# What gloo and NCCL say of a rank that is gone.
+_LOST = re.compile(r"Connection (closed|reset) by peer|NCCL error|ncclRemoteError")
 
 
 def train(module: TrainingModule, source: BatchSource, run: StageRun) -> dict[str, float]:
@@ -49,6 +52,7 @@ def train(module: TrainingModule, source: BatchSource, run: StageRun) -> dict[st
         Preempted: the run was told to stop; a checkpoint of the last finished update is saved.
         CheckFailed: a loss or gradient is not finite.
         CheckpointError: the newest checkpoint is damaged, or of other data.
+        PeerLost: another rank is gone; the last checkpoint is kept.
     """
     torch.set_num_threads(run.hardware.num_threads)
     if not uses_gpu(run.hardware):
@@ -59,20 +63,19 @@ def train(module: TrainingModule, source: BatchSource, run: StageRun) -> dict[st
         load_position(source, found.seal["position"], found.path) if found else Position(0, 0, 0)
     )
     if found:
-        print(f"going on after update {found.update} from {found.path}", flush=True)
+        _tell(f"going on after update {found.update} from {found.path}")
     run.resume_at(position.update)
-    # Neither tips nor a list of absent devices.
-    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
+    # Neither tips nor lists of devices and ranks.
+    for library in ("lightning.pytorch", "lightning.fabric"):
+        logging.getLogger(library).setLevel(logging.WARNING)
     # Lightning 2.6 under torch 2.13
     warnings.filterwarnings("ignore", message=".*treespec, LeafSpec.*")
+    warnings.filterwarnings("ignore", message="The `srun` command is available")
     loader = _loader(Batches(source, position, module.updates), run.hardware)
     machine = _machine(run.hardware)
     if found and found.seal["machine"] != machine:
-        print(
-            f"it was computed on {found.seal['machine']}, goes on on {machine}: last bits may "
-            "differ",
-            flush=True,
-        )
+        seen = found.seal["machine"]
+        _tell(f"it was computed on {seen}, goes on on {machine}: last bits may differ")
     watch = Watch(loader, position.update, module.updates)
     loop = TrainingLoop(run, checkpoints, source, watch, found, machine)
     trainer = _trainer(module, run, [MeterStates(module.meter), loop])
@@ -91,6 +94,12 @@ def train(module: TrainingModule, source: BatchSource, run: StageRun) -> dict[st
     if updates == [done] and loop.measured:
         return loop.measured
     return _evaluated(module, [checkpoints.at(update) for update in updates])
+
+
+def _tell(message: str) -> None:
+    """Say it once, for all ranks."""
+    if process_rank() == 0:
+        print(message, flush=True)
 
 
 def _loader(batches: Batches, hardware: Hardware) -> TimedLoader:
@@ -115,6 +124,7 @@ def _fit(
 
     Raises:
         CheckpointError: the checkpoint holds more than tensors and numbers.
+        PeerLost: another rank is gone.
     """
     try:
         trainer.fit(module, loader, ckpt_path=found.path if found else None, weights_only=True)
@@ -122,6 +132,12 @@ def _fit(
         assert found is not None
         rule = "must hold tensors and numbers alone, so it is none of ours and was not loaded"
         raise CheckpointError(f"{found.path}: {rule}; to start again: rm {found.path}") from None
+    except RuntimeError as error:
+        if not _LOST.search(str(error)):
+            raise
+        told = str(error).strip().splitlines()[0]
+        remedy = "its last checkpoint is kept; start again to go on"
+        raise PeerLost(f"training: all its processes must stay ({told}); {remedy}") from None
 
 
 def _leave_signals_to_the_parent(worker: int) -> None:
@@ -167,10 +183,7 @@ def _evaluated(module: TrainingModule, checkpoints: list[Checkpoint]) -> dict[st
         for name, tensor in state.items():
             mean[name] = mean.get(name, 0) + tensor.double() / len(checkpoints)
     module.load_state_dict(mean)
-    print(
-        f"weights of update {', '.join(str(checkpoint.update) for checkpoint in checkpoints)}",
-        flush=True,
-    )
+    _tell(f"weights of update {', '.join(str(checkpoint.update) for checkpoint in checkpoints)}")
     return module.validate()
 
 

@@ -38,7 +38,7 @@ from torch import Tensor
 from torch.nn.parallel import DistributedDataParallel
 
 from pipelines.formats.randomness import stream_seed
-from pipelines.frame.errors import CheckFailed, OutOfMemory, broken_rule
+from pipelines.frame.errors import CheckFailed, CheckpointError, OutOfMemory, broken_rule
 from pipelines.frame.memory import release_freed_memory
 from pipelines.frame.stage import StageRun
 from pipelines.optim.params import OptimizationParams
@@ -46,6 +46,7 @@ from pipelines.training.checkpoints import Checkpoint, Checkpoints
 from pipelines.training.objective import Objective
 from pipelines.training.positions import BatchSource, Position, save_position
 from pipelines.training.selection import best, to_keep
+from pipelines.training.sharing import gathered
 from pipelines.watch.training import Watch
 
 
@@ -238,7 +239,15 @@ class TrainingLoop(lightning.Callback):
         and ends with exit code 0.
 
         A SIGTERM it saw while setting up stands in our own flag too.
+
+        Raises:
+            CheckpointError: ranks go on from different ones.
         """
+        if len(set(starts := gathered([(trainer.global_rank, trainer.global_step)]))) > 1:
+            raise CheckpointError(
+                f"{self._run.folder.checkpoints}: all ranks must go on from one checkpoint, not "
+                f"after updates {starts}; let all machines see one folder, and start again"
+            )
         self._run.stop.install()
         trainer._signal_connector.received_sigterm = False
         dtype = torch.bfloat16 if pl_module.params.precision == "bf16-mixed" else torch.float32

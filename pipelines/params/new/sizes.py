@@ -13,8 +13,9 @@ from pipelines.params.new.pairs import Text
 MAX_WORDS = 60  # longer training pairs are dropped
 _FEWEST_MINUTES = 3
 _STARTS_S = 110.0  # starting thirteen processes, scoring, drawing: whatever the sizes are
-_SHARES = (0.45, 0.35)  # of the time left: BERT, the architectures; the rest searches
-_USED = 0.5  # of the speed of a large product, which such small networks reach
+_SHARES = (0.35, 0.5)  # of the time left: BERT, the architectures; the rest searches
+_USED = 0.45  # of the speed of a large product, which such small networks reach
+_OF_PAIRS = 4.0  # a token of a pair costs so many times more: padding, attention, validations
 _ROWS, _LENGTH, _PAIRS = 32, 96, 64  # of a batch: rows and tokens of BERT's, pairs
 _PASSES = (2, 60)  # over the text, at least and at most
 _ARCHITECTURES = 3
@@ -101,7 +102,7 @@ def guess(counts: Counts, num_pairs: int, minutes: float, speed: float | None = 
     left = 60 * minutes - _STARTS_S if 60 * minutes > 2 * _STARTS_S else 30 * minutes
     token = 6 * (12 * num_layers * width**2 + 0.25 * width * vocab_size)
     bert = _within(left * _SHARES[0] * speed / (token * _ROWS * _LENGTH), counts.words)
-    pair = 6 * 1.5 * counts.mean * (24 * num_layers * width**2 + width * vocab_size)
+    pair = 6 * _OF_PAIRS * counts.mean * (24 * num_layers * width**2 + width * vocab_size)
     seq2seq = left * _SHARES[1] / _ARCHITECTURES * speed / (pair * _PAIRS)
     fewest, most = (passes * num_pairs / _PAIRS for passes in _PASSES)
     return Sizes(

@@ -1,0 +1,1 @@
+"""A run on several machines with one shared folder."""

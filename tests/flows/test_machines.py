@@ -1,0 +1,279 @@
+"""What machines of a run say to each other, through a real store, without trainings."""
+
+import json
+import os
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from torch.distributed import TCPStore
+
+from flows.nodes import join as joining
+from flows.nodes import lead as leading
+from flows.nodes.__main__ import main
+from flows.nodes.place import Place, place, without_ranks
+from pipelines.frame import nodes
+from pipelines.frame.errors import ParamsError, PeerLost
+from pipelines.frame.hardware import Hardware
+from pipelines.frame.nodes import KEY, MACHINES, STORE, Offer, offer_training, require_same_key
+from pipelines.frame.params_reader import ParamsFile, read_params, validate
+from tests.conftest import ROOT, free_port
+
+TORCHRUN = {
+    "TORCHELASTIC_RUN_ID": "run", "TORCHELASTIC_USE_AGENT_STORE": "True", "RANK": "1",
+    "WORLD_SIZE": "2", "GROUP_RANK": "1", "GROUP_WORLD_SIZE": "2", "LOCAL_RANK": "0",
+    "LOCAL_WORLD_SIZE": "1", "MASTER_ADDR": "machine1", "MASTER_PORT": "29500",
+}  # fmt: skip
+SLURM = {
+    "SLURM_JOB_ID": "71234", "SLURM_PROCID": "0", "SLURM_NTASKS": "3", "SLURM_NODEID": "0",
+    "SLURM_STEP_NODELIST": "gpu[07-09]", "SLURM_STEP_TASKS_PER_NODE": "1(x3)",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("variables", "command", "expected"),
+    [
+        (TORCHRUN, ["make", "run"], Place(2, True, "machine1", 29500, False)),
+        (TORCHRUN, [], Place(2, False, "machine1", 29500, False)),
+        ({**TORCHRUN, "RANK": "0"}, [], Place(2, False, "machine1", 29500, False)),
+        (
+            {**TORCHRUN, "RANK": "0", "TORCHELASTIC_USE_AGENT_STORE": "False"},
+            [],
+            Place(2, False, "machine1", 29500, True),
+        ),
+        (SLURM, ["make", "run"], Place(3, True, "gpu07", 16234, True)),
+        ({**SLURM, "SLURM_PROCID": "2"}, ["make", "run"], Place(3, False, "gpu07", 16234, False)),
+        (
+            {**SLURM, "MASTER_ADDR": "10.0.0.1", "MASTER_PORT": "9"},
+            ["x"],
+            Place(3, True, "10.0.0.1", 9, True),
+        ),
+        ({**SLURM, **TORCHRUN}, ["x"], Place(2, True, "machine1", 29500, False)),
+    ],
+)
+def test_a_machine_knows_its_place(variables, command, expected):
+    assert place(command, variables) == expected
+    assert not set(without_ranks({**variables, "PATH": "x"})) & {
+        "RANK", "WORLD_SIZE", "MASTER_ADDR", "TORCHELASTIC_RUN_ID", "SLURM_NTASKS", "SLURM_PROCID",
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("variables", "told"),
+    [
+        ({}, "torchrun or srun ('none') must start it"),
+        ({**TORCHRUN, "LOCAL_WORLD_SIZE": "8"}, "processes ('8') must be one on each machine"),
+        ({**SLURM, "SLURM_STEP_TASKS_PER_NODE": "8(x3)"}, "--ntasks-per-node=1"),
+    ],
+)
+def test_a_start_that_cannot_be_is_told(variables, told):
+    with pytest.raises(ParamsError) as error:
+        place(["make", "run"], variables)
+    assert told in str(error.value)
+
+
+@pytest.fixture
+def store() -> Any:
+    return TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
+
+
+def _hardware(**more: Any) -> Hardware:
+    shipped = validate(read_params(ROOT / "params.yaml"), "hardware", Hardware)
+    return shipped.model_copy(update={"accelerator": "cpu", "num_nodes": 2, **more})
+
+
+@pytest.fixture
+def alone(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
+    """No variable of a launcher, and none that stays."""
+    known = [*os.environ, "MASTER_ADDR", "MASTER_PORT", "NODE_RANK", STORE, MACHINES, KEY]
+    for name in known:
+        if name not in without_ranks({name: ""}) or name.startswith(("SLURM_", STORE, MACHINES)):
+            monkeypatch.setenv(name, "")
+            monkeypatch.delenv(name)
+    return monkeypatch
+
+
+def test_more_machines_than_the_run_has_are_refused(alone):
+    for environ, machines in (({}, 1), ({MACHINES: "2", STORE: "127.0.0.1:1"}, 2)):
+        os.environ.update(environ)
+        with pytest.raises(ParamsError) as error:
+            offer_training("bert", "m", "key", _hardware(num_nodes=3))
+        assert f"hardware.num_nodes (3) must be at most the machines of this run ({machines})" in (
+            str(error.value)
+        )
+    os.environ["MASTER_ADDR"] = "machine1"  # somebody else starts the ranks
+    offer_training("bert", "m", "key", _hardware(num_nodes=3))
+
+
+def test_a_training_waits_for_the_others_and_tells_them_all(store, alone, capsys):
+    alone.setattr(sys, "argv", ["finetune", "gru"])
+    os.environ.update({STORE: f"127.0.0.1:{store.port}", MACHINES: "3"})
+    waiting = threading.Thread(
+        target=offer_training, args=("seq2seq@gru", "pipelines.seq2seq.finetune", "a1", _hardware())
+    )
+    waiting.start()
+    while not store.check(["offer/1"]):
+        time.sleep(0.01)
+    offer = Offer.read(store.get("offer/1"))
+    assert offer.command == ["pipelines.seq2seq.finetune", "gru"]
+    assert (offer.instance, offer.key, offer.machines) == ("seq2seq@gru", "a1", 2)
+    assert (offer.pid, offer.folder) == (os.getpid(), os.getcwd())
+    assert waiting.is_alive()
+    store.add("taken/1", 1)
+    waiting.join(timeout=20)
+    assert not waiting.is_alive()
+    assert os.environ["MASTER_PORT"] == str(offer.port)
+    assert (os.environ["MASTER_ADDR"], os.environ["NODE_RANK"]) == ("127.0.0.1", "0")
+
+
+def test_a_training_that_nobody_joins_says_so(store, alone):
+    os.environ.update({STORE: f"127.0.0.1:{store.port}", MACHINES: "2"})
+    alone.setattr(nodes, "PATIENCE_S", 0.3)
+    with pytest.raises(PeerLost) as error:
+        offer_training("bert", "m", "key", _hardware())
+    assert "bert: machines (1) must come within" in str(error.value)
+    os.environ[STORE] = f"127.0.0.1:{free_port()}"
+    with pytest.raises(PeerLost) as error:
+        offer_training("bert", "m", "key", _hardware())
+    assert "must be the address of the first machine's store" in str(error.value)
+
+
+def test_a_machine_that_sees_other_files_does_not_join(alone):
+    require_same_key("a1")
+    os.environ[KEY] = "a1"
+    require_same_key("a1")
+    with pytest.raises(ParamsError) as error:
+        require_same_key("b2")
+    assert "let all machines work in one shared folder" in str(error.value)
+
+
+def _offer(process: subprocess.Popen[Any], **more: Any) -> str:
+    offer = {
+        "instance": "bert", "command": ["m"], "folder": ".", "key": "k", "pid": process.pid,
+        "host": "127.0.0.1", "port": 1, "machines": 2, "gpus": [],
+    }  # fmt: skip
+    return json.dumps({**offer, **more})
+
+
+@pytest.fixture
+def process() -> Iterator[subprocess.Popen[bytes]]:
+    with subprocess.Popen(["sleep", "600"]) as one:
+        yield one
+        one.kill()
+
+
+def test_a_training_that_has_ended_is_closed(store, process):
+    trainings = leading.Trainings(store)
+    store.add("offers", 1)
+    trainings.look()  # its offer is not yet there
+    store.set("offer/1", _offer(process))
+    trainings.look()
+    assert not store.check(["closed/1"])
+    process.kill()
+    os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)  # it stays a zombie
+    trainings.look()
+    assert store.check(["closed/1"])
+
+
+@pytest.mark.parametrize("code", ["1", "75", "0", None], ids=["failed", "stopped", "done", "mute"])
+def test_a_training_without_its_machine_is_ended(store, process, monkeypatch, capsys, code):
+    """One that was told to stop, or is done, leaves the first machine its time to end."""
+    clock = [100.0]
+    monkeypatch.setattr(leading.time, "monotonic", lambda: clock[0])
+    trainings = leading.Trainings(store)
+    store.add("offers", 1)
+    store.set("offer/1", _offer(process))
+    store.add("taken/1", 1)
+    for _ in range(8):  # it beats, so whatever the time it is there
+        store.add("beat/1/1", 1)
+        trainings.look()
+        clock[0] += nodes.SILENT_S - 1
+    if code is not None:
+        store.set("left/1/1", code)
+    trainings.look()
+    clock[0] += nodes.SILENT_S
+    trainings.look()
+    told = capsys.readouterr().err
+    if code in ("0", "75"):
+        assert process.poll() is None
+        assert told == ""
+    else:
+        assert process.wait(timeout=20) == -9
+        assert "bert: machine 1 has" in told
+        assert "its checkpoint is kept; start again to go on" in told
+
+
+@pytest.mark.parametrize(
+    ("theirs", "used", "mine", "expected"),
+    [
+        ("0,1,2,3", ["2", "3"], "4,5,6,7", "6,7"),
+        ("GPU-a,GPU-b", ["GPU-b"], "GPU-x,GPU-y", "GPU-y"),
+        ("0,1", ["0", "1"], "0", "0"),  # fewer here: Lightning then says so
+        ("", [], "0,1", "0,1"),  # a training on processors
+    ],
+)
+def test_a_machine_uses_the_gpus_in_the_places_of_the_first_ones(
+    store, process, monkeypatch, theirs, used, mine, expected
+):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", mine)
+    seen: dict[str, str] = {}
+    monkeypatch.setattr(
+        joining, "Child", lambda command, environment, folder: seen.update(environment)
+    )
+    store.set("gpus", theirs)
+    joining._start(store, Offer.read(_offer(process, gpus=used).encode()), 1)
+    assert seen["CUDA_VISIBLE_DEVICES"] == expected
+    assert (seen["NODE_RANK"], seen["MASTER_PORT"], seen[KEY]) == ("1", "1", "k")
+
+
+def test_offers_are_joined_once_by_as_many_as_are_wanted(store, process, monkeypatch):
+    started: list[tuple[str, int]] = []
+    monkeypatch.setattr(
+        joining, "_start", lambda store, offer, rank: started.append((offer.instance, rank))
+    )
+    for number, name in enumerate("abc", start=1):
+        store.add("offers", 1)
+        store.set(f"offer/{number}", _offer(process, instance=name))
+    store.set("closed/1", "")
+    joined: list[Any] = []
+    tried = joining._take_offers(store, 0, joined)
+    assert (tried, started) == (3, [("b", 1), ("c", 1)])
+    assert joining._take_offers(store, 0, []) == 3  # another machine, which is one too many
+    assert started == [("b", 1), ("c", 1)]
+    assert joining._take_offers(store, tried, joined) == 3
+
+
+def test_one_machine_leads(store):
+    leading._become_lead(store, f"127.0.0.1:{store.port}")
+    with pytest.raises(ParamsError) as error:
+        leading._become_lead(store, "127.0.0.1:2")
+    assert "must be on one machine alone; start the others without a command" in str(error.value)
+    store.set("lead", f"127.0.0.1:{free_port()}")  # of an earlier round
+    leading._become_lead(store, "127.0.0.1:2")
+    assert store.get("lead") == b"127.0.0.1:2"
+
+
+def test_the_preflight_says_how_several_machines_are_started(alone):
+    from pipelines.preflight import machine
+
+    params_file = ParamsFile(
+        read_params(ROOT / "params.yaml").path, read_params(ROOT / "params.yaml").root
+    )
+    params_file.root["hardware"] |= {"accelerator": "cpu", "num_nodes": 2}
+    alone.setattr(machine.socket, "gethostbyname", lambda name: "127.0.1.1")
+    found = {one.severity: one.message for one in machine.devices(params_file)}
+    assert "start it on each by torchrun or srun with `-m flows.nodes`" in found["error"]
+    assert "set GLOO_SOCKET_IFNAME" in found["warning"]
+
+
+def test_main_wants_a_command_under_slurm(monkeypatch):
+    for name, value in SLURM.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.delenv("TORCHELASTIC_RUN_ID", raising=False)
+    with pytest.raises(ParamsError) as error:
+        main([])
+    assert "must be given; srun python -m flows.nodes make run" in str(error.value)
