@@ -14,7 +14,8 @@ from flows.nodes.child import Child, Stop
 from flows.nodes.place import COMMAND, Place, without_ranks
 from pipelines.frame.errors import EXIT_PREEMPTED, PeerLost, broken_rule
 from pipelines.frame.hardware import visible_gpus
-from pipelines.frame.nodes import KEY, LEAVE_S, POLL_S, SILENT_S, Offer, connect
+from pipelines.frame.nodes import KEY, LEAVE_S, POLL_S, SILENT_S, Offer
+from pipelines.training.nodes import connect
 
 MEET_S = 300.0
 

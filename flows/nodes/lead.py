@@ -15,7 +15,8 @@ from flows.nodes.child import Child, Stop
 from flows.nodes.place import COMMAND, Place, without_ranks
 from pipelines.frame.errors import EXIT_PREEMPTED, ParamsError, PeerLost, broken_rule
 from pipelines.frame.hardware import visible_gpus
-from pipelines.frame.nodes import LEAVE_S, MACHINES, POLL_S, SILENT_S, STORE, Offer, connect
+from pipelines.frame.nodes import LEAVE_S, MACHINES, POLL_S, SILENT_S, STORE, Offer
+from pipelines.training.nodes import connect
 
 
 def lead(here: Place, meeting: Any, command: list[str]) -> int:

@@ -38,10 +38,11 @@ def pretrain(run: StageRun) -> Metrics:
     from pipelines.formats.bert.loading import load_pretrained
     from pipelines.formats.bert.saving import save_pretrained
     from pipelines.models.bert import Bert
+    from pipelines.training.nodes import ranks
     from pipelines.training.trainer import train
 
     params = run.section("bert", BertParams)
-    rank, world_size = run.ranks()
+    rank, world_size = ranks(run)
     batches, held_out = open_batches(run, params, rank=rank, world_size=world_size)
     valid = held_out.all()
 

@@ -52,6 +52,7 @@ def classify(run: StageRun) -> Metrics:
     from pipelines.classification.module import BertClassification, probabilities
     from pipelines.formats.bert.loading import load_pretrained
     from pipelines.formats.tokenizer.tokenizer import WordPieceTokenizer
+    from pipelines.training.nodes import ranks
     from pipelines.training.trainer import train
 
     common = run.section("classification.common", ClassificationCommon)
@@ -67,7 +68,7 @@ def classify(run: StageRun) -> Metrics:
         for split, rows in examples.items()
     }
     unknown = _unknown(run, data, encoded)
-    rank, world_size = run.ranks()
+    rank, world_size = ranks(run)
 
     lightning.seed_everything(run.seed, verbose=False)
     network = BertClassifier(shape, tokenizer.vocab_size, len(labels))
@@ -95,15 +96,9 @@ def classify(run: StageRun) -> Metrics:
         return {}
     _save(run, network, shape, labels)
     chances_NC = probabilities(network.eval(), in_order(encoded["test"], common.batch_size))
-    return {
-        "classification": {
-            **measured,
-            **_measured(run, examples, labels, chances_NC),
-            "pretrained_parameters": pretrained,
-            "changed": changed.report(),
-            "unknown_share": unknown,
-        }
-    }
+    found = {**measured, **_measured(run, examples, labels, chances_NC)}
+    found |= {"pretrained_parameters": pretrained, "changed": changed.report()}
+    return {"classification": {**found, "unknown_share": unknown}}
 
 
 def _examples(run: StageRun, task: TaskParams, changed: Tally) -> dict[str, Any]:

@@ -35,12 +35,11 @@ from pipelines.frame.files import digest, write_json
 from pipelines.frame.hardware import Hardware, limit_threads
 from pipelines.frame.imports import code_of
 from pipelines.frame.left_overs import set_aside
-from pipelines.frame.nodes import offer_training, require_same_key
 from pipelines.frame.params_problems import NAME, NAMED
 from pipelines.frame.params_reader import ParamsFile, plain, read_params, validate
 from pipelines.frame.processes import PoliteStop, die_with_parent, exclusive, outlive_readers
 from pipelines.frame.provenance import environment_of, made_of, require_unchanged
-from pipelines.frame.ranks import process_rank, rank_and_world_size
+from pipelines.frame.ranks import process_rank
 from pipelines.frame.records import Records
 from pipelines.frame.run_folder import (
     RUNS,
@@ -113,18 +112,6 @@ class StageRun:
         value = self.params[path]
         assert not isinstance(schema, type) or isinstance(value, schema), (path, schema)
         return value
-
-    def ranks(self) -> tuple[int, int]:
-        """This process's number among those that train, and how many there are; other machines are
-        asked to join first.
-
-        Raises:
-            ParamsError: other numbers of them were started, or other files are seen here.
-            PeerLost: the other machines do not come.
-        """
-        require_same_key(self.folder.path.name)
-        offer_training(self.stage.instance, self.stage.entry, self.folder.path.name, self.hardware)
-        return rank_and_world_size(self.hardware)
 
     @property
     def seed(self) -> int:

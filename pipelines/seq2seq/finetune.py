@@ -46,12 +46,13 @@ def finetune(run: StageRun) -> Metrics:
     from pipelines.seq2seq.data import PairBatches, draw_pairs, validation_batches
     from pipelines.seq2seq.module import PretrainedStart, Seq2SeqFinetuning
     from pipelines.seq2seq.starting import start_from_bert
+    from pipelines.training.nodes import ranks
     from pipelines.training.trainer import train
 
     common = run.section("seq2seq.common", CommonParams)
     params = run.section(f"seq2seq.architectures.{run.stage.item}", ArchitectureParams)
     vocab_size = read_index(SHARDS)["vocab_size"]
-    rank, world_size = run.ranks()
+    rank, world_size = ranks(run)
 
     lightning.seed_everything(run.seed, verbose=False)
     model = build_model(params, vocab_size)

@@ -19,8 +19,10 @@ from flows.nodes.place import Place, place, without_ranks
 from pipelines.frame import nodes
 from pipelines.frame.errors import ParamsError, PeerLost
 from pipelines.frame.hardware import Hardware
-from pipelines.frame.nodes import KEY, MACHINES, STORE, Offer, offer_training, require_same_key
+from pipelines.frame.nodes import KEY, MACHINES, STORE, Offer, require_same_key
 from pipelines.frame.params_reader import ParamsFile, read_params, validate
+from pipelines.training import nodes as training_nodes
+from pipelines.training.nodes import offer_training
 from tests.conftest import ROOT, free_port
 
 TORCHRUN = {
@@ -132,7 +134,7 @@ def test_a_training_waits_for_the_others_and_tells_them_all(store, alone, capsys
 
 def test_a_training_that_nobody_joins_says_so(store, alone):
     os.environ.update({STORE: f"127.0.0.1:{store.port}", MACHINES: "2"})
-    alone.setattr(nodes, "PATIENCE_S", 0.3)
+    alone.setattr(training_nodes, "PATIENCE_S", 0.3)
     with pytest.raises(PeerLost) as error:
         offer_training("bert", "m", "key", _hardware())
     assert "bert: machines (1) must come within" in str(error.value)

@@ -1,5 +1,5 @@
 """Two processes with gloo: the losses of one, and no survivor, nothing half and no loss of work
-when one is killed.
+when one is killed. Batches of seven rows, in micro-batches of two, leave remainders on both.
 """
 
 import json
@@ -19,9 +19,9 @@ _OVERLAY = """
 bert:
   model: {dropout: 0.0, attention_dropout: 0.0}
   segments: {packed: PACKED}
-  phases: [{updates: 24, batch_size: 6, ramp: none, max_length: 96, max_predictions: 20}]
-  training: {log_every: 1, validate_every: 12}
-hardware: {devices: 1, strategy: auto, checkpoint_every: 5, num_threads: 1}
+  phases: [{updates: 24, batch_size: 7, ramp: none, max_length: 96, max_predictions: 20}]
+  training: {log_every: 1, validate_every: 6, select: best, average: 2}
+hardware: {devices: 1, strategy: auto, checkpoint_every: 5, num_threads: 1, micro_batch_size: 2}
 """
 
 
@@ -66,6 +66,43 @@ def test_two_ranks_have_the_losses_of_one(project):
     assert [record["step"] for record in together] == [record["step"] for record in alone]
     for ours, theirs in zip(together, alone, strict=True):
         assert ours == pytest.approx(theirs, rel=1e-6, abs=1e-6)
+
+
+@pytest.mark.nodes
+@pytest.mark.parametrize("project", ["true"], indirect=True)
+def test_any_number_of_ranks_stops_at_the_same_validation(project):
+    """Nothing is learnt here, so no validation is better than the first one."""
+    _apply(project, "bert: {training: {patience: 2, learning_rate: 1.0e-12, select: best}}\n")
+    found = {}
+    for ranks in (1, 2, 4):
+        shutil.rmtree(".runs/bert", ignore_errors=True)
+        _apply(project, f"hardware: {{devices: {ranks}, strategy: auto}}\n")
+        curves = _curves()
+        found[ranks] = [
+            {name: value for name, value in record.items() if name.startswith("valid_")}
+            for record in curves
+        ]
+        assert curves[-1]["step"] == 18
+    assert found[1] == found[2] == found[4]
+    assert sum(bool(record) for record in found[1]) == 3
+
+
+@pytest.mark.nodes
+@pytest.mark.parametrize("project", ["true"], indirect=True)
+def test_a_training_goes_on_with_another_number_of_ranks(project):
+    expected = _curves()
+    for before, after in ((2, 1), (1, 3)):
+        shutil.rmtree(".runs/bert")
+        _apply(project, f"hardware: {{devices: {before}, strategy: auto}}\n")
+        process = _start_and_wait_for_update_8()
+        process.send_signal(signal.SIGTERM)
+        text, _ = process.communicate(timeout=120)
+        assert process.returncode == 75, text
+        _apply(project, f"hardware: {{devices: {after}, strategy: auto}}\n")
+        found = _curves()
+        assert [record["step"] for record in found] == [record["step"] for record in expected]
+        for ours, theirs in zip(found, expected, strict=True):
+            assert ours == pytest.approx(theirs, rel=1e-6, abs=1e-6)
 
 
 def _start_and_wait_for_update_8() -> subprocess.Popen[str]:

@@ -1,0 +1,101 @@
+"""Machines join a training: the side of the training (`pipelines.frame.nodes` has what is said)."""
+
+import json
+import os
+import socket
+import sys
+import time
+from dataclasses import asdict
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+from torch.distributed import TCPStore  # type: ignore[attr-defined]
+
+from pipelines.frame.errors import PeerLost, broken_rule
+from pipelines.frame.hardware import Hardware, visible_gpus
+from pipelines.frame.nodes import (
+    PATIENCE_S,
+    STORE,
+    Offer,
+    require_machines,
+    require_same_key,
+    to_be_joined,
+)
+from pipelines.frame.ranks import rank_and_world_size
+from pipelines.frame.stage import StageRun
+
+
+def ranks(run: StageRun) -> tuple[int, int]:
+    """This process's number among those that train, and how many there are; other machines are
+    asked to join first.
+
+    Raises:
+        ParamsError: other numbers of them were started, or other files are seen here.
+        PeerLost: the other machines do not come.
+    """
+    key = run.folder.path.name
+    require_same_key(key)
+    offer_training(run.stage.instance, run.stage.entry, key, run.hardware)
+    return rank_and_world_size(run.hardware)
+
+
+def connect(address: str, timeout_s: float = 30.0) -> Any:
+    """A client of the store at ``host:port``.
+
+    Raises:
+        PeerLost: nobody answers there.
+    """
+    host, _, port = address.rpartition(":")
+    try:  # first, for the store tries for long and prints much where nobody answers
+        socket.create_connection((host, int(port)), timeout=timeout_s).close()
+        return TCPStore(host, int(port), is_master=False, timeout=timedelta(seconds=timeout_s))
+    except (OSError, RuntimeError, ValueError):
+        rule = "be the address of the first machine's store"
+        remedy = "start `python -m flows.nodes` anew on all machines"
+        raise PeerLost(broken_rule("environment", STORE, address, rule, remedy)) from None
+
+
+def offer_training(instance: str, module: str, key: str, hardware: Hardware) -> None:
+    """Ask the other machines to join this training, and wait until they do.
+
+    Afterwards the environment tells Lightning where the ranks meet. Nothing is done where one
+    machine trains, or where somebody else starts the ranks.
+
+    Args:
+        instance: the stage instance.
+        module: its verb module, which the other machines start with the arguments of this process.
+        key: of the run folder.
+        hardware: how many machines.
+
+    Raises:
+        ParamsError: as `pipelines.frame.nodes.require_machines`.
+        PeerLost: too few have come in ten minutes.
+    """
+    require_machines(hardware)
+    if not to_be_joined(hardware):
+        return
+    store, host = connect(os.environ[STORE]), os.environ[STORE].rpartition(":")[0]
+    training = Offer(
+        instance, [module, *sys.argv[1:]], str(Path.cwd()), key, os.getpid(), host, _free_port(),
+        hardware.num_nodes, visible_gpus() if hardware.accelerator != "cpu" else [],
+    )  # fmt: skip
+    number = store.add("offers", 1)
+    store.set(f"offer/{number}", json.dumps(asdict(training)))
+    others, deadline, said = hardware.num_nodes - 1, time.monotonic() + PATIENCE_S, False
+    while (come := store.add(f"taken/{number}", 0)) < others:
+        if time.monotonic() > deadline:
+            rule = f"come within {PATIENCE_S / 60:.0f} minutes"
+            remedy = "look at their terminals, and start anew on all machines"
+            raise PeerLost(broken_rule(instance, "machines", others - come, rule, remedy))
+        if not said and time.monotonic() > deadline - PATIENCE_S + 2:
+            said = True
+            print(f"{instance}: waits for {others - come} more machines", flush=True)
+        time.sleep(0.1)
+    os.environ |= {"MASTER_ADDR": host, "MASTER_PORT": str(training.port), "NODE_RANK": "0"}
+
+
+def _free_port() -> int:
+    with socket.socket() as one:
+        one.bind(("", 0))
+        return int(one.getsockname()[1])
