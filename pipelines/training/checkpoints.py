@@ -67,23 +67,27 @@ class Checkpoints:
         return self._folder / f"update-{update:08d}.ckpt"
 
     def save(self, trainer: lightning.Trainer, state: dict[str, Any]) -> None:
-        """Save after the current update: temporary name, fsync, seal, rename; old ones go last."""
+        """Save after the current update. On every rank the checkpoint is there afterwards."""
         self._folder.mkdir(parents=True, exist_ok=True)
-        path = self._path(trainer.global_step)
-        temporary = path.with_suffix(".tmp")
+        temporary = self._path(trainer.global_step).with_suffix(".tmp")
         try:
             # All ranks take part, rank 0 writes.
             trainer.save_checkpoint(temporary, weights_only=False)
-            if not trainer.is_global_zero:
-                return
-            sync(temporary)
-            seal = path.with_suffix(".json")
-            write_json(seal, {"sha256": sha256_of(temporary), **state})
-            sync(seal)
-            temporary.replace(path)
+            if trainer.is_global_zero:
+                self._seal(temporary, state)
         finally:
             if trainer.is_global_zero:
                 temporary.unlink(missing_ok=True)  # of a full disk
+        trainer.strategy.barrier()
+
+    def _seal(self, temporary: Path, state: dict[str, Any]) -> None:
+        """Make a written file a checkpoint: fsync, seal, rename; old ones go last."""
+        path = temporary.with_suffix(".ckpt")
+        sync(temporary)
+        seal = path.with_suffix(".json")
+        write_json(seal, {"sha256": sha256_of(temporary), **state})
+        sync(seal)
+        temporary.replace(path)
         sync(self._folder)
         wanted = {self._path(one["update"]) for one in state["kept"]}
         for old in sorted(self._folder.glob("update-*.ckpt"))[: -self._keep]:

@@ -2,11 +2,13 @@
 and hand back what the last validation measured.
 """
 
+import contextlib
 import logging
 import pickle
 import re
 import signal
 import warnings
+from collections.abc import Iterator
 from typing import Any
 
 import lightning.pytorch as lightning
@@ -83,7 +85,7 @@ def train(module: TrainingModule, source: BatchSource, run: StageRun) -> dict[st
     if not loop.finished:
         if run.hardware.compile:
             compile_blocks(module.network)
-        with run.stop.cooperative():
+        with run.stop.cooperative(), _with_peers():
             _fit(trainer, module, loader, found)
         done = trainer.global_step
     run.stop.install()
@@ -93,7 +95,8 @@ def train(module: TrainingModule, source: BatchSource, run: StageRun) -> dict[st
     updates = [one["update"] for one in wanted(loop.validations, module.params)]
     if updates == [done] and loop.measured:
         return loop.measured
-    return _evaluated(module, [checkpoints.at(update) for update in updates])
+    with _with_peers():
+        return _evaluated(module, [checkpoints.at(update) for update in updates])
 
 
 def _tell(message: str) -> None:
@@ -124,7 +127,6 @@ def _fit(
 
     Raises:
         CheckpointError: the checkpoint holds more than tensors and numbers.
-        PeerLost: another rank is gone.
     """
     try:
         trainer.fit(module, loader, ckpt_path=found.path if found else None, weights_only=True)
@@ -132,6 +134,17 @@ def _fit(
         assert found is not None
         rule = "must hold tensors and numbers alone, so it is none of ours and was not loaded"
         raise CheckpointError(f"{found.path}: {rule}; to start again: rm {found.path}") from None
+
+
+@contextlib.contextmanager
+def _with_peers() -> Iterator[None]:
+    """A block in which all ranks have to stay.
+
+    Raises:
+        PeerLost: another one is gone.
+    """
+    try:
+        yield
     except RuntimeError as error:
         if not _LOST.search(str(error)):
             raise
