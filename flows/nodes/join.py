@@ -41,21 +41,22 @@ def join(here: Place, meeting: Any) -> int:
     """Take part in every training of the run until it ends; its exit code."""
     store, stop = _store_of_lead(meeting), Stop()
     joined: list[Joined] = []
-    print(f"joins the run of {here.machines} machines", flush=True)
-    store.add("come", 1)
-    tried = 0
+    machine, tried = store.add("come", 1), 0
+    print(f"joins the run of {here.machines} machines as number {machine}", flush=True)
     with _alarm(joined) as alive:
         try:
             while not store.check(["ended"]):
                 alive()
+                store.add(f"beat/{machine}", 1)
                 tried = _take_offers(store, tried, joined)
                 for one in list(joined):
                     _look_after(store, one, joined, stop)
                 if stop.requested and not joined:
+                    store.set(f"gone/{machine}", "")
                     return EXIT_PREEMPTED
                 time.sleep(POLL_S)
             code = int(store.get("ended"))
-            store.add("gone", 1)
+            store.set(f"gone/{machine}", "")
         except RuntimeError:  # of the store
             print("the first machine is gone; start anew on all", file=sys.stderr, flush=True)
             return EXIT_PREEMPTED
@@ -109,7 +110,6 @@ def _start(store: Any, offer: Offer, rank: int) -> Child:
 
 
 def _look_after(store: Any, one: Joined, joined: list[Joined], stop: Stop) -> None:
-    store.add(f"beat/{one.name}", 1)
     code = one.child.ended()
     if code is not None:
         print(f"{one.offer.instance}: left with exit code {code}", flush=True)

@@ -31,10 +31,16 @@ def lead(here: Place, meeting: Any, command: list[str]) -> int:
     store.set("gpus", ",".join(visible_gpus()))
     print(f"leads {here.machines} machines: {' '.join(command)}", flush=True)
     environment = {**without_ranks(os.environ), STORE: address, MACHINES: str(here.machines)}
-    stop, trainings = Stop(), Trainings(store)
+    stop, trainings, others = Stop(), Trainings(store), Others(store)
     child = Child(command, environment, ".")
     while (code := child.ended()) is None:
         trainings.look()
+        if not stop.requested and (told := others.lost()):
+            print(
+                f"{told}; the run ends: start it again on all to go on", file=sys.stderr, flush=True
+            )
+            trainings.kill()  # they may wait for it, deaf to signals
+            stop.requested = True
         if stop.requested:
             child.stop()
         time.sleep(POLL_S)
@@ -42,7 +48,7 @@ def lead(here: Place, meeting: Any, command: list[str]) -> int:
     code = EXIT_PREEMPTED if stop.requested else abs(code)
     store.set("ended", str(code))
     deadline = time.monotonic() + LEAVE_S
-    while store.add("gone", 0) < store.add("come", 0) and time.monotonic() < deadline:
+    while others.here() and time.monotonic() < deadline:
         time.sleep(POLL_S / 5)
     return code
 
@@ -76,6 +82,41 @@ def _own_address(here: Place) -> str:
 
 
 @dataclass
+class Others:
+    """The other machines, as long as they are there.
+
+    Args:
+        store: of the run.
+    """
+
+    store: Any
+    _beats: dict[int, tuple[int, float]] = field(default_factory=dict)
+
+    def here(self) -> list[int]:
+        """Numbers of those that have come and have neither left nor fallen silent."""
+        now, here = time.monotonic(), []
+        for machine in range(1, self.store.add("come", 0) + 1):
+            beat = self.store.add(f"beat/{machine}", 0)
+            last, since = self._beats.get(machine, (-1, now))
+            if beat != last:
+                since = now
+                self._beats[machine] = beat, now
+            if now - since <= SILENT_S and not self.store.check([f"gone/{machine}"]):
+                here.append(machine)
+        return here
+
+    def lost(self) -> str:
+        """What one has done that has come and is here no more; empty if all are here."""
+        here = self.here()
+        for machine in range(1, self.store.add("come", 0) + 1):
+            if machine not in here:
+                left = self.store.check([f"gone/{machine}"])
+                did = "has left" if left else f"has not answered for {SILENT_S:.0f} s"
+                return f"machine {machine} {did}"
+        return ""
+
+
+@dataclass
 class Trainings:
     """The trainings of a run as the first machine sees them.
 
@@ -86,12 +127,10 @@ class Trainings:
     store: Any
     _open: dict[int, Offer] = field(default_factory=dict)
     _seen: int = 0
-    _beats: dict[str, tuple[int, float]] = field(default_factory=dict)
-    _left: dict[str, float] = field(default_factory=dict)
+    _failed: dict[str, float] = field(default_factory=dict)
 
     def look(self) -> None:
-        """Close trainings that have ended here, and end those that a machine has left."""
-        now = time.monotonic()
+        """Close trainings that have ended here, and end those that have failed elsewhere."""
         for number in range(self._seen + 1, self.store.add("offers", 0) + 1):
             if not self.store.check([f"offer/{number}"]):  # its process is about to say it
                 break
@@ -103,29 +142,28 @@ class Trainings:
                 del self._open[number]
                 continue
             for rank in range(1, min(self.store.add(f"taken/{number}", 0) + 1, offer.machines)):
-                if why := self._gone(number, rank, now):
+                if code := self._failure(f"left/{number}/{rank}"):
                     print(
-                        f"{offer.instance}: machine {rank} {why}; the training is ended, its "
-                        "checkpoint is kept; start again to go on",
+                        f"{offer.instance}: ended with exit code {code} on machine {rank}, so it "
+                        "is ended here; its checkpoint is kept",
                         file=sys.stderr,
                         flush=True,
                     )
                     _kill_tree(offer.pid)
                     break
 
-    def _gone(self, number: int, rank: int, now: float) -> str:
-        """Why a machine does not take part any more; empty as long as it does."""
-        one = f"{number}/{rank}"
-        if self.store.check([f"left/{one}"]):
-            code = int(self.store.get(f"left/{one}"))
-            since = self._left.setdefault(one, now)
-            lost = code not in (0, EXIT_PREEMPTED) and now - since > LEAVE_S
-            return f"has left with exit code {code}" if lost else ""
-        beat = self.store.add(f"beat/{one}", 0)
-        last, since = self._beats.get(one, (-1, now))
-        if beat != last:
-            self._beats[one] = beat, now
-        return f"has not answered for {SILENT_S:.0f} s" if now - since > SILENT_S else ""
+    def _failure(self, left: str) -> int:
+        """The exit code of a process that has failed some time ago, elsewhere; else 0."""
+        if not self.store.check([left]):
+            return 0
+        code, now = int(self.store.get(left)), time.monotonic()
+        late = now - self._failed.setdefault(left, now) > LEAVE_S
+        return code if late and code != EXIT_PREEMPTED else 0
+
+    def kill(self) -> None:
+        """End all that are open."""
+        for offer in self._open.values():
+            _kill_tree(offer.pid)
 
 
 def _alive(pid: int) -> bool:

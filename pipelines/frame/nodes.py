@@ -10,9 +10,11 @@ through a store of PyTorch on the first machine:
 | ``offers`` | how many trainings have been offered |
 | ``offer/3`` | the third one, an `Offer` as JSON |
 | ``taken/3`` | how many machines have joined it: a machine's number is what it counted up to |
-| ``beat/3/1`` | counted up every second by machine 1 as long as it works on it |
 | ``left/3/1`` | exit code of machine 1's process |
 | ``closed/3`` | there when its process on the first machine has ended |
+| ``come`` | how many machines have joined the run |
+| ``beat/1`` | counted up by the first of them as long as it is there |
+| ``gone/1`` | there when it has left |
 | ``ended`` | exit code of the whole run |
 """
 

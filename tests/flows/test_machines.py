@@ -181,32 +181,55 @@ def test_a_training_that_has_ended_is_closed(store, process):
     assert store.check(["closed/1"])
 
 
-@pytest.mark.parametrize("code", ["1", "75", "0", None], ids=["failed", "stopped", "done", "mute"])
-def test_a_training_without_its_machine_is_ended(store, process, monkeypatch, capsys, code):
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    now = [100.0]
+    monkeypatch.setattr(leading.time, "monotonic", lambda: now[0])
+    return now
+
+
+@pytest.mark.parametrize("code", ["1", "75", "0"], ids=["failed", "stopped", "done"])
+def test_a_training_that_failed_elsewhere_is_ended(store, process, clock, capsys, code):
     """One that was told to stop, or is done, leaves the first machine its time to end."""
-    clock = [100.0]
-    monkeypatch.setattr(leading.time, "monotonic", lambda: clock[0])
     trainings = leading.Trainings(store)
     store.add("offers", 1)
     store.set("offer/1", _offer(process))
     store.add("taken/1", 1)
-    for _ in range(8):  # it beats, so whatever the time it is there
-        store.add("beat/1/1", 1)
-        trainings.look()
-        clock[0] += nodes.SILENT_S - 1
-    if code is not None:
-        store.set("left/1/1", code)
     trainings.look()
-    clock[0] += nodes.SILENT_S
+    store.set("left/1/1", code)
+    trainings.look()
+    assert process.poll() is None  # it may notice by itself
+    clock[0] += nodes.LEAVE_S + 1
     trainings.look()
     told = capsys.readouterr().err
-    if code in ("0", "75"):
+    if code == "1":
+        assert process.wait(timeout=20) == -9
+        assert "bert: ended with exit code 1 on machine 1" in told
+    else:
         assert process.poll() is None
         assert told == ""
+
+
+@pytest.mark.parametrize("way", ["silent", "left"])
+def test_a_machine_that_is_gone_is_missed(store, clock, way):
+    others = leading.Others(store)
+    assert others.lost() == ""
+    for _ in range(2):
+        store.add("come", 1)
+    for _ in range(8):
+        for machine in (1, 2):
+            store.add(f"beat/{machine}", 1)
+        assert others.lost() == ""
+        clock[0] += nodes.SILENT_S - 1
+    store.add("beat/1", 1)
+    if way == "left":
+        store.set("gone/2", "")
     else:
-        assert process.wait(timeout=20) == -9
-        assert "bert: machine 1 has" in told
-        assert "its checkpoint is kept; start again to go on" in told
+        assert others.here() == [1, 2]
+        clock[0] += 2
+    assert others.here() == [1]
+    assert others.lost().startswith("machine 2 has ")
+    assert ("30 s" in others.lost()) == (way == "silent")
 
 
 @pytest.mark.parametrize(

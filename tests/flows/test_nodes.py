@@ -121,24 +121,43 @@ def test_a_polite_stop_of_one_machine_is_one_of_both(project, expected, tmp_path
     same(expected, "bert")
 
 
-def test_a_flow_whose_machine_is_gone_goes_on_when_it_is_back_and_can_be_cancelled(
+def test_a_flow_goes_on_after_a_lost_process_and_ends_on_both_when_it_is_told_to(
     project, expected, tmp_path
 ):
-    """The agent of the first machine starts the flow anew when the second one comes back."""
-    first, second = two(
-        project, tmp_path, sys.executable, "-m", "flows.pipeline", "--until", "bert"
-    )
+    """The training's process on the second machine is killed; later the flow is."""
+    flow = (sys.executable, "-m", "flows.pipeline", "--until", "bert")
+    first, second = two(project, tmp_path, *flow)
     with first, second:
         first.wait_for("update 12/40")
-        second.signal_all(signal.SIGKILL)
+        (training,) = [
+            pid
+            for pid in second.tree()
+            if "pipelines.bert.pretrain" in psutil.Process(pid).cmdline()
+            and psutil.Process(pid).environ().get("NODE_RANK") == "1"
+            and psutil.Process(pid).parent().cmdline()[-1] == "flows.nodes"
+        ]
+        os.kill(training, signal.SIGKILL)
         first.wait_for("its process was lost")
-        with Machine(project, first.port, tmp_path / "third.log") as third:
-            third.wait_for("bert: joins as machine 1 of 2")
-            first.wait_for("going on after update")
-            os.kill(first.process.pid, signal.SIGTERM)
-            assert all(_both_end(first, third, 2 * _MINUTE))
-    assert not Path("data/bert").exists()
+        first.wait_for("going on after update")
+        assert second.printed.count("bert: joins as machine 1 of 2") == 2
+        trees = first.tree() + second.tree()
+        first.process.send_signal(signal.SIGTERM)
+        assert all(_both_end(first, second, 2 * _MINUTE))
+        assert _none_left(trees), first.printed
     again = two(project, tmp_path, *_REPRO, "bert")
     with again[0], again[1]:
         assert _both_end(*again, 180) == (0, 0)
     same(expected, "bert")
+
+
+def test_a_flow_whose_machine_is_gone_ends(project, tmp_path):
+    flow = (sys.executable, "-m", "flows.pipeline", "--until", "bert")
+    first, second = two(project, tmp_path, *flow)
+    with first, second:
+        first.wait_for("update 12/40")
+        trees = first.tree() + second.tree()
+        second.signal_all(signal.SIGKILL)
+        assert first.end(2 * _MINUTE) != 0
+        assert _none_left(trees), first.printed
+    assert "machine 1 has not answered for 30 s; the run ends" in first.printed
+    assert not Path("data/bert").exists()
