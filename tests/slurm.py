@@ -79,7 +79,13 @@ class Cluster:
         time.sleep(1)
         for node in ("n1", "n2"):
             self._start("slurmd", "-D", "-N", node)
-        self.wait(lambda: self.ask("sinfo", "-h", "-o", "%t %D").splitlines() == ["idle 2"] * 2, 60)
+        try:
+            self.wait(
+                lambda: set(self.ask("sinfo", "-h", "-o", "%t %D").split()) == {"idle", "2"}, 60
+            )
+        except BaseException:
+            self.__exit__()
+            raise
         return self
 
     def __exit__(self, *_: object) -> None:
