@@ -112,7 +112,6 @@ def _trained(folder: Path, world_size: int) -> list[Any]:
     return [torch.load(folder / f"{rank}.pt") for rank in range(world_size)]
 
 
-@pytest.mark.learning
 def test_two_ranks_learn_what_one_learns(tmp_path):
     """Whole trainings: token batches that leave a remainder, an empty rank among them, and
     micro-batches.
