@@ -5,7 +5,7 @@ DVC tells the same of everything that is not success.
 import json
 from pathlib import Path
 
-from pipelines.frame.errors import EXIT_BAD_INPUT, EXIT_PREEMPTED
+from pipelines.frame.errors import EXIT_BAD_INPUT
 from pipelines.frame.run_folder import RUNS
 
 
@@ -45,7 +45,7 @@ def failure(
     state = status.get("state", "not started")
     if state == "preempted":
         return StageInterrupted(f"{name}: was told to stop\n{output}")
-    if state == "running" or code < 0 or status.get("exit_code") == EXIT_PREEMPTED:
+    if state in ("running", "lost") or code < 0:
         return StageInterrupted(
             f"{name}: its process was lost (killed, or out of memory), dvc ended with "
             f"{code}\n{output}"

@@ -2,10 +2,10 @@
 
 torchrun … -m flows.nodes make run     on the first machine: starts the run there
 torchrun … -m flows.nodes              on each other one: joins every training, ends with the run
-srun python -m flows.nodes make run    in a SLURM job, for all machines at once
+srun python -m flows.nodes python -m flows.repro      in a SLURM job, for all machines at once
 
-`pipelines.frame.nodes` has what they say to each other. A machine that is gone ends the training
-on the others within a minute; started again, it goes on from its checkpoint.
+`pipelines.frame.nodes` has what they say to each other. A machine that is gone ends the run on the
+others within a minute; started again, it goes on from its checkpoint.
 """
 
 import sys
@@ -13,10 +13,10 @@ from datetime import timedelta
 
 from torch.distributed import TCPStore  # type: ignore[attr-defined]
 
-from flows.nodes.join import MEET_S, join
+from flows.nodes.join import join
 from flows.nodes.lead import lead
-from flows.nodes.place import COMMAND, place
-from pipelines.frame.errors import ParamsError, PeerLost, broken_rule, exit_code
+from flows.nodes.place import COMMAND, MEET_S, place
+from pipelines.frame.errors import PeerMissing, broken_rule, exit_code
 from pipelines.frame.processes import die_with_parent
 
 
@@ -25,13 +25,10 @@ def main(command: list[str]) -> int:
 
     Raises:
         ParamsError: as `place`.
-        PeerLost: the others are not there.
+        PeerMissing: the others are not there.
     """
     die_with_parent()
     here = place(command)
-    if here.leads and not command:
-        rule, remedy = "be given", "srun python -m flows.nodes make run"
-        raise ParamsError(broken_rule(COMMAND, "the command", "none", rule, remedy))
     limit = timedelta(seconds=MEET_S)
     try:
         meeting = TCPStore(
@@ -40,7 +37,7 @@ def main(command: list[str]) -> int:
     except RuntimeError as error:
         where, rule = f"{here.host}:{here.port}", f"let machines meet ({error})"
         remedy = "open that port, or set MASTER_ADDR and MASTER_PORT"
-        raise PeerLost(broken_rule(COMMAND, "address", where, rule, remedy)) from None
+        raise PeerMissing(broken_rule(COMMAND, "address", where, rule, remedy)) from None
     return lead(here, meeting, command) if here.leads else join(here, meeting)
 
 

@@ -11,13 +11,18 @@ from dataclasses import dataclass
 from typing import Any
 
 from flows.nodes.child import Child, Stop
-from flows.nodes.place import COMMAND, Place, without_ranks
-from pipelines.frame.errors import EXIT_PREEMPTED, PeerLost, broken_rule
+from flows.nodes.place import COMMAND, MEET_S, Place, without_ranks
+from pipelines.frame.errors import (
+    EXIT_BAD_INPUT,
+    EXIT_FAILED,
+    EXIT_PREEMPTED,
+    DataError,
+    PeerMissing,
+    broken_rule,
+)
 from pipelines.frame.hardware import visible_gpus
-from pipelines.frame.nodes import KEY, LEAVE_S, POLL_S, SILENT_S, Offer
+from pipelines.frame.nodes import KEY, LEAVE_S, POLL_S, SILENT_S, UPDATE, Offer
 from pipelines.training.nodes import connect
-
-MEET_S = 300.0
 
 
 @dataclass
@@ -43,8 +48,8 @@ def join(here: Place, meeting: Any) -> int:
     joined: list[Joined] = []
     machine, tried = store.add("come", 1), 0
     print(f"joins the run of {here.machines} machines as number {machine}", flush=True)
-    with _alarm(joined) as alive:
-        try:
+    try:
+        with _alarm(joined) as alive:
             while not store.check(["ended"]):
                 alive()
                 store.add(f"beat/{machine}", 1)
@@ -57,28 +62,30 @@ def join(here: Place, meeting: Any) -> int:
                 time.sleep(POLL_S)
             code = int(store.get("ended"))
             store.set(f"gone/{machine}", "")
-        except RuntimeError:  # of the store
-            print("the first machine is gone; start anew on all", file=sys.stderr, flush=True)
-            return EXIT_PREEMPTED
-        finally:
-            _end(joined)
-    return code
+            return code
+    except RuntimeError:  # of the store
+        print("the first machine is gone; start anew on all", file=sys.stderr, flush=True)
+        return EXIT_FAILED
+    finally:
+        _end(joined)
 
 
 def _store_of_lead(meeting: Any) -> Any:
     """The store of the machine that leads, which may still be starting.
 
     Raises:
-        PeerLost: none does.
+        PeerMissing: none does.
     """
     deadline = time.monotonic() + MEET_S
-    while time.monotonic() < deadline:
-        if meeting.check(["lead"]):
-            with contextlib.suppress(PeerLost):  # it may be the lead of an earlier round
-                return connect(meeting.get("lead").decode())
-        time.sleep(POLL_S)
+    # The store may be of the lead of an earlier round, or the meeting place gone with a lead.
+    with contextlib.suppress(RuntimeError):
+        while time.monotonic() < deadline:
+            if meeting.check(["lead"]):
+                with contextlib.suppress(PeerMissing):
+                    return connect(meeting.get("lead").decode())
+            time.sleep(POLL_S)
     rule, remedy = "lead", "give one machine a command: torchrun … -m flows.nodes make run"
-    raise PeerLost(broken_rule(COMMAND, "machine", "none", rule, remedy))
+    raise PeerMissing(broken_rule(COMMAND, "machine", "none", rule, remedy))
 
 
 def _take_offers(store: Any, tried: int, joined: list[Joined]) -> int:
@@ -91,22 +98,51 @@ def _take_offers(store: Any, tried: int, joined: list[Joined]) -> int:
         rank = store.add(f"taken/{tried}", 1)
         if rank < offer.machines:
             print(f"{offer.instance}: joins as machine {rank} of {offer.machines}", flush=True)
-            joined.append(Joined(f"{tried}/{rank}", offer, _start(store, offer, rank)))
+            try:
+                joined.append(Joined(f"{tried}/{rank}", offer, _start(store, offer, rank)))
+            except DataError as error:
+                print(f"error: {error}", file=sys.stderr, flush=True)
+                store.set(f"left/{tried}/{rank}", str(EXIT_BAD_INPUT))
     return tried
 
 
 def _start(store: Any, offer: Offer, rank: int) -> Child:
+    """The training's process on this machine.
+
+    Raises:
+        DataError: this machine has other folders or GPUs than the first one.
+    """
     environment = without_ranks(os.environ) | {
         "NODE_RANK": str(rank),
         "MASTER_ADDR": offer.host,
         "MASTER_PORT": str(offer.port),
+        "CUDA_VISIBLE_DEVICES": ",".join(_gpus(store.get("gpus").decode(), offer)),
         KEY: offer.key,
+        UPDATE: str(offer.update),
     }
-    if offer.gpus:  # as many, and in the same places, as the first machine's
-        theirs, mine = store.get("gpus").decode().split(","), visible_gpus()
-        wanted = [mine[theirs.index(name)] for name in offer.gpus if theirs.index(name) < len(mine)]
-        environment["CUDA_VISIBLE_DEVICES"] = ",".join(wanted)
-    return Child([sys.executable, "-m", *offer.command], environment, offer.folder)
+    try:
+        return Child([sys.executable, "-m", *offer.command], environment, offer.folder)
+    except OSError as error:
+        rule, remedy = (
+            f"be here too ({error.strerror})",
+            "show all machines one folder, at one path",
+        )
+        raise DataError(broken_rule(offer.instance, "folder", offer.folder, rule, remedy)) from None
+
+
+def _gpus(theirs: str, offer: Offer) -> list[str]:
+    """Those in the places of the ones that the first machine uses of its own.
+
+    Raises:
+        DataError: they are not here.
+    """
+    places, mine = theirs.split(","), visible_gpus()
+    try:
+        return [mine[places.index(name)] for name in offer.gpus]
+    except (IndexError, ValueError):
+        rule = f"be here what they are on the first machine, {','.join(offer.gpus)} of {theirs}"
+        remedy = "start machines with the same GPUs, or set hardware.accelerator to cpu"
+        raise DataError(broken_rule(offer.instance, "GPUs", ",".join(mine), rule, remedy)) from None
 
 
 def _look_after(store: Any, one: Joined, joined: list[Joined], stop: Stop) -> None:
@@ -129,7 +165,7 @@ def _alarm(joined: list[Joined]) -> Iterator[Callable[[], None]]:
     """End everything here when the block has not said for a while that it goes on: a store on a
     machine that has vanished answers nothing, not even an error.
     """
-    last, over = [time.monotonic()], threading.Event()
+    last, over, parent = [time.monotonic()], threading.Event(), os.getppid()
 
     def watch() -> None:
         while not over.wait(POLL_S):
@@ -141,10 +177,11 @@ def _alarm(joined: list[Joined]) -> Iterator[Callable[[], None]]:
                 )
                 for one in joined:
                     one.child.kill()
-                if "TORCHELASTIC_RUN_ID" in os.environ:
+                if "TORCHELASTIC_RUN_ID" in os.environ and parent == os.getppid():
                     # torchrun's agent would ask its store on that machine, for minutes.
-                    os.kill(os.getppid(), signal.SIGKILL)
-                os._exit(EXIT_PREEMPTED)
+                    with contextlib.suppress(OSError):
+                        os.kill(parent, signal.SIGKILL)
+                os._exit(EXIT_FAILED)
 
     def alive() -> None:
         last[0] = time.monotonic()

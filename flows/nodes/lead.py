@@ -1,6 +1,7 @@
 """The machine that leads: it starts the run and looks after its trainings."""
 
 import contextlib
+import math
 import os
 import socket
 import sys
@@ -12,8 +13,16 @@ import psutil
 from torch.distributed import TCPStore  # type: ignore[attr-defined]
 
 from flows.nodes.child import Child, Stop
-from flows.nodes.place import COMMAND, Place, without_ranks
-from pipelines.frame.errors import EXIT_PREEMPTED, ParamsError, PeerLost, broken_rule
+from flows.nodes.place import COMMAND, MEET_S, Place, without_ranks
+from flows.process import GRACE_S
+from pipelines.frame.errors import (
+    EXIT_BAD_INPUT,
+    EXIT_FAILED,
+    EXIT_PREEMPTED,
+    ParamsError,
+    PeerMissing,
+    broken_rule,
+)
 from pipelines.frame.hardware import visible_gpus
 from pipelines.frame.nodes import LEAVE_S, MACHINES, POLL_S, SILENT_S, STORE, Offer
 from pipelines.training.nodes import connect
@@ -24,33 +33,61 @@ def lead(here: Place, meeting: Any, command: list[str]) -> int:
 
     Raises:
         ParamsError: another machine leads already.
+        PeerMissing: not all machines have come.
     """
     store = TCPStore("0.0.0.0", 0, is_master=True, wait_for_workers=False)
     address = f"{_own_address(here)}:{store.port}"
     _become_lead(meeting, address)
     store.set("gpus", ",".join(visible_gpus()))
-    print(f"leads {here.machines} machines: {' '.join(command)}", flush=True)
-    environment = {**without_ranks(os.environ), STORE: address, MACHINES: str(here.machines)}
-    stop, trainings, others = Stop(), Trainings(store), Others(store)
-    child = Child(command, environment, ".")
-    while (code := child.ended()) is None:
-        trainings.look()
-        if not stop.requested and (told := others.lost()):
-            print(
-                f"{told}; the run ends: start it again on all to go on", file=sys.stderr, flush=True
-            )
-            trainings.kill()  # they may wait for it, deaf to signals
-            stop.requested = True
-        if stop.requested:
-            child.stop()
-        time.sleep(POLL_S)
-    trainings.look()
-    code = EXIT_PREEMPTED if stop.requested else abs(code)
+    stop, others = Stop(), Others(store)
+    others.wait_for(here.machines - 1, stop)
+    code = EXIT_PREEMPTED
+    if not stop.requested:
+        print(f"leads {here.machines} machines: {' '.join(command)}", flush=True)
+        environment = {**without_ranks(os.environ), STORE: address, MACHINES: str(here.machines)}
+        code = _look_after(Child(command, environment, "."), Trainings(store), others, stop)
     store.set("ended", str(code))
     deadline = time.monotonic() + LEAVE_S
     while others.here() and time.monotonic() < deadline:
         time.sleep(POLL_S / 5)
     return code
+
+
+def _look_after(child: Child, trainings: "Trainings", others: "Others", stop: Stop) -> int:
+    """A run, until it and all its trainings have ended; its exit code.
+
+    A stop reaches all processes of the command at once, and a training may save long after the
+    command itself has ended.
+    """
+    failed, ended_at = 0, math.inf
+    while (code := child.ended()) is None or trainings.at_work:
+        hopeless = trainings.look()
+        failed = failed or hopeless
+        if silent := others.silent():
+            failed = failed or _say_lost(silent)
+            trainings.kill()  # they may wait for it, deaf to signals
+        if failed or stop.requested or others.gone():
+            child.stop()
+        if code is not None:
+            ended_at = min(ended_at, time.monotonic())
+        if time.monotonic() - ended_at > GRACE_S:
+            trainings.kill()
+        time.sleep(POLL_S)
+    if failed:
+        return failed
+    if stop.requested or others.gone():
+        return EXIT_PREEMPTED
+    return code if code >= 0 else EXIT_FAILED
+
+
+def _say_lost(machines: list[int]) -> int:
+    print(
+        f"machine {machines[0]} has not answered for {SILENT_S:.0f} s; the run ends: start it "
+        "again on all to go on",
+        file=sys.stderr,
+        flush=True,
+    )
+    return EXIT_FAILED
 
 
 def _become_lead(meeting: Any, address: str) -> None:
@@ -67,7 +104,7 @@ def _become_lead(meeting: Any, address: str) -> None:
 def _answers(address: str) -> bool:
     try:
         connect(address, timeout_s=5).check(["ended"])
-    except (PeerLost, RuntimeError):
+    except (PeerMissing, RuntimeError):
         return False
     return True
 
@@ -78,7 +115,9 @@ def _own_address(here: Place) -> str:
     """
     with socket.create_connection((here.host, here.port), timeout=SILENT_S) as way:
         own, other = way.getsockname()[0], way.getpeername()[0]
-    return here.host if own == other else str(own)
+    # Debian gives a host's own name the address 127.0.1.1, and goes there from 127.0.0.1.
+    here_too = own == other or own.startswith("127.") or own == "::1"
+    return here.host if here_too else str(own)
 
 
 @dataclass
@@ -92,28 +131,39 @@ class Others:
     store: Any
     _beats: dict[int, tuple[int, float]] = field(default_factory=dict)
 
-    def here(self) -> list[int]:
-        """Numbers of those that have come and have neither left nor fallen silent."""
-        now, here = time.monotonic(), []
+    def wait_for(self, number: int, stop: Stop) -> None:
+        """Until so many have come, or a stop is asked for.
+
+        Raises:
+            PeerMissing: they do not come in five minutes.
+        """
+        deadline = time.monotonic() + MEET_S
+        while (come := self.store.add("come", 0)) < number and not stop.requested:
+            if time.monotonic() > deadline:
+                rule, remedy = f"be {number}", "look at their terminals, and start anew on all"
+                raise PeerMissing(broken_rule(COMMAND, "machines that came", come, rule, remedy))
+            time.sleep(POLL_S / 5)
+
+    def gone(self) -> list[int]:
+        """Numbers of those that have left."""
+        come = range(1, self.store.add("come", 0) + 1)
+        return [machine for machine in come if self.store.check([f"gone/{machine}"])]
+
+    def silent(self) -> list[int]:
+        """Numbers of those that have come, have not left, and do not answer."""
+        now, found, gone = time.monotonic(), [], self.gone()
         for machine in range(1, self.store.add("come", 0) + 1):
             beat = self.store.add(f"beat/{machine}", 0)
             last, since = self._beats.get(machine, (-1, now))
             if beat != last:
-                since = now
                 self._beats[machine] = beat, now
-            if now - since <= SILENT_S and not self.store.check([f"gone/{machine}"]):
-                here.append(machine)
-        return here
+            elif now - since > SILENT_S and machine not in gone:
+                found.append(machine)
+        return found
 
-    def lost(self) -> str:
-        """What one has done that has come and is here no more; empty if all are here."""
-        here = self.here()
-        for machine in range(1, self.store.add("come", 0) + 1):
-            if machine not in here:
-                left = self.store.check([f"gone/{machine}"])
-                did = "has left" if left else f"has not answered for {SILENT_S:.0f} s"
-                return f"machine {machine} {did}"
-        return ""
+    def here(self) -> bool:
+        """Whether any is."""
+        return self.store.add("come", 0) > len(set(self.gone()) | set(self.silent()))
 
 
 @dataclass
@@ -129,13 +179,23 @@ class Trainings:
     _seen: int = 0
     _failed: dict[str, float] = field(default_factory=dict)
 
-    def look(self) -> None:
-        """Close trainings that have ended here, and end those that have failed elsewhere."""
+    @property
+    def at_work(self) -> bool:
+        """Whether any is."""
+        return bool(self._open)
+
+    def look(self) -> int:
+        """Close trainings that have ended here, and end those that have failed elsewhere.
+
+        Returns:
+            2 if one can never run elsewhere; else 0.
+        """
         for number in range(self._seen + 1, self.store.add("offers", 0) + 1):
             if not self.store.check([f"offer/{number}"]):  # its process is about to say it
                 break
             self._open[number] = Offer.read(self.store.get(f"offer/{number}"))
             self._seen = number
+        worst = 0
         for number, offer in list(self._open.items()):
             if not _alive(offer.pid):
                 self.store.set(f"closed/{number}", "")
@@ -144,21 +204,23 @@ class Trainings:
             for rank in range(1, min(self.store.add(f"taken/{number}", 0) + 1, offer.machines)):
                 if code := self._failure(f"left/{number}/{rank}"):
                     print(
-                        f"{offer.instance}: ended with exit code {code} on machine {rank}, so it "
-                        "is ended here; its checkpoint is kept",
+                        f"{offer.instance}: ended with exit code {code} on machine {rank}, whose "
+                        "terminal says why, so it is ended here; its checkpoint is kept",
                         file=sys.stderr,
                         flush=True,
                     )
                     _kill_tree(offer.pid)
+                    worst = max(worst, EXIT_BAD_INPUT if code == EXIT_BAD_INPUT else 0)
                     break
+        return worst
 
     def _failure(self, left: str) -> int:
-        """The exit code of a process that has failed some time ago, elsewhere; else 0."""
+        """The exit code of a process that has failed elsewhere, some time ago; else 0."""
         if not self.store.check([left]):
             return 0
         code, now = int(self.store.get(left)), time.monotonic()
-        late = now - self._failed.setdefault(left, now) > LEAVE_S
-        return code if late and code != EXIT_PREEMPTED else 0
+        wait = GRACE_S if code == EXIT_PREEMPTED else LEAVE_S  # this one may end by itself
+        return code if now - self._failed.setdefault(left, now) > wait else 0
 
     def kill(self) -> None:
         """End all that are open."""

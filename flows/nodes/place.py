@@ -9,9 +9,13 @@ from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
 from pipelines.frame.errors import ParamsError, broken_rule
 
 COMMAND = "python -m flows.nodes"
-# What tells a process its rank; a run and its trainings get their own.
-_OF_THE_ENGINE = ("TORCHELASTIC_", "GROUP_", "ROLE_", "LOCAL_", "MASTER_", "TORCH_NCCL_")
-_OF_A_RANK = ("RANK", "WORLD_SIZE", "NODE_RANK", "OMP_NUM_THREADS", "SLURM_NTASKS", "SLURM_PROCID")
+MEET_S = 300.0  # until all machines have come
+# What torchrun and SLURM tell a process of its rank; a run and its trainings get their own.
+_OF_A_RANK = (
+    *("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE", "GROUP_RANK", "GROUP_WORLD_SIZE"),
+    *("ROLE_RANK", "ROLE_NAME", "ROLE_WORLD_SIZE", "NODE_RANK", "MASTER_ADDR", "MASTER_PORT"),
+    *("OMP_NUM_THREADS", "SLURM_NTASKS", "SLURM_PROCID"),
+)
 
 
 @dataclass(frozen=True)
@@ -50,6 +54,9 @@ def place(command: list[str], environ: Mapping[str, str] = os.environ) -> Place:
             and environ.get("TORCHELASTIC_USE_AGENT_STORE") != str(True),
         )
     elif "SLURM_PROCID" in environ and "SLURM_STEP_NODELIST" in environ:
+        if not command:
+            rule, remedy = "be given", "srun python -m flows.nodes python -m flows.repro"
+            raise ParamsError(broken_rule(COMMAND, "the command", "none", rule, remedy))
         local = environ.get("SLURM_STEP_TASKS_PER_NODE", "1").partition("(")[0]
         remedy = "--ntasks-per-node=1 (hardware.devices counts)"
         first = SLURMEnvironment.resolve_root_node_address(environ["SLURM_STEP_NODELIST"])
@@ -76,5 +83,5 @@ def without_ranks(environ: Mapping[str, str]) -> dict[str, str]:
     return {
         name: value
         for name, value in environ.items()
-        if name not in _OF_A_RANK and not name.startswith(_OF_THE_ENGINE)
+        if name not in _OF_A_RANK and not name.startswith("TORCHELASTIC_")
     }

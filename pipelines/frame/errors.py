@@ -47,11 +47,15 @@ class OutOfMemory(MasklineError):
 
 
 class PeerLost(MasklineError):
-    """Another process or machine of a training is gone; the next start goes on from its
-    checkpoint.
+    """Another process of a training is gone; the next start goes on from its checkpoint.
+
+    A flow starts it again by itself. For a scheduler it has failed: the other process may have died
+    of what it would die of again.
     """
 
-    exit_code = EXIT_PREEMPTED
+
+class PeerMissing(MasklineError):
+    """Another machine of a run never came."""
 
 
 class Preempted(BaseException):

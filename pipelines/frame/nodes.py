@@ -12,6 +12,7 @@ through a store of PyTorch on the first machine:
 | ``taken/3`` | how many machines have joined it: a machine's number is what it counted up to |
 | ``left/3/1`` | exit code of machine 1's process |
 | ``closed/3`` | there when its process on the first machine has ended |
+| ``gpus`` | names of those of the first machine, with commas between |
 | ``come`` | how many machines have joined the run |
 | ``beat/1`` | counted up by the first of them as long as it is there |
 | ``gone/1`` | there when it has left |
@@ -30,6 +31,7 @@ from pipelines.frame.ranks import launch
 STORE = "MASKLINE_NODES"  # variable: host:port of the store
 MACHINES = "MASKLINE_MACHINES"  # variable: how many there are, the first one included
 KEY = "MASKLINE_NODE_KEY"  # variable: the key of the run folder that a joining machine must have
+UPDATE = "MASKLINE_NODE_UPDATE"  # variable: of the checkpoint it must see, if there is one
 PATIENCE_S = 600.0
 POLL_S = 0.5
 SILENT_S = 30.0  # without a beat, a machine is gone
@@ -49,6 +51,7 @@ class Offer:
         host: the first machine.
         port: where its ranks meet.
         machines: how many are to train, the first one included.
+        update: of its newest checkpoint; 0 without one.
         gpus: names of those the process on the first machine uses.
     """
 
@@ -60,6 +63,7 @@ class Offer:
     host: str
     port: int
     machines: int
+    update: int
     gpus: list[str]
 
     @classmethod
@@ -86,6 +90,11 @@ def require_machines(hardware: Hardware) -> None:
         raise ParamsError(
             broken_rule("params.yaml", "hardware.num_nodes", hardware.num_nodes, rule, remedy)
         )
+
+
+def joined() -> bool:
+    """Whether this process trains for another machine's run, or was started by one that does."""
+    return KEY in os.environ
 
 
 def require_same_key(key: str) -> None:

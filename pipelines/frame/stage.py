@@ -28,6 +28,7 @@ from pipelines.frame.errors import (
     EXIT_FAILED,
     MasklineError,
     ParamsError,
+    PeerLost,
     Preempted,
     broken_rule,
 )
@@ -35,6 +36,7 @@ from pipelines.frame.files import digest, write_json
 from pipelines.frame.hardware import Hardware, limit_threads
 from pipelines.frame.imports import code_of
 from pipelines.frame.left_overs import set_aside
+from pipelines.frame.nodes import joined
 from pipelines.frame.params_problems import NAME, NAMED
 from pipelines.frame.params_reader import ParamsFile, plain, read_params, validate
 from pipelines.frame.processes import PoliteStop, die_with_parent, exclusive, outlive_readers
@@ -195,8 +197,8 @@ def run_stage(
     stop.install()
     outlive_readers()
     try:
-        # Other ranks than the first have nothing to save, and may wait for one that is gone.
-        die_with_parent(signal.SIGKILL if process_rank() > 0 else signal.SIGTERM)
+        # A machine that has joined has nothing to save, and may wait for one that is gone.
+        die_with_parent(signal.SIGKILL if joined() else signal.SIGTERM)
         params_file = read_params()
         hardware = validate(params_file, "hardware", Hardware)
         limit_threads(hardware.num_threads)
@@ -286,7 +288,8 @@ def _run(
             _commit(run, metrics)
     except BaseException as error:
         code_of_exit = _report(error)
-        state = "preempted" if isinstance(error, Preempted) else "failed"
+        states = {Preempted: "preempted", PeerLost: "lost"}
+        state = states.get(type(error), "failed")
         try:
             folder.write_status(state, error=str(error), exit_code=code_of_exit)
         except OSError:  # the disk is full

@@ -61,7 +61,7 @@ def findings(recipes: Sequence[str] = (), *, run: bool = False) -> Iterator[Find
             yield Finding("error", "data", str(error))
     if not broken and not damaged:
         yield from machine.disk(params_file)
-        yield from machine.devices(params_file)
+        yield from machine.devices(params_file, run=run)
         yield from endpoints.check(
             params_file, sum(last_seconds(path.name) or 0.0 for path in RUNS.glob("*"))
         )

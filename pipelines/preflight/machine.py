@@ -92,8 +92,10 @@ def others_at_work(*, run: bool) -> Iterator[Finding]:
             return
 
 
-def devices(params_file: ParamsFile) -> Iterator[Finding]:
-    """GPUs that are asked for, and a precision this processor is slow at."""
+def devices(params_file: ParamsFile, *, run: bool = False) -> Iterator[Finding]:
+    """GPUs and machines that are asked for, and a precision this processor is slow at; too few
+    machines are an error where a ``run`` begins.
+    """
     hardware = validate(params_file, "hardware", Hardware)
     gpus = len(visible_gpus())
     line = params_file.place(["hardware", "accelerator"])
@@ -113,9 +115,12 @@ def devices(params_file: ParamsFile) -> Iterator[Finding]:
         )
     try:
         rank_and_world_size(hardware)
-        require_machines(hardware)
     except ParamsError as error:
         yield Finding("error", "devices", str(error))
+    try:
+        require_machines(hardware)
+    except ParamsError as error:
+        yield Finding("error" if run else "warning", "devices", str(error))
     if hardware.num_nodes > 1:
         yield from _names_of_machines()
     if hardware.devices * hardware.num_nodes > 1:

@@ -96,6 +96,11 @@ class Checkpoints:
                 old.with_suffix(".json").unlink(missing_ok=True)
 
 
+def update_of(path: Path) -> int:
+    """The update after which a checkpoint was saved, by its name."""
+    return int(path.stem.partition("-")[2])
+
+
 def _open(path: Path, remedy: str) -> Checkpoint:
     try:
         seal = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
@@ -106,7 +111,7 @@ def _open(path: Path, remedy: str) -> Checkpoint:
         raise CheckpointError(
             f"{path}: is damaged (its sha256 does not fit); to {remedy}: rm {path}"
         )
-    return Checkpoint(int(path.stem.split("-")[1]), path, seal)
+    return Checkpoint(update_of(path), path, seal)
 
 
 class MeterStates(lightning.Callback):

@@ -12,11 +12,12 @@ from typing import Any
 
 from torch.distributed import TCPStore  # type: ignore[attr-defined]
 
-from pipelines.frame.errors import PeerLost, broken_rule
+from pipelines.frame.errors import CheckpointError, PeerMissing, broken_rule
 from pipelines.frame.hardware import Hardware, visible_gpus
 from pipelines.frame.nodes import (
     PATIENCE_S,
     STORE,
+    UPDATE,
     Offer,
     require_machines,
     require_same_key,
@@ -24,6 +25,9 @@ from pipelines.frame.nodes import (
 )
 from pipelines.frame.ranks import rank_and_world_size
 from pipelines.frame.stage import StageRun
+from pipelines.training.checkpoints import update_of
+
+_SEEN_S = 120.0
 
 
 def ranks(run: StageRun) -> tuple[int, int]:
@@ -32,19 +36,44 @@ def ranks(run: StageRun) -> tuple[int, int]:
 
     Raises:
         ParamsError: other numbers of them were started, or other files are seen here.
-        PeerLost: the other machines do not come.
+        CheckpointError: this machine does not see the newest one.
+        PeerMissing: the other machines do not come.
     """
     key = run.folder.path.name
     require_same_key(key)
-    offer_training(run.stage.instance, run.stage.entry, key, run.hardware)
+    await_checkpoint(run.folder.checkpoints)
+    update = newest_update(run.folder.checkpoints)
+    offer_training(run.stage.instance, run.stage.entry, key, update, run.hardware)
     return rank_and_world_size(run.hardware)
+
+
+def newest_update(checkpoints: Path) -> int:
+    """Of the newest checkpoint in a folder; 0 without one."""
+    return max((update_of(path) for path in checkpoints.glob("update-*.ckpt")), default=0)
+
+
+def await_checkpoint(checkpoints: Path) -> None:
+    """On a machine that has joined, wait until it sees the checkpoint that the first one goes on
+    from: network file systems show a folder as it was some seconds ago.
+
+    Raises:
+        CheckpointError: it does not come.
+    """
+    wanted, deadline = int(os.environ.get(UPDATE, "0")), time.monotonic() + _SEEN_S
+    while newest_update(checkpoints) < wanted:
+        if time.monotonic() > deadline:
+            rule, remedy = f"hold update {wanted}", "let all machines see one folder"
+            raise CheckpointError(
+                broken_rule(str(checkpoints), "newest", newest_update(checkpoints), rule, remedy)
+            )
+        time.sleep(0.5)
 
 
 def connect(address: str, timeout_s: float = 30.0) -> Any:
     """A client of the store at ``host:port``.
 
     Raises:
-        PeerLost: nobody answers there.
+        PeerMissing: nobody answers there.
     """
     host, _, port = address.rpartition(":")
     try:  # first, for the store tries for long and prints much where nobody answers
@@ -53,10 +82,10 @@ def connect(address: str, timeout_s: float = 30.0) -> Any:
     except (OSError, RuntimeError, ValueError):
         rule = "be the address of the first machine's store"
         remedy = "start `python -m flows.nodes` anew on all machines"
-        raise PeerLost(broken_rule("environment", STORE, address, rule, remedy)) from None
+        raise PeerMissing(broken_rule("environment", STORE, address, rule, remedy)) from None
 
 
-def offer_training(instance: str, module: str, key: str, hardware: Hardware) -> None:
+def offer_training(instance: str, module: str, key: str, update: int, hardware: Hardware) -> None:
     """Ask the other machines to join this training, and wait until they do.
 
     Afterwards the environment tells Lightning where the ranks meet. Nothing is done where one
@@ -66,11 +95,12 @@ def offer_training(instance: str, module: str, key: str, hardware: Hardware) -> 
         instance: the stage instance.
         module: its verb module, which the other machines start with the arguments of this process.
         key: of the run folder.
+        update: of its newest checkpoint.
         hardware: how many machines.
 
     Raises:
         ParamsError: as `pipelines.frame.nodes.require_machines`.
-        PeerLost: too few have come in ten minutes.
+        PeerMissing: too few have come in ten minutes.
     """
     require_machines(hardware)
     if not to_be_joined(hardware):
@@ -78,7 +108,7 @@ def offer_training(instance: str, module: str, key: str, hardware: Hardware) -> 
     store, host = connect(os.environ[STORE]), os.environ[STORE].rpartition(":")[0]
     training = Offer(
         instance, [module, *sys.argv[1:]], str(Path.cwd()), key, os.getpid(), host, _free_port(),
-        hardware.num_nodes, visible_gpus() if hardware.accelerator != "cpu" else [],
+        hardware.num_nodes, update, visible_gpus() if hardware.accelerator != "cpu" else [],
     )  # fmt: skip
     number = store.add("offers", 1)
     store.set(f"offer/{number}", json.dumps(asdict(training)))
@@ -87,7 +117,7 @@ def offer_training(instance: str, module: str, key: str, hardware: Hardware) -> 
         if time.monotonic() > deadline:
             rule = f"come within {PATIENCE_S / 60:.0f} minutes"
             remedy = "look at their terminals, and start anew on all machines"
-            raise PeerLost(broken_rule(instance, "machines", others - come, rule, remedy))
+            raise PeerMissing(broken_rule(instance, "machines", others - come, rule, remedy))
         if not said and time.monotonic() > deadline - PATIENCE_S + 2:
             said = True
             print(f"{instance}: waits for {others - come} more machines", flush=True)

@@ -33,7 +33,7 @@ from pipelines.watch.speed import TimedLoader
 from pipelines.watch.training import Watch
 
 # What gloo and NCCL say of a rank that is gone.
-_LOST = re.compile(r"Connection (closed|reset) by peer|NCCL error|ncclRemoteError")
+_LOST = re.compile(r"Connection (closed|reset) by peer|ncclRemoteError|remote process exited")
 
 
 def train(module: TrainingModule, source: BatchSource, run: StageRun) -> dict[str, float]:

@@ -1,5 +1,6 @@
 """What machines of a run say to each other, through a real store, without trainings."""
 
+import contextlib
 import json
 import os
 import subprocess
@@ -7,6 +8,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -14,12 +16,12 @@ from torch.distributed import TCPStore
 
 from flows.nodes import join as joining
 from flows.nodes import lead as leading
-from flows.nodes.__main__ import main
 from flows.nodes.place import Place, place, without_ranks
+from flows.process import GRACE_S
 from pipelines.frame import nodes
-from pipelines.frame.errors import ParamsError, PeerLost
+from pipelines.frame.errors import CheckpointError, ParamsError, PeerMissing
 from pipelines.frame.hardware import Hardware
-from pipelines.frame.nodes import KEY, MACHINES, STORE, Offer, require_same_key
+from pipelines.frame.nodes import KEY, MACHINES, STORE, UPDATE, Offer, require_same_key
 from pipelines.frame.params_reader import ParamsFile, read_params, validate
 from pipelines.training import nodes as training_nodes
 from pipelines.training.nodes import offer_training
@@ -76,6 +78,8 @@ def test_a_start_that_cannot_be_is_told(variables, told):
     with pytest.raises(ParamsError) as error:
         place(["make", "run"], variables)
     assert told in str(error.value)
+    with pytest.raises(ParamsError, match=r"must be given; srun python -m flows\.nodes"):
+        place([], {**SLURM, "SLURM_PROCID": "1"})
 
 
 @pytest.fixture
@@ -91,7 +95,7 @@ def _hardware(**more: Any) -> Hardware:
 @pytest.fixture
 def alone(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
     """No variable of a launcher, and none that stays."""
-    known = [*os.environ, "MASTER_ADDR", "MASTER_PORT", "NODE_RANK", STORE, MACHINES, KEY]
+    known = [*os.environ, "MASTER_ADDR", "MASTER_PORT", "NODE_RANK", STORE, MACHINES, KEY, UPDATE]
     for name in known:
         if name not in without_ranks({name: ""}) or name.startswith(("SLURM_", STORE, MACHINES)):
             monkeypatch.setenv(name, "")
@@ -103,19 +107,20 @@ def test_more_machines_than_the_run_has_are_refused(alone):
     for environ, machines in (({}, 1), ({MACHINES: "2", STORE: "127.0.0.1:1"}, 2)):
         os.environ.update(environ)
         with pytest.raises(ParamsError) as error:
-            offer_training("bert", "m", "key", _hardware(num_nodes=3))
+            offer_training("bert", "m", "key", 0, _hardware(num_nodes=3))
         assert f"hardware.num_nodes (3) must be at most the machines of this run ({machines})" in (
             str(error.value)
         )
     os.environ["MASTER_ADDR"] = "machine1"  # somebody else starts the ranks
-    offer_training("bert", "m", "key", _hardware(num_nodes=3))
+    offer_training("bert", "m", "key", 0, _hardware(num_nodes=3))
 
 
 def test_a_training_waits_for_the_others_and_tells_them_all(store, alone, capsys):
     alone.setattr(sys, "argv", ["finetune", "gru"])
     os.environ.update({STORE: f"127.0.0.1:{store.port}", MACHINES: "3"})
     waiting = threading.Thread(
-        target=offer_training, args=("seq2seq@gru", "pipelines.seq2seq.finetune", "a1", _hardware())
+        target=offer_training,
+        args=("seq2seq@gru", "pipelines.seq2seq.finetune", "a1", 7, _hardware()),
     )
     waiting.start()
     while not store.check(["offer/1"]):
@@ -123,6 +128,7 @@ def test_a_training_waits_for_the_others_and_tells_them_all(store, alone, capsys
     offer = Offer.read(store.get("offer/1"))
     assert offer.command == ["pipelines.seq2seq.finetune", "gru"]
     assert (offer.instance, offer.key, offer.machines) == ("seq2seq@gru", "a1", 2)
+    assert offer.update == 7
     assert (offer.pid, offer.folder) == (os.getpid(), os.getcwd())
     assert waiting.is_alive()
     store.add("taken/1", 1)
@@ -135,12 +141,12 @@ def test_a_training_waits_for_the_others_and_tells_them_all(store, alone, capsys
 def test_a_training_that_nobody_joins_says_so(store, alone):
     os.environ.update({STORE: f"127.0.0.1:{store.port}", MACHINES: "2"})
     alone.setattr(training_nodes, "PATIENCE_S", 0.3)
-    with pytest.raises(PeerLost) as error:
-        offer_training("bert", "m", "key", _hardware())
+    with pytest.raises(PeerMissing) as error:
+        offer_training("bert", "m", "key", 0, _hardware())
     assert "bert: machines (1) must come within" in str(error.value)
     os.environ[STORE] = f"127.0.0.1:{free_port()}"
-    with pytest.raises(PeerLost) as error:
-        offer_training("bert", "m", "key", _hardware())
+    with pytest.raises(PeerMissing) as error:
+        offer_training("bert", "m", "key", 0, _hardware())
     assert "must be the address of the first machine's store" in str(error.value)
 
 
@@ -156,7 +162,7 @@ def test_a_machine_that_sees_other_files_does_not_join(alone):
 def _offer(process: subprocess.Popen[Any], **more: Any) -> str:
     offer = {
         "instance": "bert", "command": ["m"], "folder": ".", "key": "k", "pid": process.pid,
-        "host": "127.0.0.1", "port": 1, "machines": 2, "gpus": [],
+        "host": "127.0.0.1", "port": 1, "machines": 2, "update": 0, "gpus": [],
     }  # fmt: skip
     return json.dumps({**offer, **more})
 
@@ -188,9 +194,18 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     return now
 
 
-@pytest.mark.parametrize("code", ["1", "75", "0"], ids=["failed", "stopped", "done"])
-def test_a_training_that_failed_elsewhere_is_ended(store, process, clock, capsys, code):
-    """One that was told to stop, or is done, leaves the first machine its time to end."""
+@pytest.mark.parametrize(
+    ("code", "waits_s", "result"),
+    [
+        ("1", nodes.LEAVE_S, 0),
+        ("2", nodes.LEAVE_S, 2),
+        ("-9", nodes.LEAVE_S, 0),
+        ("75", GRACE_S, 0),
+    ],
+)
+def test_a_training_that_failed_elsewhere_is_ended(
+    store, process, clock, capsys, code, waits_s, result
+):
     trainings = leading.Trainings(store)
     store.add("offers", 1)
     store.set("offer/1", _offer(process))
@@ -198,38 +213,128 @@ def test_a_training_that_failed_elsewhere_is_ended(store, process, clock, capsys
     trainings.look()
     store.set("left/1/1", code)
     trainings.look()
-    assert process.poll() is None  # it may notice by itself
-    clock[0] += nodes.LEAVE_S + 1
+    clock[0] += waits_s - 1
     trainings.look()
-    told = capsys.readouterr().err
-    if code == "1":
-        assert process.wait(timeout=20) == -9
-        assert "bert: ended with exit code 1 on machine 1" in told
-    else:
-        assert process.poll() is None
-        assert told == ""
+    assert process.poll() is None  # it may notice by itself
+    assert trainings.at_work
+    clock[0] += 2
+    assert trainings.look() == result
+    assert process.wait(timeout=20) == -9
+    assert f"bert: ended with exit code {code} on machine 1" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("way", ["silent", "left"])
-def test_a_machine_that_is_gone_is_missed(store, clock, way):
+def test_a_training_that_is_done_elsewhere_is_left_alone(store, process, clock, capsys):
+    trainings = leading.Trainings(store)
+    store.add("offers", 1)
+    store.set("offer/1", _offer(process))
+    store.add("taken/1", 1)
+    store.set("left/1/1", "0")
+    for _ in range(3):
+        assert trainings.look() == 0
+        clock[0] += 1000
+    assert process.poll() is None
+    assert capsys.readouterr().err == ""
+
+
+def test_a_machine_that_is_silent_or_has_left_is_missed(store, clock):
     others = leading.Others(store)
-    assert others.lost() == ""
-    for _ in range(2):
+    assert not others.here()
+    for _ in range(3):
         store.add("come", 1)
     for _ in range(8):
-        for machine in (1, 2):
+        for machine in (1, 2, 3):
             store.add(f"beat/{machine}", 1)
-        assert others.lost() == ""
+        assert (others.silent(), others.gone()) == ([], [])
         clock[0] += nodes.SILENT_S - 1
     store.add("beat/1", 1)
-    if way == "left":
-        store.set("gone/2", "")
-    else:
-        assert others.here() == [1, 2]
-        clock[0] += 2
-    assert others.here() == [1]
-    assert others.lost().startswith("machine 2 has ")
-    assert ("30 s" in others.lost()) == (way == "silent")
+    store.set("gone/2", "")
+    assert (others.silent(), others.gone(), others.here()) == ([], [2], True)
+    clock[0] += 2
+    assert (others.silent(), others.gone(), others.here()) == ([3], [2], True)
+    clock[0] += nodes.SILENT_S
+    assert (others.silent(), others.gone(), others.here()) == ([1, 3], [2], False)
+
+
+def test_a_lead_waits_for_the_others_and_says_so_when_they_do_not_come(store, clock, monkeypatch):
+    others, stop = leading.Others(store), SimpleNamespace(requested=False)
+    store.add("come", 1)
+    others.wait_for(1, stop)
+    monkeypatch.setattr(leading.time, "sleep", lambda seconds: clock.__setitem__(0, clock[0] + 10))
+    with pytest.raises(PeerMissing) as error:
+        others.wait_for(2, stop)
+    assert "machines that came (1) must be 2" in str(error.value)
+    stop.requested = True
+    others.wait_for(2, stop)
+
+
+class _Command:
+    """A command of a run that a test ends."""
+
+    def __init__(self, code: int | None = None) -> None:
+        self.code, self.asked = code, 0
+
+    def ended(self) -> int | None:
+        return self.code
+
+    def stop(self) -> None:
+        self.asked += 1
+        self.code = -15
+
+
+@pytest.mark.parametrize("saves_for_s", [5, 1000])
+def test_a_run_that_is_stopped_lasts_until_its_training_has_saved(
+    store, process, clock, monkeypatch, saves_for_s
+):
+    """The command ends at once; a training that does not is ended in the end."""
+    store.add("offers", 1)
+    store.set("offer/1", _offer(process))
+    slept = []
+
+    def sleep(seconds: float) -> None:
+        clock[0] += 1
+        slept.append(seconds)
+        if len(slept) == saves_for_s:
+            process.kill()
+        if len(slept) > GRACE_S + 2:
+            process.wait()  # it has been killed
+
+    monkeypatch.setattr(leading.time, "sleep", sleep)
+    command, stop = _Command(), SimpleNamespace(requested=True)
+    trainings, others = leading.Trainings(store), leading.Others(store)
+    trainings.look()
+    assert leading._look_after(command, trainings, others, stop) == 75
+    assert command.asked
+    assert process.wait() == -9
+    assert len(slept) == pytest.approx(min(saves_for_s, GRACE_S), abs=4)
+
+
+@pytest.mark.parametrize(
+    ("code", "gone", "expected"), [(0, False, 0), (3, False, 3), (-9, False, 1), (0, True, 75)]
+)
+def test_a_run_ends_with_its_commands_code(store, code, gone, expected):
+    store.add("come", 1)
+    if gone:
+        store.set("gone/1", "")
+    found = leading._look_after(
+        _Command(code),
+        leading.Trainings(store),
+        leading.Others(store),
+        SimpleNamespace(requested=False),
+    )
+    assert found == expected
+
+
+def test_a_run_without_one_of_its_machines_ends(store, process, clock, monkeypatch, capsys):
+    store.add("offers", 1)
+    store.set("offer/1", _offer(process))
+    store.add("come", 1)
+    monkeypatch.setattr(leading.time, "sleep", lambda seconds: clock.__setitem__(0, clock[0] + 1))
+    command = _Command()
+    found = leading._look_after(
+        command, leading.Trainings(store), leading.Others(store), SimpleNamespace(requested=False)
+    )
+    assert (found, process.wait(), command.asked > 0) == (1, -9, True)
+    assert capsys.readouterr().err.count("machine 1 has not answered for 30 s") == 1
 
 
 @pytest.mark.parametrize(
@@ -237,8 +342,7 @@ def test_a_machine_that_is_gone_is_missed(store, clock, way):
     [
         ("0,1,2,3", ["2", "3"], "4,5,6,7", "6,7"),
         ("GPU-a,GPU-b", ["GPU-b"], "GPU-x,GPU-y", "GPU-y"),
-        ("0,1", ["0", "1"], "0", "0"),  # fewer here: Lightning then says so
-        ("", [], "0,1", "0,1"),  # a training on processors
+        ("", [], "0,1", ""),  # a training on processors
     ],
 )
 def test_a_machine_uses_the_gpus_in_the_places_of_the_first_ones(
@@ -253,6 +357,54 @@ def test_a_machine_uses_the_gpus_in_the_places_of_the_first_ones(
     joining._start(store, Offer.read(_offer(process, gpus=used).encode()), 1)
     assert seen["CUDA_VISIBLE_DEVICES"] == expected
     assert (seen["NODE_RANK"], seen["MASTER_PORT"], seen[KEY]) == ("1", "1", "k")
+
+
+@pytest.mark.parametrize(
+    ("offered", "told"),
+    [
+        ({"gpus": ["4", "5"]}, "GPUs ('0,1') must be here what they are on the first machine"),
+        ({"gpus": ["GPU-a"]}, "start machines with the same GPUs"),
+        ({"folder": "/no/such/folder"}, "folder ('/no/such/folder') must be here too"),
+    ],
+)
+def test_a_machine_that_differs_does_not_join(store, process, monkeypatch, capsys, offered, told):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1")
+    store.set("gpus", "0,1,2,3,4,5")
+    store.add("offers", 1)
+    store.set("offer/1", _offer(process, **offered))
+    joined: list[Any] = []
+    assert joining._take_offers(store, 0, joined) == 1
+    assert (joined, store.get("left/1/1")) == ([], b"2")
+    assert told in capsys.readouterr().err
+
+
+def test_a_machine_waits_until_it_sees_the_checkpoint(tmp_path, alone):
+    training_nodes.await_checkpoint(tmp_path / "none")
+    os.environ[UPDATE] = "12"
+    for update in (5, 12):
+        (tmp_path / f"update-{update:08d}.ckpt").touch()
+    training_nodes.await_checkpoint(tmp_path)
+    os.environ[UPDATE] = "13"
+    alone.setattr(training_nodes, "_SEEN_S", 0.1)
+    with pytest.raises(CheckpointError) as error:
+        training_nodes.await_checkpoint(tmp_path)
+    assert "newest (12) must hold update 13" in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("own", "other", "expected"),
+    [
+        ("127.0.0.1", "127.0.1.1", "machine1"),  # a host's own name, as Debian has it
+        ("10.0.0.2", "10.0.0.2", "machine1"),
+        ("10.0.0.2", "10.0.0.1", "10.0.0.2"),
+    ],
+)
+def test_the_lead_gives_an_address_that_others_reach(monkeypatch, own, other, expected):
+    way = SimpleNamespace(getsockname=lambda: (own, 1), getpeername=lambda: (other, 2))
+    monkeypatch.setattr(
+        leading.socket, "create_connection", lambda *_, **__: contextlib.nullcontext(way)
+    )
+    assert leading._own_address(Place(2, True, "machine1", 29500, False)) == expected
 
 
 def test_offers_are_joined_once_by_as_many_as_are_wanted(store, process, monkeypatch):
@@ -290,15 +442,6 @@ def test_the_preflight_says_how_several_machines_are_started(alone):
     )
     params_file.root["hardware"] |= {"accelerator": "cpu", "num_nodes": 2}
     alone.setattr(machine.socket, "gethostbyname", lambda name: "127.0.1.1")
-    found = {one.severity: one.message for one in machine.devices(params_file)}
+    found = {one.severity: one.message for one in machine.devices(params_file, run=True)}
     assert "start it on each by torchrun or srun with `-m flows.nodes`" in found["error"]
     assert "set GLOO_SOCKET_IFNAME" in found["warning"]
-
-
-def test_main_wants_a_command_under_slurm(monkeypatch):
-    for name, value in SLURM.items():
-        monkeypatch.setenv(name, value)
-    monkeypatch.delenv("TORCHELASTIC_RUN_ID", raising=False)
-    with pytest.raises(ParamsError) as error:
-        main([])
-    assert "must be given; srun python -m flows.nodes make run" in str(error.value)

@@ -49,7 +49,7 @@ def test_output_tells_progress_once_a_second_and_at_the_end(tmp_path):
         ({"state": "running", "pid": 1}, 255, StageInterrupted, "its process was lost"),
         ({"state": "finished"}, -9, StageInterrupted, "its process was lost"),
         (
-            {"state": "failed", "exit_code": 75, "error": "Connection closed by peer"},
+            {"state": "lost", "exit_code": 1, "error": "Connection closed by peer"},
             255,
             StageInterrupted,
             "process was lost",
