@@ -8,6 +8,7 @@ import sys
 import time
 from pathlib import Path
 
+import psutil
 import pytest
 
 from tests.conftest import enter_copy, free_port, run_in
@@ -95,8 +96,6 @@ class Machine:
 
     def tree(self) -> list[int]:
         """Every process of the machine, whatever its session."""
-        import psutil
-
         top = psutil.Process(self.process.pid)
         return [one.pid for one in (top, *top.children(recursive=True))]
 
