@@ -15,7 +15,7 @@ def results() -> int:
         params.get(f"corpus.{key}") for key in ("raw", "source_language", "target_language")
     )
     changes, edited = changes_now()
-    what = [*changes, *(["edits"] if edited else [])] or ["no recipe"]
+    what = [*dict.fromkeys(changes), *(["edits"] if edited else [])] or ["no recipe"]
     print(f"\n{raw}, {source} → {target}, {', '.join(what)}", flush=True)
     return print_table()
 

@@ -1,5 +1,6 @@
 """Two machines on this one: torchrun agents that meet on the loopback device, in one checkout."""
 
+import json
 import os
 import shutil
 import signal
@@ -7,6 +8,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -58,6 +60,15 @@ def same(expected: Path, *names: str) -> None:
             for base in (Path(), expected)
         )
         assert ours == theirs, name
+
+
+def offer(process: subprocess.Popen[Any], **more: Any) -> str:
+    """What a training whose process this is would offer, as a store has it."""
+    offer = {
+        "instance": "bert", "command": ["m"], "folder": ".", "key": "k", "pid": process.pid,
+        "host": "127.0.0.1", "port": 1, "machines": 2, "update": 0, "gpus": [],
+    }  # fmt: skip
+    return json.dumps({**offer, **more})
 
 
 class Machine:

@@ -47,7 +47,7 @@ def join(here: Place, meeting: Any) -> int:
     store, stop = _store_of_lead(meeting), Stop()
     joined: list[Joined] = []
     machine, tried = store.add("come", 1), 0
-    print(f"joins the run of {here.machines} machines as number {machine}", flush=True)
+    print(f"joins the run as machine {machine + 1} of {here.machines}", flush=True)
     try:
         with _alarm(joined) as alive:
             while not store.check(["ended"]):
@@ -62,6 +62,7 @@ def join(here: Place, meeting: Any) -> int:
                 time.sleep(POLL_S)
             code = int(store.get("ended"))
             store.set(f"gone/{machine}", "")
+            print(f"the run has ended with exit code {code}", flush=True)
             return code
     except RuntimeError:  # of the store
         print("the first machine is gone; start anew on all", file=sys.stderr, flush=True)
@@ -76,6 +77,7 @@ def _store_of_lead(meeting: Any) -> Any:
     Raises:
         PeerMissing: none does.
     """
+    print(f"waits for the machine with the command, at most {MEET_S / 60:.0f} minutes", flush=True)
     deadline = time.monotonic() + MEET_S
     # The store may be of the lead of an earlier round, or the meeting place gone with a lead.
     with contextlib.suppress(RuntimeError):
@@ -97,7 +99,7 @@ def _take_offers(store: Any, tried: int, joined: list[Joined]) -> int:
         offer = Offer.read(store.get(f"offer/{tried}"))
         rank = store.add(f"taken/{tried}", 1)
         if rank < offer.machines:
-            print(f"{offer.instance}: joins as machine {rank} of {offer.machines}", flush=True)
+            print(f"{offer.instance}: joins as machine {rank + 1} of {offer.machines}", flush=True)
             try:
                 joined.append(Joined(f"{tried}/{rank}", offer, _start(store, offer, rank)))
             except DataError as error:

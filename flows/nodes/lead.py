@@ -6,6 +6,7 @@ import os
 import socket
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -40,7 +41,7 @@ def lead(here: Place, meeting: Any, command: list[str]) -> int:
     _become_lead(meeting, address)
     store.set("gpus", ",".join(visible_gpus()))
     stop, others = Stop(), Others(store)
-    others.wait_for(here.machines - 1, stop)
+    others.wait_for(here.machines - 1, stop, lambda: meeting.check([f"another/{address}"]))
     code = EXIT_PREEMPTED
     if not stop.requested:
         print(f"leads {here.machines} machines: {' '.join(command)}", flush=True)
@@ -82,7 +83,7 @@ def _look_after(child: Child, trainings: "Trainings", others: "Others", stop: St
 
 def _say_lost(machines: list[int]) -> int:
     print(
-        f"machine {machines[0]} has not answered for {SILENT_S:.0f} s; the run ends: start it "
+        f"machine {machines[0] + 1} has not answered for {SILENT_S:.0f} s; the run ends: start it "
         "again on all to go on",
         file=sys.stderr,
         flush=True,
@@ -97,8 +98,13 @@ def _become_lead(meeting: Any, address: str) -> None:
         if now == address:
             return
         before = now
+    meeting.set(f"another/{before}", "")
+    raise _two_lead(before)
+
+
+def _two_lead(address: str) -> ParamsError:
     rule, remedy = "be on one machine alone", "start the others without a command"
-    raise ParamsError(broken_rule(COMMAND, "the run", before, rule, remedy))
+    return ParamsError(broken_rule(COMMAND, "the run", address, rule, remedy))
 
 
 def _answers(address: str) -> bool:
@@ -131,15 +137,27 @@ class Others:
     store: Any
     _beats: dict[int, tuple[int, float]] = field(default_factory=dict)
 
-    def wait_for(self, number: int, stop: Stop) -> None:
+    def wait_for(self, number: int, stop: Stop, another: Callable[[], bool]) -> None:
         """Until so many have come, or a stop is asked for.
 
+        Args:
+            number: without this one.
+            stop: of this process.
+            another: says whether a machine that should come leads itself.
+
         Raises:
+            ParamsError: one does.
             PeerMissing: they do not come in five minutes.
         """
-        deadline = time.monotonic() + MEET_S
+        start, said = time.monotonic(), False
         while (come := self.store.add("come", 0)) < number and not stop.requested:
-            if time.monotonic() > deadline:
+            if another():
+                raise _two_lead("here, and on another")
+            if not said:
+                said = True
+                limit = f"at most {MEET_S / 60:.0f} minutes"
+                print(f"waits for {number - come} of {number + 1} machines, {limit}", flush=True)
+            if time.monotonic() > start + MEET_S:
                 rule, remedy = f"be {number}", "look at their terminals, and start anew on all"
                 raise PeerMissing(broken_rule(COMMAND, "machines that came", come, rule, remedy))
             time.sleep(POLL_S / 5)
@@ -204,8 +222,8 @@ class Trainings:
             for rank in range(1, min(self.store.add(f"taken/{number}", 0) + 1, offer.machines)):
                 if code := self._failure(f"left/{number}/{rank}"):
                     print(
-                        f"{offer.instance}: ended with exit code {code} on machine {rank}, whose "
-                        "terminal says why, so it is ended here; its checkpoint is kept",
+                        f"{offer.instance}: ended with exit code {code} on machine {rank + 1}, "
+                        "whose terminal says why, so it is ended here; its checkpoint is kept",
                         file=sys.stderr,
                         flush=True,
                     )

@@ -69,7 +69,7 @@ class Epochs:
             if not folder.is_dir():
                 self._folder.mkdir(parents=True, exist_ok=True)
                 # One loader process writes the epoch, the others wait for it.
-                with exclusive(self._folder / f"{name}.lock", patience_s=3600):
+                with exclusive(self._folder / f"{name}.lock", patience_s=3600, told=False):
                     if not folder.is_dir():
                         self._write(folder, epoch, rules)
             self._open = {

@@ -86,7 +86,11 @@ def require_machines(hardware: Hardware) -> None:
     machines = int(os.environ.get(MACHINES, "1"))
     if to_be_joined(hardware) and hardware.num_nodes > machines:
         rule = f"be at most the machines of this run ({machines})"
-        remedy = "start it on each by torchrun or srun with `-m flows.nodes` (docs/scale.md)"
+        remedy = (
+            "lower it, or start as many (--nnodes)"
+            if machines > 1
+            else "start it on each by torchrun or srun with `-m flows.nodes` (docs/scale.md)"
+        )
         raise ParamsError(
             broken_rule("params.yaml", "hardware.num_nodes", hardware.num_nodes, rule, remedy)
         )

@@ -104,8 +104,13 @@ class PoliteStop:
 
 
 @contextlib.contextmanager
-def exclusive(path: Path, patience_s: float = 20.0) -> Iterator[None]:
+def exclusive(path: Path, patience_s: float = 20.0, *, told: bool = True) -> Iterator[None]:
     """Hold the kernel lock of ``path``; it is released however the process ends.
+
+    Args:
+        path: a file; made if it is not there.
+        patience_s: seconds to wait for it.
+        told: whether waiting is worth a line.
 
     Raises:
         BusyError: another process still holds the lock after ``patience_s`` seconds.
@@ -113,7 +118,7 @@ def exclusive(path: Path, patience_s: float = 20.0) -> Iterator[None]:
     path.parent.mkdir(parents=True, exist_ok=True)
     handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
     try:
-        _acquire(handle, path, patience_s)
+        _acquire(handle, path, patience_s, told=told)
         os.ftruncate(handle, 0)
         os.pwrite(handle, str(os.getpid()).encode(), 0)
         yield
@@ -137,9 +142,9 @@ def holder_of(path: Path) -> int | None:
     return None
 
 
-def _acquire(handle: int, path: Path, patience_s: float) -> None:
+def _acquire(handle: int, path: Path, patience_s: float, *, told: bool) -> None:
     deadline = time.monotonic() + patience_s
-    said = False
+    said = not told
     while True:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)

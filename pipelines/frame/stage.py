@@ -54,6 +54,7 @@ from pipelines.frame.tracking import Tracker, TrackingParams
 
 T = TypeVar("T")
 Metrics = dict[str, Any]
+_STATES: dict[type, str] = {Preempted: "preempted", PeerLost: "lost"}
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG)  # for files, says the system
 
 
@@ -288,8 +289,7 @@ def _run(
             _commit(run, metrics)
     except BaseException as error:
         code_of_exit = _report(error)
-        states = {Preempted: "preempted", PeerLost: "lost"}
-        state = states.get(type(error), "failed")
+        state = _STATES.get(type(error), "failed")
         try:
             folder.write_status(state, error=str(error), exit_code=code_of_exit)
         except OSError:  # the disk is full

@@ -14,7 +14,7 @@ from pathlib import Path
 from pipelines.bert.params import BertParams
 from pipelines.frame.errors import ParamsError, broken_rule
 from pipelines.frame.hardware import Hardware, visible_gpus
-from pipelines.frame.nodes import require_machines
+from pipelines.frame.nodes import MACHINES, require_machines
 from pipelines.frame.params_reader import ParamsFile, plain, validate
 from pipelines.frame.ranks import rank_and_world_size
 from pipelines.frame.run_folder import at_work
@@ -121,6 +121,14 @@ def devices(params_file: ParamsFile, *, run: bool = False) -> Iterator[Finding]:
         require_machines(hardware)
     except ParamsError as error:
         yield Finding("error" if run else "warning", "devices", str(error))
+    machines = int(os.environ.get(MACHINES, "1"))
+    if hardware.num_nodes < machines:
+        rule = f"be that of the machines of this run ({machines}), else some stand idle"
+        message = broken_rule(
+            params_file.place(["hardware", "num_nodes"]), "hardware.num_nodes",
+            hardware.num_nodes, rule, "raise it, or start fewer",
+        )  # fmt: skip
+        yield Finding("warning", "devices", message)
     if hardware.num_nodes > 1:
         yield from _names_of_machines()
     if hardware.devices * hardware.num_nodes > 1:
@@ -158,7 +166,7 @@ def _names_of_machines() -> Iterator[Finding]:
         return
     if address.startswith("127.") and variable not in os.environ:
         rule = f"have an address that other machines reach, which {address} is not"
-        remedy = f"set {variable} (and NCCL_SOCKET_IFNAME) to the name of the network: ip -br addr"
+        remedy = f"set {variable} and NCCL_SOCKET_IFNAME to its network interface (ip -br addr)"
         yield Finding("warning", "devices", broken_rule("hosts", "name", name, rule, remedy))
 
 

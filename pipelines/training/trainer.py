@@ -146,11 +146,10 @@ def _with_peers() -> Iterator[None]:
     try:
         yield
     except RuntimeError as error:
-        if not _LOST.search(str(error)):
+        if not (told := _LOST.search(str(error))):
             raise
-        told = str(error).strip().splitlines()[0]
         remedy = "its last checkpoint is kept; start again to go on"
-        raise PeerLost(f"training: all its processes must stay ({told}); {remedy}") from None
+        raise PeerLost(f"training: all its processes must stay ({told[0]}); {remedy}") from None
 
 
 def _leave_signals_to_the_parent(worker: int) -> None:

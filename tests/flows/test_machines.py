@@ -1,31 +1,23 @@
 """What machines of a run say to each other, through a real store, without trainings."""
 
-import contextlib
-import json
 import os
-import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from torch.distributed import TCPStore
 
 from flows.nodes import join as joining
-from flows.nodes import lead as leading
 from flows.nodes.place import Place, place, without_ranks
-from flows.process import GRACE_S
-from pipelines.frame import nodes
 from pipelines.frame.errors import CheckpointError, ParamsError, PeerMissing
 from pipelines.frame.hardware import Hardware
 from pipelines.frame.nodes import KEY, MACHINES, STORE, UPDATE, Offer, require_same_key
-from pipelines.frame.params_reader import ParamsFile, read_params, validate
+from pipelines.frame.params_reader import read_params, validate
 from pipelines.training import nodes as training_nodes
 from pipelines.training.nodes import offer_training
 from tests.conftest import ROOT, free_port
+from tests.machines import offer
 
 TORCHRUN = {
     "TORCHELASTIC_RUN_ID": "run", "TORCHELASTIC_USE_AGENT_STORE": "True", "RANK": "1",
@@ -80,11 +72,6 @@ def test_a_start_that_cannot_be_is_told(variables, told):
     assert told in str(error.value)
     with pytest.raises(ParamsError, match=r"must be given; srun python -m flows\.nodes"):
         place([], {**SLURM, "SLURM_PROCID": "1"})
-
-
-@pytest.fixture
-def store() -> Any:
-    return TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
 
 
 def _hardware(**more: Any) -> Hardware:
@@ -159,184 +146,6 @@ def test_a_machine_that_sees_other_files_does_not_join(alone):
     assert "let all machines work in one shared folder" in str(error.value)
 
 
-def _offer(process: subprocess.Popen[Any], **more: Any) -> str:
-    offer = {
-        "instance": "bert", "command": ["m"], "folder": ".", "key": "k", "pid": process.pid,
-        "host": "127.0.0.1", "port": 1, "machines": 2, "update": 0, "gpus": [],
-    }  # fmt: skip
-    return json.dumps({**offer, **more})
-
-
-@pytest.fixture
-def process() -> Iterator[subprocess.Popen[bytes]]:
-    with subprocess.Popen(["sleep", "600"]) as one:
-        yield one
-        one.kill()
-
-
-def test_a_training_that_has_ended_is_closed(store, process):
-    trainings = leading.Trainings(store)
-    store.add("offers", 1)
-    trainings.look()  # its offer is not yet there
-    store.set("offer/1", _offer(process))
-    trainings.look()
-    assert not store.check(["closed/1"])
-    process.kill()
-    os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)  # it stays a zombie
-    trainings.look()
-    assert store.check(["closed/1"])
-
-
-@pytest.fixture
-def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
-    now = [100.0]
-    monkeypatch.setattr(leading.time, "monotonic", lambda: now[0])
-    return now
-
-
-@pytest.mark.parametrize(
-    ("code", "waits_s", "result"),
-    [
-        ("1", nodes.LEAVE_S, 0),
-        ("2", nodes.LEAVE_S, 2),
-        ("-9", nodes.LEAVE_S, 0),
-        ("75", GRACE_S, 0),
-    ],
-)
-def test_a_training_that_failed_elsewhere_is_ended(
-    store, process, clock, capsys, code, waits_s, result
-):
-    trainings = leading.Trainings(store)
-    store.add("offers", 1)
-    store.set("offer/1", _offer(process))
-    store.add("taken/1", 1)
-    trainings.look()
-    store.set("left/1/1", code)
-    trainings.look()
-    clock[0] += waits_s - 1
-    trainings.look()
-    assert process.poll() is None  # it may notice by itself
-    assert trainings.at_work
-    clock[0] += 2
-    assert trainings.look() == result
-    assert process.wait(timeout=20) == -9
-    assert f"bert: ended with exit code {code} on machine 1" in capsys.readouterr().err
-
-
-def test_a_training_that_is_done_elsewhere_is_left_alone(store, process, clock, capsys):
-    trainings = leading.Trainings(store)
-    store.add("offers", 1)
-    store.set("offer/1", _offer(process))
-    store.add("taken/1", 1)
-    store.set("left/1/1", "0")
-    for _ in range(3):
-        assert trainings.look() == 0
-        clock[0] += 1000
-    assert process.poll() is None
-    assert capsys.readouterr().err == ""
-
-
-def test_a_machine_that_is_silent_or_has_left_is_missed(store, clock):
-    others = leading.Others(store)
-    assert not others.here()
-    for _ in range(3):
-        store.add("come", 1)
-    for _ in range(8):
-        for machine in (1, 2, 3):
-            store.add(f"beat/{machine}", 1)
-        assert (others.silent(), others.gone()) == ([], [])
-        clock[0] += nodes.SILENT_S - 1
-    store.add("beat/1", 1)
-    store.set("gone/2", "")
-    assert (others.silent(), others.gone(), others.here()) == ([], [2], True)
-    clock[0] += 2
-    assert (others.silent(), others.gone(), others.here()) == ([3], [2], True)
-    clock[0] += nodes.SILENT_S
-    assert (others.silent(), others.gone(), others.here()) == ([1, 3], [2], False)
-
-
-def test_a_lead_waits_for_the_others_and_says_so_when_they_do_not_come(store, clock, monkeypatch):
-    others, stop = leading.Others(store), SimpleNamespace(requested=False)
-    store.add("come", 1)
-    others.wait_for(1, stop)
-    monkeypatch.setattr(leading.time, "sleep", lambda seconds: clock.__setitem__(0, clock[0] + 10))
-    with pytest.raises(PeerMissing) as error:
-        others.wait_for(2, stop)
-    assert "machines that came (1) must be 2" in str(error.value)
-    stop.requested = True
-    others.wait_for(2, stop)
-
-
-class _Command:
-    """A command of a run that a test ends."""
-
-    def __init__(self, code: int | None = None) -> None:
-        self.code, self.asked = code, 0
-
-    def ended(self) -> int | None:
-        return self.code
-
-    def stop(self) -> None:
-        self.asked += 1
-        self.code = -15
-
-
-@pytest.mark.parametrize("saves_for_s", [5, 1000])
-def test_a_run_that_is_stopped_lasts_until_its_training_has_saved(
-    store, process, clock, monkeypatch, saves_for_s
-):
-    """The command ends at once; a training that does not is ended in the end."""
-    store.add("offers", 1)
-    store.set("offer/1", _offer(process))
-    slept = []
-
-    def sleep(seconds: float) -> None:
-        clock[0] += 1
-        slept.append(seconds)
-        if len(slept) == saves_for_s:
-            process.kill()
-        if len(slept) > GRACE_S + 2:
-            process.wait()  # it has been killed
-
-    monkeypatch.setattr(leading.time, "sleep", sleep)
-    command, stop = _Command(), SimpleNamespace(requested=True)
-    trainings, others = leading.Trainings(store), leading.Others(store)
-    trainings.look()
-    assert leading._look_after(command, trainings, others, stop) == 75
-    assert command.asked
-    assert process.wait() == -9
-    assert len(slept) == pytest.approx(min(saves_for_s, GRACE_S), abs=4)
-
-
-@pytest.mark.parametrize(
-    ("code", "gone", "expected"), [(0, False, 0), (3, False, 3), (-9, False, 1), (0, True, 75)]
-)
-def test_a_run_ends_with_its_commands_code(store, code, gone, expected):
-    store.add("come", 1)
-    if gone:
-        store.set("gone/1", "")
-    found = leading._look_after(
-        _Command(code),
-        leading.Trainings(store),
-        leading.Others(store),
-        SimpleNamespace(requested=False),
-    )
-    assert found == expected
-
-
-def test_a_run_without_one_of_its_machines_ends(store, process, clock, monkeypatch, capsys):
-    store.add("offers", 1)
-    store.set("offer/1", _offer(process))
-    store.add("come", 1)
-    monkeypatch.setattr(leading.time, "sleep", lambda seconds: clock.__setitem__(0, clock[0] + 1))
-    command = _Command()
-    found = leading._look_after(
-        command, leading.Trainings(store), leading.Others(store), SimpleNamespace(requested=False)
-    )
-    assert (found, process.wait(), command.asked > 0) == (1, -9, True)
-    assert capsys.readouterr().err.count("machine 1 has not answered for 30 s") == 1
-
-
 @pytest.mark.parametrize(
     ("theirs", "used", "mine", "expected"),
     [
@@ -354,7 +163,7 @@ def test_a_machine_uses_the_gpus_in_the_places_of_the_first_ones(
         joining, "Child", lambda command, environment, folder: seen.update(environment)
     )
     store.set("gpus", theirs)
-    joining._start(store, Offer.read(_offer(process, gpus=used).encode()), 1)
+    joining._start(store, Offer.read(offer(process, gpus=used).encode()), 1)
     assert seen["CUDA_VISIBLE_DEVICES"] == expected
     assert (seen["NODE_RANK"], seen["MASTER_PORT"], seen[KEY]) == ("1", "1", "k")
 
@@ -371,7 +180,7 @@ def test_a_machine_that_differs_does_not_join(store, process, monkeypatch, capsy
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1")
     store.set("gpus", "0,1,2,3,4,5")
     store.add("offers", 1)
-    store.set("offer/1", _offer(process, **offered))
+    store.set("offer/1", offer(process, **offered))
     joined: list[Any] = []
     assert joining._take_offers(store, 0, joined) == 1
     assert (joined, store.get("left/1/1")) == ([], b"2")
@@ -391,22 +200,6 @@ def test_a_machine_waits_until_it_sees_the_checkpoint(tmp_path, alone):
     assert "newest (12) must hold update 13" in str(error.value)
 
 
-@pytest.mark.parametrize(
-    ("own", "other", "expected"),
-    [
-        ("127.0.0.1", "127.0.1.1", "machine1"),  # a host's own name, as Debian has it
-        ("10.0.0.2", "10.0.0.2", "machine1"),
-        ("10.0.0.2", "10.0.0.1", "10.0.0.2"),
-    ],
-)
-def test_the_lead_gives_an_address_that_others_reach(monkeypatch, own, other, expected):
-    way = SimpleNamespace(getsockname=lambda: (own, 1), getpeername=lambda: (other, 2))
-    monkeypatch.setattr(
-        leading.socket, "create_connection", lambda *_, **__: contextlib.nullcontext(way)
-    )
-    assert leading._own_address(Place(2, True, "machine1", 29500, False)) == expected
-
-
 def test_offers_are_joined_once_by_as_many_as_are_wanted(store, process, monkeypatch):
     started: list[tuple[str, int]] = []
     monkeypatch.setattr(
@@ -414,7 +207,7 @@ def test_offers_are_joined_once_by_as_many_as_are_wanted(store, process, monkeyp
     )
     for number, name in enumerate("abc", start=1):
         store.add("offers", 1)
-        store.set(f"offer/{number}", _offer(process, instance=name))
+        store.set(f"offer/{number}", offer(process, instance=name))
     store.set("closed/1", "")
     joined: list[Any] = []
     tried = joining._take_offers(store, 0, joined)
@@ -424,24 +217,22 @@ def test_offers_are_joined_once_by_as_many_as_are_wanted(store, process, monkeyp
     assert joining._take_offers(store, tried, joined) == 3
 
 
-def test_one_machine_leads(store):
-    leading._become_lead(store, f"127.0.0.1:{store.port}")
-    with pytest.raises(ParamsError) as error:
-        leading._become_lead(store, "127.0.0.1:2")
-    assert "must be on one machine alone; start the others without a command" in str(error.value)
-    store.set("lead", f"127.0.0.1:{free_port()}")  # of an earlier round
-    leading._become_lead(store, "127.0.0.1:2")
-    assert store.get("lead") == b"127.0.0.1:2"
-
-
 def test_the_preflight_says_how_several_machines_are_started(alone):
     from pipelines.preflight import machine
 
-    params_file = ParamsFile(
-        read_params(ROOT / "params.yaml").path, read_params(ROOT / "params.yaml").root
-    )
+    params_file = read_params(ROOT / "params.yaml")
     params_file.root["hardware"] |= {"accelerator": "cpu", "num_nodes": 2}
     alone.setattr(machine.socket, "gethostbyname", lambda name: "127.0.1.1")
     found = {one.severity: one.message for one in machine.devices(params_file, run=True)}
     assert "start it on each by torchrun or srun with `-m flows.nodes`" in found["error"]
     assert "set GLOO_SOCKET_IFNAME" in found["warning"]
+
+
+def test_the_preflight_says_that_machines_stand_idle(alone):
+    from pipelines.preflight import machine
+
+    params_file = read_params(ROOT / "params.yaml")
+    params_file.root["hardware"]["accelerator"] = "cpu"
+    os.environ[MACHINES] = "2"
+    found = [one.message for one in machine.devices(params_file) if one.severity == "warning"]
+    assert "hardware.num_nodes (1) must be that of the machines of this run (2)" in found[0]

@@ -56,7 +56,7 @@ def test_second_machine_joins_each_training_and_ends_with_the_run(project, expec
         assert _both_end(first, second, 180) == (0, 0)
     assert "leads 2 machines" in first.printed
     for stage in ("bert", "seq2seq@gru"):
-        assert f"{stage}: joins as machine 1 of 2" in second.printed
+        assert f"{stage}: joins as machine 2 of 2" in second.printed
         assert f"{stage}: left with exit code 0" in second.printed
     assert "update" not in second.printed
     same(expected, "bert", "seq2seq/gru")
@@ -92,7 +92,7 @@ def test_a_machine_that_is_gone_ends_the_other_within_a_minute_and_loses_nothing
     assert list(Path(".runs/bert").glob("*/checkpoints/update-*.ckpt"))
     told = {
         ("second", signal.SIGKILL): "its last checkpoint is kept; start again to go on",
-        ("second", signal.SIGSTOP): "machine 1 has not answered for 30 s",
+        ("second", signal.SIGSTOP): "machine 2 has not answered for 30 s",
         ("first", signal.SIGKILL): "the first machine is gone",
         ("first", signal.SIGSTOP): "the first machine has not answered for 30 s",
     }
@@ -139,7 +139,7 @@ def test_a_flow_goes_on_after_a_lost_process_and_ends_on_both_when_it_is_told_to
         os.kill(training, signal.SIGKILL)
         first.wait_for("its process was lost")
         first.wait_for("going on after update")
-        assert second.printed.count("bert: joins as machine 1 of 2") == 2
+        assert second.printed.count("bert: joins as machine 2 of 2") == 2
         trees = first.tree() + second.tree()
         first.process.send_signal(signal.SIGTERM)
         assert all(_both_end(first, second, 2 * _MINUTE))
@@ -159,5 +159,5 @@ def test_a_flow_whose_machine_is_gone_ends(project, tmp_path):
         second.signal_all(signal.SIGKILL)
         assert first.end(2 * _MINUTE) != 0
         assert _none_left(trees), first.printed
-    assert "machine 1 has not answered for 30 s; the run ends" in first.printed
+    assert "machine 2 has not answered for 30 s; the run ends" in first.printed
     assert not Path("data/bert").exists()

@@ -64,7 +64,7 @@ class Job:
 def test_a_job_runs_to_its_end(cluster, project, prepared):
     job = Job(cluster, project)
     job.wait_for_end()
-    assert "bert: joins as machine 1 of 2" in job.printed()
+    assert "bert: joins as machine 2 of 2" in job.printed()
     same(prepared / "expected", "bert")
 
 
