@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 GRACE_S = 60.0  # a training saves its checkpoint within an update
 
@@ -114,15 +115,16 @@ class Children:
 
     def _end(self, processes: Sequence[subprocess.Popen[str]]) -> None:
         for process in processes:
-            _signal(process, signal.SIGTERM)
+            signal_group(process, signal.SIGTERM)
         deadline = time.monotonic() + self._grace_s
         while time.monotonic() < deadline and any(_alive(process) for process in processes):
             time.sleep(0.1)
         for process in processes:
-            _signal(process, signal.SIGKILL)
+            signal_group(process, signal.SIGKILL)
 
 
-def _signal(process: subprocess.Popen[str], number: int) -> None:
+def signal_group(process: subprocess.Popen[Any], number: int) -> None:
+    """Signal a process that leads a session, and all it started there."""
     with contextlib.suppress(ProcessLookupError):
         os.killpg(process.pid, number)
 

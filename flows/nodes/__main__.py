@@ -17,7 +17,7 @@ from flows.nodes.join import join
 from flows.nodes.lead import lead
 from flows.nodes.place import COMMAND, MEET_S, place
 from pipelines.frame.errors import PeerMissing, broken_rule, exit_code
-from pipelines.frame.processes import die_with_parent
+from pipelines.frame.processes import PoliteStop, die_with_parent
 
 
 def main(command: list[str]) -> int:
@@ -38,7 +38,10 @@ def main(command: list[str]) -> int:
         where, rule = f"{here.host}:{here.port}", f"let machines meet ({error})"
         remedy = "open that port, or set MASTER_ADDR and MASTER_PORT"
         raise PeerMissing(broken_rule(COMMAND, "address", where, rule, remedy)) from None
-    return lead(here, meeting, command) if here.leads else join(here, meeting)
+    stop = PoliteStop()
+    stop.install()
+    with stop.cooperative():
+        return lead(here, meeting, command, stop) if here.leads else join(here, meeting, stop)
 
 
 if __name__ == "__main__":

@@ -1,27 +1,12 @@
-"""A process of a run on this machine, and the wish to stop it."""
+"""A process of a run on this machine."""
 
-import contextlib
-import os
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Mapping
-from types import FrameType
 
-from flows.process import GRACE_S
-
-
-class Stop:
-    """SIGTERM, SIGINT and SIGHUP as a request."""
-
-    def __init__(self) -> None:
-        self.requested = False
-        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-            signal.signal(number, self._handle)
-
-    def _handle(self, number: int, frame: FrameType | None) -> None:
-        self.requested = True
+from flows.process import GRACE_S, signal_group
 
 
 class Child:
@@ -34,7 +19,7 @@ class Child:
     """
 
     def __init__(self, command: list[str], environment: Mapping[str, str], folder: str) -> None:
-        self._process = subprocess.Popen(
+        self._process: subprocess.Popen[bytes] = subprocess.Popen(
             [sys.executable, "-m", "pipelines.frame.processes", *command],
             env=dict(environment),
             cwd=folder,
@@ -48,14 +33,12 @@ class Child:
 
     def stop(self, grace_s: float = GRACE_S) -> None:
         """Ask it and all it started to stop; kill them when asked again ``grace_s`` later."""
-        with contextlib.suppress(ProcessLookupError):
-            if self._asked_at is None:
-                self._asked_at = time.monotonic()
-                os.killpg(self._process.pid, signal.SIGTERM)
-            elif time.monotonic() - self._asked_at > grace_s:
-                self.kill()
+        if self._asked_at is None:
+            self._asked_at = time.monotonic()
+            signal_group(self._process, signal.SIGTERM)
+        elif time.monotonic() - self._asked_at > grace_s:
+            self.kill()
 
     def kill(self) -> None:
         """End it and all it started."""
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(self._process.pid, signal.SIGKILL)
+        signal_group(self._process, signal.SIGKILL)

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from flows.nodes.child import Child, Stop
+from flows.nodes.child import Child
 from flows.nodes.place import COMMAND, MEET_S, Place, without_ranks
 from pipelines.frame.errors import (
     EXIT_BAD_INPUT,
@@ -22,6 +22,7 @@ from pipelines.frame.errors import (
 )
 from pipelines.frame.hardware import visible_gpus
 from pipelines.frame.nodes import KEY, LEAVE_S, POLL_S, SILENT_S, UPDATE, Offer
+from pipelines.frame.processes import PoliteStop
 from pipelines.training.nodes import connect
 
 
@@ -42,9 +43,15 @@ class Joined:
     closed_at: float | None = None
 
 
-def join(here: Place, meeting: Any) -> int:
-    """Take part in every training of the run until it ends; its exit code."""
-    store, stop = _store_of_lead(meeting), Stop()
+def join(here: Place, meeting: Any, stop: PoliteStop) -> int:
+    """Take part in every training of the run until it ends; its exit code.
+
+    Raises:
+        PeerMissing: no machine leads.
+    """
+    store = _store_of_lead(meeting, stop)
+    if store is None:
+        return EXIT_PREEMPTED
     joined: list[Joined] = []
     machine, tried = store.add("come", 1), 0
     print(f"joins the run as machine {machine + 1} of {here.machines}", flush=True)
@@ -71,8 +78,9 @@ def join(here: Place, meeting: Any) -> int:
         _end(joined)
 
 
-def _store_of_lead(meeting: Any) -> Any:
-    """The store of the machine that leads, which may still be starting.
+def _store_of_lead(meeting: Any, stop: PoliteStop) -> Any:
+    """The store of the machine that leads, which may still be starting; None if this one was told
+    to stop.
 
     Raises:
         PeerMissing: none does.
@@ -82,6 +90,8 @@ def _store_of_lead(meeting: Any) -> Any:
     # The store may be of the lead of an earlier round, or the meeting place gone with a lead.
     with contextlib.suppress(RuntimeError):
         while time.monotonic() < deadline:
+            if stop.requested:
+                return None
             if meeting.check(["lead"]):
                 with contextlib.suppress(PeerMissing):
                     return connect(meeting.get("lead").decode())
@@ -147,7 +157,7 @@ def _gpus(theirs: str, offer: Offer) -> list[str]:
         raise DataError(broken_rule(offer.instance, "GPUs", ",".join(mine), rule, remedy)) from None
 
 
-def _look_after(store: Any, one: Joined, joined: list[Joined], stop: Stop) -> None:
+def _look_after(store: Any, one: Joined, joined: list[Joined], stop: PoliteStop) -> None:
     code = one.child.ended()
     if code is not None:
         print(f"{one.offer.instance}: left with exit code {code}", flush=True)

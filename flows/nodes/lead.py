@@ -13,7 +13,7 @@ from typing import Any
 import psutil
 from torch.distributed import TCPStore  # type: ignore[attr-defined]
 
-from flows.nodes.child import Child, Stop
+from flows.nodes.child import Child
 from flows.nodes.place import COMMAND, MEET_S, Place, without_ranks
 from flows.process import GRACE_S
 from pipelines.frame.errors import (
@@ -26,10 +26,11 @@ from pipelines.frame.errors import (
 )
 from pipelines.frame.hardware import visible_gpus
 from pipelines.frame.nodes import LEAVE_S, MACHINES, POLL_S, SILENT_S, STORE, Offer
+from pipelines.frame.processes import PoliteStop
 from pipelines.training.nodes import connect
 
 
-def lead(here: Place, meeting: Any, command: list[str]) -> int:
+def lead(here: Place, meeting: Any, command: list[str], stop: PoliteStop) -> int:
     """Run a command, whose trainings the other machines join; its exit code.
 
     Raises:
@@ -40,13 +41,13 @@ def lead(here: Place, meeting: Any, command: list[str]) -> int:
     address = f"{_own_address(here)}:{store.port}"
     _become_lead(meeting, address)
     store.set("gpus", ",".join(visible_gpus()))
-    stop, others = Stop(), Others(store)
+    others = Others(store)
     others.wait_for(here.machines - 1, stop, lambda: meeting.check([f"another/{address}"]))
     code = EXIT_PREEMPTED
     if not stop.requested:
         print(f"leads {here.machines} machines: {' '.join(command)}", flush=True)
         environment = {**without_ranks(os.environ), STORE: address, MACHINES: str(here.machines)}
-        code = _look_after(Child(command, environment, "."), Trainings(store), others, stop)
+        code = _supervise(Child(command, environment, "."), Trainings(store), others, stop)
     store.set("ended", str(code))
     deadline = time.monotonic() + LEAVE_S
     while others.here() and time.monotonic() < deadline:
@@ -54,7 +55,7 @@ def lead(here: Place, meeting: Any, command: list[str]) -> int:
     return code
 
 
-def _look_after(child: Child, trainings: "Trainings", others: "Others", stop: Stop) -> int:
+def _supervise(child: Child, trainings: "Trainings", others: "Others", stop: PoliteStop) -> int:
     """A run, until it and all its trainings have ended; its exit code.
 
     A stop reaches all processes of the command at once, and a training may save long after the
@@ -62,8 +63,8 @@ def _look_after(child: Child, trainings: "Trainings", others: "Others", stop: St
     """
     failed, ended_at = 0, math.inf
     while (code := child.ended()) is None or trainings.at_work:
-        hopeless = trainings.look()
-        failed = failed or hopeless
+        if trainings.look():
+            failed = failed or EXIT_BAD_INPUT
         if silent := others.silent():
             failed = failed or _say_lost(silent)
             trainings.kill()  # they may wait for it, deaf to signals
@@ -137,7 +138,7 @@ class Others:
     store: Any
     _beats: dict[int, tuple[int, float]] = field(default_factory=dict)
 
-    def wait_for(self, number: int, stop: Stop, another: Callable[[], bool]) -> None:
+    def wait_for(self, number: int, stop: PoliteStop, another: Callable[[], bool]) -> None:
         """Until so many have come, or a stop is asked for.
 
         Args:
@@ -202,18 +203,18 @@ class Trainings:
         """Whether any is."""
         return bool(self._open)
 
-    def look(self) -> int:
+    def look(self) -> bool:
         """Close trainings that have ended here, and end those that have failed elsewhere.
 
         Returns:
-            2 if one can never run elsewhere; else 0.
+            Whether one can never run elsewhere, whatever is tried.
         """
         for number in range(self._seen + 1, self.store.add("offers", 0) + 1):
             if not self.store.check([f"offer/{number}"]):  # its process is about to say it
                 break
             self._open[number] = Offer.read(self.store.get(f"offer/{number}"))
             self._seen = number
-        worst = 0
+        hopeless = False
         for number, offer in list(self._open.items()):
             if not _alive(offer.pid):
                 self.store.set(f"closed/{number}", "")
@@ -228,9 +229,9 @@ class Trainings:
                         flush=True,
                     )
                     _kill_tree(offer.pid)
-                    worst = max(worst, EXIT_BAD_INPUT if code == EXIT_BAD_INPUT else 0)
+                    hopeless |= code == EXIT_BAD_INPUT
                     break
-        return worst
+        return hopeless
 
     def _failure(self, left: str) -> int:
         """The exit code of a process that has failed elsewhere, some time ago; else 0."""

@@ -17,6 +17,9 @@ through a store of PyTorch on the first machine:
 | ``beat/1`` | counted up by the first of them as long as it is there |
 | ``gone/1`` | there when it has left |
 | ``ended`` | exit code of the whole run |
+
+Where the machines meet, at the address that torchrun or SLURM gives them, another store has that
+one's address, ``lead``, and ``another/<address>`` where a second machine wanted to lead.
 """
 
 import json

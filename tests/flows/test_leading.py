@@ -38,10 +38,10 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
 @pytest.mark.parametrize(
     ("code", "waits_s", "result"),
     [
-        ("1", nodes.LEAVE_S, 0),
-        ("2", nodes.LEAVE_S, 2),
-        ("-9", nodes.LEAVE_S, 0),
-        ("75", GRACE_S, 0),
+        ("1", nodes.LEAVE_S, False),
+        ("2", nodes.LEAVE_S, True),
+        ("-9", nodes.LEAVE_S, False),
+        ("75", GRACE_S, False),
     ],
 )
 def test_a_training_that_failed_elsewhere_is_ended(
@@ -59,7 +59,7 @@ def test_a_training_that_failed_elsewhere_is_ended(
     assert process.poll() is None  # it may notice by itself
     assert trainings.at_work
     clock[0] += 2
-    assert trainings.look() == result
+    assert trainings.look() is result
     assert process.wait(timeout=20) == -9
     assert f"bert: ended with exit code {code} on machine 2" in capsys.readouterr().err
 
@@ -71,7 +71,7 @@ def test_a_training_that_is_done_elsewhere_is_left_alone(store, process, clock, 
     store.add("taken/1", 1)
     store.set("left/1/1", "0")
     for _ in range(3):
-        assert trainings.look() == 0
+        assert not trainings.look()
         clock[0] += 1000
     assert process.poll() is None
     assert capsys.readouterr().err == ""
@@ -145,7 +145,7 @@ def test_a_run_that_is_stopped_lasts_until_its_training_has_saved(
     command, stop = _Command(), SimpleNamespace(requested=True)
     trainings, others = leading.Trainings(store), leading.Others(store)
     trainings.look()
-    assert leading._look_after(command, trainings, others, stop) == 75
+    assert leading._supervise(command, trainings, others, stop) == 75
     assert command.asked
     assert process.wait() == -9
     assert len(slept) == pytest.approx(min(saves_for_s, GRACE_S), abs=4)
@@ -158,7 +158,7 @@ def test_a_run_ends_with_its_commands_code(store, code, gone, expected):
     store.add("come", 1)
     if gone:
         store.set("gone/1", "")
-    found = leading._look_after(
+    found = leading._supervise(
         _Command(code),
         leading.Trainings(store),
         leading.Others(store),
@@ -173,7 +173,7 @@ def test_a_run_without_one_of_its_machines_ends(store, process, clock, monkeypat
     store.add("come", 1)
     monkeypatch.setattr(leading.time, "sleep", lambda seconds: clock.__setitem__(0, clock[0] + 1))
     command = _Command()
-    found = leading._look_after(
+    found = leading._supervise(
         command, leading.Trainings(store), leading.Others(store), SimpleNamespace(requested=False)
     )
     assert (found, process.wait(), command.asked > 0) == (1, -9, True)

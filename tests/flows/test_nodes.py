@@ -2,6 +2,7 @@
 
 import os
 import signal
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -35,8 +36,8 @@ def project(prepared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
 def _both_end(first: Machine, second: Machine, limit_s: float) -> tuple[int, int]:
     deadline = time.monotonic() + limit_s
     try:
-        return tuple(one.end(deadline - time.monotonic()) for one in (first, second))  # type: ignore[return-value]
-    except Exception:
+        return first.end(limit_s), second.end(deadline - time.monotonic())
+    except subprocess.TimeoutExpired:
         raise AssertionError(first.printed + second.printed) from None
 
 
