@@ -6,6 +6,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 
+from pipelines.frame.errors import CheckpointError, PeerLost
 from pipelines.frame.hardware import Hardware
 from pipelines.frame.params_reader import read_params, validate
 from tests.conftest import ROOT
@@ -75,6 +76,34 @@ def test_checkpoints_on_disk_are_the_newest_and_the_kept_ones(tmp_path, monkeypa
     ]
     assert folder.newest().update == 40
     assert folder.at(10).path.read_bytes() == b"weights of 10"
+
+
+def test_ranks_that_go_on_from_different_checkpoints_do_not_train(monkeypatch):
+    from pipelines.training import update as module
+
+    folder = SimpleNamespace(checkpoints="checkpoints")
+    loop = module.TrainingLoop(SimpleNamespace(folder=folder), None, None, None, None, "")
+    monkeypatch.setattr(module, "gathered", lambda mine: [10, mine[0][1]])
+    with pytest.raises(CheckpointError, match=r"not after updates \[10, 5\]"):
+        loop.on_train_start(SimpleNamespace(global_rank=1, global_step=5), None)
+
+
+@pytest.mark.parametrize(
+    ("told", "error"),
+    [
+        ("[pair.cc:553] Connection closed by peer [10.0.0.2]:1. GLHF!", PeerLost),
+        ("NCCL error: remote process exited or there was a network error", PeerLost),
+        ("NCCL error in: unhandled system error", RuntimeError),  # another try would meet it again
+        ("mat1 and mat2 shapes cannot be multiplied", RuntimeError),
+    ],
+)
+def test_a_lost_rank_is_told_from_other_errors(told, error):
+    from pipelines.training.trainer import _with_peers
+
+    with pytest.raises(error) as found, _with_peers():
+        raise RuntimeError(told)
+    assert type(found.value) is error
+    assert ("start again to go on" in str(found.value)) == (error is PeerLost)
 
 
 @pytest.mark.parametrize(
