@@ -1,4 +1,4 @@
-"""Machines join a training: the side of the training (`pipelines.frame.nodes` has what is said)."""
+"""How a training asks other machines to join it; `pipelines.frame.nodes` has what is said."""
 
 import json
 import os
@@ -10,6 +10,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+from lightning.fabric.plugins.environments.lightning import find_free_network_port
 from torch.distributed import TCPStore  # type: ignore[attr-defined]
 
 from pipelines.frame.errors import CheckpointError, PeerMissing, broken_rule
@@ -27,7 +28,7 @@ from pipelines.frame.ranks import rank_and_world_size
 from pipelines.frame.stage import StageRun
 from pipelines.training.checkpoints import update_of
 
-_SEEN_S = 120.0
+_SEEN_S = 120.0  # until a network file system shows what another machine has written
 
 
 def ranks(run: StageRun) -> tuple[int, int]:
@@ -106,9 +107,10 @@ def offer_training(instance: str, module: str, key: str, update: int, hardware: 
     if not to_be_joined(hardware):
         return
     store, host = connect(os.environ[STORE]), os.environ[STORE].rpartition(":")[0]
+    gpus = visible_gpus()[: hardware.devices] if hardware.accelerator != "cpu" else []
     training = Offer(
-        instance, [module, *sys.argv[1:]], str(Path.cwd()), key, os.getpid(), host, _free_port(),
-        hardware.num_nodes, update, visible_gpus() if hardware.accelerator != "cpu" else [],
+        instance, [module, *sys.argv[1:]], str(Path.cwd()), key, os.getpid(), host,
+        find_free_network_port(), hardware.num_nodes, update, gpus,
     )  # fmt: skip
     number = store.add("offers", 1)
     store.set(f"offer/{number}", json.dumps(asdict(training)))
@@ -123,9 +125,3 @@ def offer_training(instance: str, module: str, key: str, update: int, hardware: 
             print(f"{instance}: waits for {others - come} more machines", flush=True)
         time.sleep(0.1)
     os.environ |= {"MASTER_ADDR": host, "MASTER_PORT": str(training.port), "NODE_RANK": "0"}
-
-
-def _free_port() -> int:
-    with socket.socket() as one:
-        one.bind(("", 0))
-        return int(one.getsockname()[1])
