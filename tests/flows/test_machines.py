@@ -125,6 +125,18 @@ def test_a_training_waits_for_the_others_and_tells_them_all(store, alone, capsys
     assert (os.environ["MASTER_ADDR"], os.environ["NODE_RANK"]) == ("127.0.0.1", "0")
 
 
+@pytest.mark.parametrize(
+    ("accelerator", "devices", "offered"), [("auto", 2, ["4", "5"]), ("cpu", 2, [])]
+)
+def test_a_training_offers_the_gpus_it_takes(store, alone, accelerator, devices, offered):
+    alone.setenv("CUDA_VISIBLE_DEVICES", "4,5,6,7")
+    os.environ.update({STORE: f"127.0.0.1:{store.port}", MACHINES: "2"})
+    store.add("taken/1", 1)
+    hardware = _hardware(accelerator=accelerator, devices=devices)
+    offer_training("bert", "m", "key", 0, hardware)
+    assert Offer.read(store.get("offer/1")).gpus == offered
+
+
 def test_a_training_that_nobody_joins_says_so(store, alone):
     os.environ.update({STORE: f"127.0.0.1:{store.port}", MACHINES: "2"})
     alone.setattr(training_nodes, "PATIENCE_S", 0.3)
