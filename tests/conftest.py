@@ -111,6 +111,19 @@ def one_thread() -> Iterator[None]:
         sys.modules["torch"].set_num_threads(1)
 
 
+def _of_ranks() -> dict[str, str]:
+    begin = ("MASKLINE_NODE", "MASKLINE_MACHINES", "MASTER_", "NODE_RANK", "SLURM_", "TORCHELASTIC")
+    return {name: value for name, value in os.environ.items() if name.startswith(begin)}
+
+
+@pytest.fixture(autouse=True)
+def no_rank_stays() -> Iterator[None]:
+    """Every later training of this process would take itself for a rank of that test's."""
+    before = _of_ranks()
+    yield
+    assert _of_ranks() == before, "a test must leave the variables of ranks as it found them"
+
+
 @pytest.fixture(scope="session")
 def reproduced(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A tiny project whose every stage has run and is DVC's, the same for all test processes; tests

@@ -4,7 +4,9 @@ import os
 import sys
 import threading
 import time
+from collections.abc import Iterator
 from typing import Any
+from unittest.mock import patch
 
 import pytest
 
@@ -80,14 +82,16 @@ def _hardware(**more: Any) -> Hardware:
 
 
 @pytest.fixture
-def alone(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
+def alone(monkeypatch: pytest.MonkeyPatch) -> Iterator[pytest.MonkeyPatch]:
     """No variable of a launcher, and none that stays."""
-    known = [*os.environ, "MASTER_ADDR", "MASTER_PORT", "NODE_RANK", STORE, MACHINES, KEY, UPDATE]
-    for name in known:
-        if name not in without_ranks({name: ""}) or name.startswith(("SLURM_", STORE, MACHINES)):
-            monkeypatch.setenv(name, "")
-            monkeypatch.delenv(name)
-    return monkeypatch
+    ours = (STORE, MACHINES, KEY, UPDATE)
+    rest = {
+        name: value
+        for name, value in without_ranks(os.environ).items()
+        if name not in ours and not name.startswith("SLURM_")
+    }
+    with patch.dict(os.environ, rest, clear=True):
+        yield monkeypatch
 
 
 def test_more_machines_than_the_run_has_are_refused(alone):
