@@ -68,6 +68,10 @@ table: setup ## print the results table of the last run
 check: setup ## check params.yaml and the raw data (with RECIPE too)
 	@python -m pipelines.preflight $(RECIPE) && echo "params.yaml and raw data: all right"
 
+.PHONY: speed
+speed: setup ## what limits a training here (OF="seq2seq gru")
+	@python -m pipelines.speed $(or $(OF),bert)
+
 .PHONY: test
 test: setup ## the default test suite, in WORKERS processes (2)
 	$(PYTEST)

@@ -19,7 +19,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -80,12 +80,17 @@ def params(budget: int, beam: int = BEAM) -> DecodingParams:
 
 
 def ours(
-    model: Seq2SeqModel, source: Ragged, budget: int, precision: Precision
+    model: Seq2SeqModel,
+    source: Ragged,
+    budget: int,
+    precision: Precision,
+    accelerator: Literal["cpu", "gpu"] = "cpu",
 ) -> Callable[[], Ids]:
     """Our stage's search."""
     fields: Any = dict.fromkeys(("devices", "num_nodes", "checkpoint_every", "keep_checkpoints"), 1)
     fields |= {"num_workers": 0, "micro_batch_size": 0, "compile": False, "checkpoint_minutes": 1.0}
-    hardware = Hardware(accelerator="cpu", strategy="auto", num_threads=THREADS, **fields)
+    fields["deterministic"] = True
+    hardware = Hardware(accelerator=accelerator, strategy="auto", num_threads=THREADS, **fields)
     workers = Workers(copy.deepcopy(model), hardware, precision)
     strategy = Strategy(params(budget), 0, BEAM, 1)
 
@@ -100,8 +105,10 @@ def ours(
     return run
 
 
-def generate(model: Seq2SeqModel, source: Ragged, case: Case) -> Callable[[], Ids]:
-    """`generate` of `transformers`' model of the same kind."""
+def generate(
+    model: Seq2SeqModel, source: Ragged, case: Case, *, device: str = "cpu", rows: int = 64
+) -> Callable[[], Ids]:
+    """`generate` of `transformers`' model of the same kind, on batches of so many ``rows``."""
     import transformers
 
     theirs = case.peer(VOCAB, **case.sizes, attention="sdpa").eval()
@@ -110,6 +117,7 @@ def generate(model: Seq2SeqModel, source: Ragged, case: Case) -> Callable[[], Id
         give_bert_weights(model, theirs)
     else:
         give_weights(model, theirs)
+    theirs.to(device)
     configuration: Any = transformers.GenerationConfig
     settings = configuration(
         num_beams=BEAM, max_new_tokens=STEPS, min_new_tokens=STEPS, do_sample=False,
@@ -121,12 +129,14 @@ def generate(model: Seq2SeqModel, source: Ragged, case: Case) -> Callable[[], Id
         torch.set_num_threads(THREADS)
         order = np.argsort(source.lengths, kind="stable")
         found: Ids = [[] for _ in order]
-        for first in range(0, len(order), 64):
-            rows = order[first : first + 64]
-            source_BS, lengths_B = sources([source[row] for row in rows])
+        for first in range(0, len(order), rows):
+            batch = order[first : first + rows]
+            source_BS, lengths_B = sources([source[row] for row in batch])
             mask = (torch.arange(source_BS.shape[1]) < lengths_B[:, None]).long()
-            sequences = theirs.generate(source_BS, attention_mask=mask, generation_config=settings)
-            for row, ids in zip(rows, sequences[:, 1:].tolist(), strict=True):
+            sequences = theirs.generate(
+                source_BS.to(device), attention_mask=mask.to(device), generation_config=settings
+            )
+            for row, ids in zip(batch, sequences[:, 1:].tolist(), strict=True):
                 found[row] = ids
         return found
 

@@ -1,68 +1,47 @@
-"""BERT-base pretraining on one CUDA device: real tokens per second, and their share of the device's
-peak.
+"""All there is to measure on one GPU, against what users would take instead, in five minutes.
 
-    python -m benchmarks.gpu              BERT-base, rows of 128 and of 512, bf16
-    python -m benchmarks.gpu --compile    the same with compiled blocks
-    python -m benchmarks.gpu --accelerator cpu --size tiny --steps 2 --rows 4    that it works
+    python -m benchmarks.gpu                                every case
+    python -m benchmarks.gpu --only bert_128 search_128     some of them
+    python -m benchmarks.gpu --accelerator cpu --tiny       that it works, where there is no GPU
 
-Needs torch, lightning, pydantic, ruamel.yaml, numpy and tqdm; neither Prefect nor DVC nor W&B. Rows
-hold one pair cut to 128 tokens, with dropout 0.1, or are packed to 512, without dropout; padding
-does not count. The peak is the data sheet's for dense bf16 products on an H100 or H200; give
-another device's with ``--peak-tflops``.
+Each case is a process of its own with a time limit, the most telling first; its rows are printed as
+it ends, cases that were not reached are named. Needs torch, lightning, pydantic, ruamel.yaml,
+numpy, tqdm, psutil and, for the peers, transformers; neither Prefect nor DVC nor W&B.
+
+Ours runs as the product does, in deterministic mode with exact resume, compiled; peers run in their
+fastest one. Both sides are given the same batches in bf16, with fused AdamW and clipping at 1, and
+are timed over many steps between two waits for the device. Padding does not count as tokens. The
+peak is the data sheet's for dense bf16 products on an H100 or H200; ``--peak-tflops`` for others.
 """
 
 import argparse
+import json
 import logging
-import statistics
+import os
+import subprocess
 import sys
+import time
 import warnings
+from collections.abc import Callable
+from dataclasses import asdict
 
 import torch
 
-from benchmarks.pretraining import SIZES, documents, mean_cost, our_steps, section
+from benchmarks import gpu_training, search_speed, start_up
 from benchmarks.results import Row, write
-from pipelines.bert.data import DocumentSplit, PretrainingBatches
 
-_GOAL = 0.75e6  # real tokens per second of BERT-base on one H200
-_GOAL_MFU = 0.41
-_VOCAB = 30528  # 30,522 padded to a multiple of 64
-
-
-def row(arguments: argparse.Namespace, length: int, rows: int) -> list[Row]:
-    """One length of rows: tokens per second against the goal, operations per second against the
-    peak.
-    """
-    packed = length > 128
-    params = section(
-        arguments.size,
-        "bf16-mixed",
-        packed=packed,
-        max_length=length,
-        max_predictions=-(-length * 15 // 100),
-        batch_size=rows,
-        dropout=0.0 if packed else 0.1,
-    )
-    shard = documents(_VOCAB, sentences=40, words=(8, 40))
-    batches = PretrainingBatches(DocumentSplit(shard, 1, "bench", 0.15, _VOCAB), params)
-    seconds = statistics.median(
-        our_steps(
-            params,
-            batches,
-            arguments.steps,
-            accelerator=arguments.accelerator,
-            workers=arguments.workers,
-            compiled=arguments.compile,
-        )
-    )
-    tokens, flops, _ = mean_cost(params, batches, arguments.steps)
-    case = f"{arguments.size}, {rows} rows of {length}"
-    speed = tokens / seconds
-    peak = arguments.peak_tflops
-    rate = flops / seconds / 1e12
-    useful = Row(f"{case}, useful", "TF/s", rate, "peak", peak, rate / peak, _GOAL_MFU)
-    if arguments.size != "base":
-        return [Row(case, "tok/s", speed, "none", 0.0, 0.0, 0.0), useful]
-    return [Row(case, "tok/s", speed, "goal", _GOAL, speed / _GOAL, 1.0), useful]
+Case = Callable[[argparse.Namespace], list[Row]]
+CASES: dict[str, tuple[Case, float]] = {
+    "bert_128": (gpu_training.bert_128, 150),
+    "bert_128_without_attention_dropout": (gpu_training.bert_128_without_attention_dropout, 150),
+    "search_128": (search_speed.small, 60),
+    "finetuning_128": (gpu_training.finetuning, 90),
+    "bert_512_packed": (gpu_training.bert_512_packed, 90),
+    "search_512": (search_speed.wide, 60),
+    "bert_large_512": (gpu_training.bert_large_512, 120),
+    "start": (start_up.first_update, 120),
+}
+_MARK = "row "
 
 
 def main() -> int:
@@ -70,15 +49,15 @@ def main() -> int:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--size", choices=SIZES, default="base")
-    parser.add_argument(
-        "--rows", type=int, default=512, help="rows of 128; a quarter as many of 512"
-    )
-    parser.add_argument("--steps", type=int, default=30)
-    parser.add_argument("--workers", type=int, default=4, help="loader processes")
-    parser.add_argument("--compile", action="store_true")
+    parser.add_argument("--only", nargs="*", choices=CASES, default=list(CASES))
     parser.add_argument("--accelerator", choices=("gpu", "cpu"), default="gpu")
+    parser.add_argument("--tiny", action="store_true", help="sizes to see that it works")
+    parser.add_argument("--steps", type=int, default=40, help="that are timed")
+    parser.add_argument("--workers", type=int, default=4, help="loader processes")
+    parser.add_argument("--eager", action="store_true", help="ours not compiled")
+    parser.add_argument("--minutes", type=float, default=5.0, help="for all cases together")
     parser.add_argument("--peak-tflops", type=float, default=989.5)
+    parser.add_argument("--case", choices=CASES, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.accelerator == "gpu" and not torch.cuda.is_available():
         print(
@@ -86,11 +65,58 @@ def main() -> int:
             file=sys.stderr,
         )
         return 2
-    logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
-    warnings.filterwarnings("ignore")
-    cases = ((128, arguments.rows), (512, max(1, arguments.rows // 4)))
-    write("gpu", [found for length, rows in cases for found in row(arguments, length, rows)])
-    return 0
+    if arguments.case:
+        logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
+        warnings.filterwarnings("ignore")
+        for row in CASES[arguments.case][0](arguments):
+            print(_MARK + json.dumps(asdict(row)), flush=True)
+        return 0
+    return _all(arguments)
+
+
+def _all(arguments: argparse.Namespace) -> int:
+    """Every case in a process of its own; 1 if one failed or took too long."""
+    rows: list[Row] = []
+    failed, ends = 0, time.monotonic() + 60 * arguments.minutes
+    for name in arguments.only:
+        if (left := min(CASES[name][1], ends - time.monotonic())) < 10:
+            print(f"NOT REACHED  {name}", flush=True)
+            continue
+        started = time.monotonic()
+        code, printed = _run([*sys.argv[1:], "--case", name], left)
+        found = [
+            Row(**json.loads(line.removeprefix(_MARK)))
+            for line in printed.splitlines()
+            if line.startswith(_MARK)
+        ]
+        rows += found
+        failed += code != 0
+        verdict = f"FAILED ({code})" if code else "measured"
+        print(f"{verdict}  {name}  {time.monotonic() - started:.0f} s", flush=True)
+        for row in found:
+            print(f"  {row.case}: {row.ours:,.4g} {row.unit}, {row.ratio:.2f} x {row.peer}")
+        if code:
+            print(printed.strip()[-1500:], flush=True)
+    if not arguments.tiny:
+        write("gpu", rows)
+    return int(failed > 0)
+
+
+def _run(arguments: list[str], limit: float) -> tuple[int, str]:
+    """Exit code of one case and what it printed; 124 for one that took too long."""
+    try:
+        done = subprocess.run(
+            [sys.executable, "-m", "benchmarks.gpu", *arguments],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            timeout=limit,
+            env={**os.environ, "TORCHINDUCTOR_DETERMINISTIC": "1"},  # as the product runs
+            check=False,
+        )
+    except subprocess.TimeoutExpired as error:
+        return 124, (error.stdout or b"").decode()
+    return done.returncode, done.stdout
 
 
 if __name__ == "__main__":

@@ -42,7 +42,6 @@ from pipelines.formats.vocabulary.special_tokens import MASK, PAD
 from pipelines.frame.memory import keep_freed_memory
 from pipelines.models.bert import Bert
 from pipelines.training.positions import Batches, Position
-from pipelines.training.trainer import compile_blocks
 from pipelines.watch.speed import largest_product
 
 SIZES = {"tiny": (2, 128), "mini": (4, 256), "small": (4, 512), "base": (12, 768)}
@@ -110,9 +109,9 @@ def our_steps(
 ) -> list[float]:
     """Seconds of each step of our module in Lightning's Trainer."""
     bert = Bert(params.model, batches.vocab_size)
-    if compiled:
-        compile_blocks(bert)
     module = BertPretraining(bert, params, [], Baselines(0.0, 1.0, 1.0, 0.5))
+    if compiled:
+        module.compile_step()
     loader: Any = torch.utils.data.DataLoader(
         Batches(batches, START, WARM + steps),
         batch_size=None,

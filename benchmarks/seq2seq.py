@@ -204,7 +204,9 @@ def their_steps(case: Case, batches: list[PairBatch], setting: Setting) -> list[
     """Seconds of each step of the peer in Hugging Face's Trainer, which is given whole batches."""
     model = case.peer(VOCAB, attention=setting.attention, **case.sizes)
     examples = [as_they_take_it(batch) for batch in batches]
-    return trainer_steps(model, examples, _first, setting, rows=1, steps=_STEPS, **case.arguments)
+    return trainer_steps(
+        model, examples, _first, setting, rows=1, steps=_STEPS, more=case.arguments
+    )
 
 
 def _first(examples: list[Any]) -> Any:

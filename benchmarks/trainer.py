@@ -3,6 +3,7 @@
 import ctypes
 import tempfile
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -40,6 +41,32 @@ class Clock:
             after - before
             for before, after in zip(self.times[WARM:], self.times[WARM + 1 :], strict=False)
         ]
+
+
+class Span:
+    """Seconds of a step on a device that computes by itself: of many, between two waits for it.
+
+    Args:
+        steps: that count.
+
+    Attributes:
+        total: steps, with the `WARM` first ones.
+        done: all of them were taken.
+    """
+
+    def __init__(self, steps: int) -> None:
+        self._steps, self._taken = steps, 0
+        self.total, self.done = WARM + steps, False
+
+    def tick(self) -> None:
+        """A step has been asked for."""
+        self._taken += 1
+        self.done = self._taken >= self.total
+        if self._taken in (WARM, self.total):
+            if torch.cuda.is_available():
+                torch.cuda.synchronize()
+            before, self._clock = getattr(self, "_clock", 0.0), time.perf_counter()
+            self.seconds = (self._clock - before) / self._steps
 
 
 @dataclass(frozen=True)
@@ -136,7 +163,8 @@ def trainer_steps(
     *,
     rows: int,
     steps: int,
-    **more: Any,
+    use_cpu: bool = True,
+    more: Mapping[str, Any] | None = None,
 ) -> list[float]:
     """Seconds of each step of a model in Hugging Face's Trainer, after `WARM` others.
 
@@ -147,6 +175,7 @@ def trainer_steps(
         setting: how it runs.
         rows: examples in a step.
         steps: that count.
+        use_cpu: where there is a GPU too.
         more: for `transformers.TrainingArguments`.
     """
     from torch.utils.data import SequentialSampler
@@ -171,13 +200,13 @@ def trainer_steps(
         optim="adamw_torch_fused",
         max_grad_norm=1.0,
         bf16=setting.bf16,
-        use_cpu=True,
+        use_cpu=use_cpu,
         torch_compile=setting.compiled,
         report_to="none",
         logging_strategy="no",
         save_strategy="no",
         disable_tqdm=True,
-        **more,
+        **(more or {}),
     )
     InOrder(
         model=model,

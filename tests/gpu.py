@@ -18,6 +18,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from tests import gpu_fast
 from tests.gpu_project import (
     PROJECT,
     ROOT,
@@ -204,7 +205,7 @@ def search_finds_the_same(device: str) -> None:
 
 
 def compiled_updates(device: str) -> None:
-    """An update of the blocks compiled one by one is that of the plain network, whatever the shapes
+    """A compiled update is that of the plain network, whatever the shapes
     of batches, packed, and by micro-batches: loss and gradients 1e-4.
     """
     import torch
@@ -212,7 +213,6 @@ def compiled_updates(device: str) -> None:
     from pipelines.bert.data import DocumentSplit, PretrainingBatches
     from pipelines.bert.module import Baselines, BertPretraining
     from pipelines.models.bert import Bert
-    from pipelines.training.trainer import compile_blocks
     from tests.bert.sample import bert_params, two_languages
     from tests.training.test_ranks_without_rows import START, _gradients
 
@@ -225,7 +225,7 @@ def compiled_updates(device: str) -> None:
             network = Bert(params.model, 300)
             modules.append(BertPretraining(network, params, [], Baselines(0.0, 5.0, 5.0, 0.5)))
         plain, compiled = (module.to(device) for module in modules)
-        compile_blocks(compiled.network)
+        compiled.compile_step()
         position = START
         for _ in range(3):
             batch = _moved(source(position), device)
@@ -284,10 +284,16 @@ def out_of_memory_names_the_key(device: str) -> None:
 CASES: dict[str, tuple[Callable[[str], None], float]] = {
     "update_of_every_family": (update_of_every_family, 90),
     "pretraining_and_classifier": (pretraining_and_classifier, 60),
+    "kernel_of_rows_without_padding": (gpu_fast.kernel_of_rows_without_padding, 60),
+    "updates_without_padding": (gpu_fast.updates_without_padding, 150),
     "training_is_exact_after_kills": (training_is_exact_after_kills, 200),
     "recurrent_training_and_selected_weights": (recurrent_training_and_selected_weights, 240),
     "going_on_elsewhere": (going_on_elsewhere, 200),
     "search_finds_the_same": (search_finds_the_same, 240),
+    "compiled_training_is_exact_after_kills": (
+        gpu_fast.compiled_training_is_exact_after_kills,
+        300,
+    ),
     "compiled_updates": (compiled_updates, 180),
     "others_read_what_it_wrote": (others_read_what_it_wrote, 240),
     "out_of_memory_names_the_key": (out_of_memory_names_the_key, 120),

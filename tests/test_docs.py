@@ -24,6 +24,7 @@ ELSEWHERE = {
     "python -m pipelines.params new": ("tests/params/test_new.py", "make plan RECIPE=mine"),
     "uv ": ("tests/test_own_environment.py", '"uv"'),
     "make lint": (".ci/run", "make lint"),
+    "make speed": ("tests/watch/test_limits.py", "pipelines.speed"),
     "make test": (".ci/run", "make test"),
     "make test-faults": (".ci/run", "make test-faults"),
     "make test-recipes": (".ci/run", "make test-recipes"),

@@ -64,6 +64,7 @@ _SPECIAL_TOKENS_ALONE = {"pipelines/formats/vocabulary/files.py"}
 WIDER = {
     "shards": _SPECIAL_TOKENS_ALONE,
     "bert": {"pipelines/training/bucketing.py"},
+    "classification": {"pipelines/training/unpadding.py"},
     "seq2seq": {"pipelines/formats/bert/saving.py"},
     "decoding": _SPECIAL_TOKENS_ALONE,
     "ensemble": {

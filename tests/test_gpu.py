@@ -40,6 +40,7 @@ def test_on_a_gpu(project, case):
 def test_the_script_itself_runs_on_a_cpu():
     """Its quicker cases, so that it does not rot where there is no GPU."""
     cases = ["update_of_every_family", "pretraining_and_classifier", "out_of_memory_names_the_key"]
+    cases += ["kernel_of_rows_without_padding"]
     command = [sys.executable, "-m", "tests.gpu", "--device", "cpu", "--only", *cases]
     done = subprocess.run(
         command, cwd=ROOT, capture_output=True, text=True, timeout=600, check=False

@@ -44,6 +44,7 @@ class PretrainingBatch(NamedTuple):
         labels_M: what they were.
         nsp_S: 0 B follows A (or the two are in order), 1 not.
         per_row: [3, R] on the CPU: sequences, masked tokens and real tokens of each row.
+        spans: [2, S] on the CPU: flat place of each sequence's [CLS], and its tokens.
         attended: sum of squared sequence lengths.
         position: of the update.
     """
@@ -57,6 +58,7 @@ class PretrainingBatch(NamedTuple):
     labels_M: Tensor
     nsp_S: Tensor
     per_row: Ints
+    spans: Ints
     attended: int
     position: Position
 
@@ -72,6 +74,9 @@ class PretrainingBatch(NamedTuple):
 
     def split(self, rows: int) -> Iterator["PretrainingBatch"]:
         """Micro-batches of at most ``rows`` rows."""
+        if rows >= len(self.tokens_RT):
+            yield self
+            return
         T = self.tokens_RT.shape[1]
         ends = np.concatenate([np.zeros((3, 1), np.int64), self.per_row.cumsum(axis=1)], axis=1)
         for first in range(0, len(self.tokens_RT), rows):
@@ -95,6 +100,7 @@ def _part(
         labels_M=batch.labels_M[in_m],
         nsp_S=batch.nsp_S[in_s],
         per_row=batch.per_row[:, rows],
+        spans=batch.spans[:, in_s] - np.array([[offset], [0]]),
     )
 
 
@@ -352,6 +358,7 @@ def _collate(
         torch.from_numpy(masked.labels),
         torch.from_numpy(sequences.labels_S),
         np.stack([np.bincount(row_S, weight, num_rows) for weight in weights]).astype(np.int64),
+        np.stack([flat_S, lengths]),
         int((lengths**2).sum()),
         position,
     )

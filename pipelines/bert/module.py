@@ -5,14 +5,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
-from torch.nn import functional as F
 
 from pipelines.bert.data import PretrainingBatch
+from pipelines.bert.inputs import padded, steps_for, sums, unpadded
 from pipelines.bert.params import BertParams
 from pipelines.frame.errors import DataError, broken_rule
-from pipelines.models.bert import Bert, attention_mask
-from pipelines.nn.linear_cross_entropy import linear_cross_entropy
+from pipelines.models.bert import Bert
 from pipelines.training.objective import Losses
+from pipelines.training.unpadding import EXACT
 from pipelines.training.update import TrainingModule
 from pipelines.watch.speed import Cost
 
@@ -49,6 +49,7 @@ class BertPretraining(TrainingModule):
     """
 
     network: Bert
+    sums = staticmethod(sums)
     perplexity = "mlm_perplexity", "mlm_loss"
 
     def __init__(
@@ -77,6 +78,10 @@ class BertPretraining(TrainingModule):
             network.pooler.requires_grad_(False)
             network.nsp.requires_grad_(False)
 
+    def compiles_whole(self) -> bool:
+        """See `Objective.compiles_whole`."""
+        return True
+
     def num_terms(self, batch: PretrainingBatch) -> Mapping[str, int]:
         """Masked tokens and pairs."""
         terms = {"mlm_loss": len(batch.labels_M), "nsp_loss": len(batch.nsp_S)}
@@ -84,27 +89,18 @@ class BertPretraining(TrainingModule):
 
     def losses(self, batch: PretrainingBatch) -> Losses:
         """Sums over masked tokens and over pairs; accuracies of both."""
-        network, (sequences, _, real) = self.network, batch.per_row
-        packed = int(sequences.max(initial=0)) > 1
-        full = int(real.sum()) == batch.tokens_RT.numel()
-        mask = None if full and not packed else attention_mask(batch.sequences_RT, packed=packed)
-        hidden_RTD = network(
-            batch.tokens_RT, batch.types_RT, mask, batch.places_RT if packed else None
-        )
-        mlm, _, mlm_correct = linear_cross_entropy(
-            network.mlm_hidden(hidden_RTD, batch.masked_M),
-            network.embeddings.token.weight,
-            network.mlm_bias,
-            batch.labels_M,
-        )
+        learns = self.compiled and self.network.training
+        steps = steps_for(batch) if learns else EXACT
+        inputs = unpadded(batch, steps) if self.unpads() else padded(batch)
+        if learns:
+            inputs = inputs.rounded_up(steps)
+        mlm, mlm_correct, nsp, nsp_correct = self.sums_of(inputs, self.with_nsp)
         num_masked, num_pairs = len(batch.labels_M), len(batch.nsp_S)
         objective = {"mlm_loss": mlm}
         measured = {"mlm_loss": (mlm, num_masked), "mlm_accuracy": (mlm_correct, num_masked)}
         if self.with_nsp:
-            logits_S2 = network.nsp_logits(network.pooled(hidden_RTD, batch.first_S)).float()
-            objective["nsp_loss"] = nsp = F.cross_entropy(logits_S2, batch.nsp_S, reduction="sum")
-            correct = (logits_S2.argmax(dim=1) == batch.nsp_S).sum()
-            measured |= {"nsp_loss": (nsp, num_pairs), "nsp_accuracy": (correct, num_pairs)}
+            objective["nsp_loss"] = nsp
+            measured |= {"nsp_loss": (nsp, num_pairs), "nsp_accuracy": (nsp_correct, num_pairs)}
         return Losses(objective, measured)
 
     def cost(self, batch: PretrainingBatch) -> Cost:

@@ -44,7 +44,7 @@ class ClassifiedBatch(NamedTuple):
         types_RT: segments.
         labels_R: numbers of the labels; `NO_LABEL` in a row that counts nothing.
         num_examples: rows with a label.
-        num_tokens: real ones.
+        lengths: real tokens of each row, on the CPU.
         position: of the update.
     """
 
@@ -52,26 +52,36 @@ class ClassifiedBatch(NamedTuple):
     types_RT: Tensor
     labels_R: Tensor
     num_examples: int
-    num_tokens: int
+    lengths: Ints
     position: Position
+
+    @property
+    def num_tokens(self) -> int:
+        """Real tokens."""
+        return int(self.lengths.sum())
 
     def without_terms(self) -> "ClassifiedBatch":
         """The same inputs, and nothing to answer:
         what a rank computes along with the others that has no rows.
         """
         return self._replace(
-            labels_R=torch.full_like(self.labels_R, NO_LABEL), num_examples=0, num_tokens=0
+            labels_R=torch.full_like(self.labels_R, NO_LABEL),
+            num_examples=0,
+            lengths=np.zeros_like(self.lengths),
         )
 
     def split(self, rows: int) -> Iterator["ClassifiedBatch"]:
         """Micro-batches of at most ``rows`` rows."""
         for first in range(0, len(self.labels_R), rows):
             part = slice(first, first + rows)
-            tokens_RT = self.tokens_RT[part]
-            num_tokens, labels_R = int((tokens_RT != PAD).sum()), self.labels_R[part]
-            num_examples = min(self.num_examples, len(labels_R))
+            labels_R = self.labels_R[part]
             yield ClassifiedBatch(
-                tokens_RT, self.types_RT[part], labels_R, num_examples, num_tokens, self.position
+                self.tokens_RT[part],
+                self.types_RT[part],
+                labels_R,
+                min(self.num_examples, len(labels_R)),
+                self.lengths[part],
+                self.position,
             )
 
 
@@ -147,4 +157,4 @@ def collate(
         types_RT[number, : lengths[number]] = examples.types[row]
     labels_R = torch.tensor([examples.labels[row] for row in rows])
     tensors = torch.from_numpy(tokens_RT), torch.from_numpy(types_RT), labels_R
-    return ClassifiedBatch(*tensors, len(rows), sum(lengths), position)
+    return ClassifiedBatch(*tensors, len(rows), np.array(lengths), position)

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from pipelines.decoding.beam_search import beam_search
+from pipelines.decoding.memory_estimate import TooLarge
 from pipelines.decoding.options import Hypothesis
 from pipelines.decoding.strategies import Strategy
 from pipelines.decoding.workers import Workers
@@ -36,6 +37,14 @@ class Batch:
     numbers: list[int]
     source_BS: Tensor
     lengths_B: Tensor
+
+    def halves(self) -> list["Batch"]:
+        """Two batches of its sentences, in order."""
+        half = len(self.numbers) // 2
+        return [
+            Batch(self.numbers[part], self.source_BS[part], self.lengths_B[part])
+            for part in (slice(half), slice(half, None))
+        ]
 
 
 def batches(source: Ragged, budget: int) -> Iterator[Batch]:
@@ -74,6 +83,8 @@ def search_all(
 ) -> Found:
     """Search every sentence; batches that ``done`` holds are taken from there.
 
+    A GPU is given several times the budget at once; what then does not fit is searched in parts.
+
     Raises:
         OutOfMemory: a batch is too large for the device.
     """
@@ -84,7 +95,8 @@ def search_all(
         there.add(tuple(record["numbers"]))
         for number, group in zip(record["numbers"], record["hypotheses"], strict=True):
             hypotheses[number] = [_hypothesis(fields) for fields in group]
-    missing = [batch for batch in batches(source, budget) if tuple(batch.numbers) not in there]
+    room = budget * workers.room
+    missing = [batch for batch in batches(source, room) if tuple(batch.numbers) not in there]
     progress = _Progress(name, sum(len(batch.numbers) for batch in missing))
 
     def search(model: Any, device: torch.device, batch: Batch) -> list[list[Hypothesis]]:
@@ -97,7 +109,12 @@ def search_all(
                 selector=strategy.selector(batch.numbers),
                 rules=strategy.rules,
             )
-        except torch.OutOfMemoryError:
+        except (torch.OutOfMemoryError, TooLarge) as error:
+            if batch.source_BS.numel() > budget and len(batch.numbers) > 1:
+                halves = [search(model, device, half) for half in batch.halves()]
+                return halves[0] + halves[1]
+            if isinstance(error, TooLarge):
+                raise
             rule = f"let a batch fit into the memory of {device}"
             remedy = f"set it to {budget // 2}; translations stay what they are"
             place = ("params.yaml", "decoding.batch_tokens", budget)

@@ -15,15 +15,21 @@ import torch
 from torch import Tensor
 
 from pipelines.decoding.memory_estimate import check_memory
-from pipelines.decoding.next_tokens import NextTokenScores, next_token_scores
+from pipelines.decoding.next_tokens import (
+    NextTokenScores,
+    next_token_scores,
+    require_numbers,
+)
 from pipelines.decoding.options import Hypothesis, SearchOptions
 from pipelines.decoding.rules import Rule, apply, empty_history, history_needed
 from pipelines.decoding.selection import Likeliest, Selector, survivors
 from pipelines.decoding.trace import Candidates, Pool, Trace
 from pipelines.models.protocol.model import DecoderState
+from pipelines.nn.cuda import waiting
 
 _DEAD = float("-inf")
 _LEAVE = 8  # sentences leave when one in so many is done
+_LOOK = 4  # steps after which a GPU is asked how many are done, for it has to be waited for
 
 
 class StepModel(Protocol):
@@ -110,7 +116,10 @@ class Search:
             raise ValueError(
                 "beam search: attention and coverage must be asked of a model that has attention"
             )
+        self._ahead = waiting.runs_ahead(source_BS)
+        self._broken = torch.zeros((), dtype=torch.bool, device=device)  # some score was NaN
         self._active = torch.arange(B, device=device)  # numbers of the sentences still searched
+        self._numbers = list(range(B))  # the same, for rules
         self._done = torch.zeros(beams, dtype=torch.bool, device=device)
         self._tokens = torch.full((beams, 1), options.start, device=device)
         self._log_probability = torch.zeros(beams, 1, dtype=torch.double, device=device)
@@ -141,6 +150,8 @@ class Search:
                 self._scored(hidden_ND), self._log_probability, self._beams
             )
             covered = self._coverage() if options.needs_attention else None
+            if self._ahead:
+                self._broken |= found.log_probability.isnan().any()
             # 3. What ends goes to the pool of finished hypotheses.
             self._finish(found, covered)
             # 4. The W best that do not end become the rows; done sentences leave the batch.
@@ -149,6 +160,7 @@ class Search:
                     survivors(found, torch.isin(found.token, self._ends), self._width), covered
                 )
                 self._leave()
+        require_numbers(self._broken)
         # 5. The best of each pool, walked back from its last token to its first.
         return self._pool.hypotheses(self.trace, options.groups, options.num_best)
 
@@ -166,7 +178,7 @@ class Search:
             history = empty_history(len(self._active), rows, self._length - 1)
             if history_needed(self._rules):
                 history = self.trace.history(self._beams, self._tokens.shape[1]).view(history.shape)
-            numbers = self._active.tolist()
+            numbers = self._numbers
 
             def forbid(logits_nV: Tensor, part: slice) -> None:
                 some = slice(part.start // rows, part.stop // rows)
@@ -177,9 +189,13 @@ class Search:
                     history[some],
                 )
 
-        before, count = self._log_probability, self._selector.to_know
         return next_token_scores(
-            self._model.logits, hidden_ND, before, count, together=rows, forbid=forbid
+            self._model.logits,
+            hidden_ND,
+            self._log_probability,
+            self._selector.to_know,
+            together=rows,
+            forbid=forbid,
         )
 
     def _coverage(self) -> Tensor:
@@ -197,7 +213,7 @@ class Search:
         )
         finishing &= ~self._done[:, None]
         finishing[:, self._width :] = False
-        if not finishing.any():
+        if not self._ahead and not finishing.any():
             return
         seen = None
         if covered is not None and self._options.score.coverage > 0:
@@ -237,11 +253,15 @@ class Search:
 
     def _leave(self) -> None:
         """Sentences that are done leave, once there are enough of them."""
+        if self._ahead and self._length % _LOOK:
+            return
         b, G = len(self._active), self._options.groups
         going_on = ~self._done.view(b, G).all(dim=1)
         if int(going_on.sum()) > b - max(1, b // _LEAVE):
             return
+        require_numbers(self._broken)
         rows, beams = going_on.nonzero().squeeze(1), going_on.repeat_interleave(G)
+        self._numbers = [self._numbers[row] for row in rows.tolist()]
         self._state = self._model.select(self._state, rows, self._options.beam_size)
         self._active, self._done, self._tokens = (
             self._active[rows],

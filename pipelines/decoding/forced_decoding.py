@@ -6,12 +6,14 @@ Shapes: B hypotheses, T target length, V vocabulary.
 from collections.abc import Sequence
 from typing import Protocol
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from pipelines.formats.vocabulary.special_tokens import PAD, START
 
-_AT_ONCE = 32  # hypotheses, whose logits are as many tables of length × vocabulary
+_AT_ONCE = {"cpu": 32}  # hypotheses, whose logits are as many tables of length × vocabulary
+_ELSEWHERE = 256
 
 
 class ForcedModel(Protocol):
@@ -28,8 +30,9 @@ def log_probabilities(
 ) -> list[float]:
     """Log P(target | source) of each pair, in nats."""
     found: list[float] = []
-    for first in range(0, len(targets), _AT_ONCE):
-        rows = slice(first, first + _AT_ONCE)
+    at_once = _AT_ONCE.get(source_BS.device.type, _ELSEWHERE)
+    for first in range(0, len(targets), at_once):
+        rows = slice(first, first + at_once)
         found += _of_batch(model, source_BS[rows], lengths_B[rows], targets[rows])
     return found
 
@@ -37,10 +40,11 @@ def log_probabilities(
 def _of_batch(
     model: ForcedModel, source_BS: Tensor, lengths_B: Tensor, targets: Sequence[Sequence[int]]
 ) -> list[float]:
-    sizes_B = torch.tensor([len(target) for target in targets], device=source_BS.device)
-    labels_BT = torch.full((len(targets), int(sizes_B.max())), PAD, device=source_BS.device)
+    labels = np.full((len(targets), max(map(len, targets))), PAD, np.int64)
     for row, target in enumerate(targets):
-        labels_BT[row, : len(target)] = torch.tensor(target)
+        labels[row, : len(target)] = target
+    labels_BT = torch.from_numpy(labels).to(source_BS.device)
+    sizes_B = torch.tensor([len(target) for target in targets], device=source_BS.device)
     inputs_BT = torch.cat([torch.full_like(labels_BT[:, :1], START), labels_BT[:, :-1]], dim=1)
     logits_BTV = model.teacher_forced(source_BS, lengths_B, inputs_BT)
     chosen_BT = logits_BTV.gather(2, labels_BT[:, :, None]).squeeze(2) - logits_BTV.logsumexp(

@@ -12,6 +12,10 @@ from pipelines.frame.errors import DataError, broken_rule
 _RECORD = 32  # bytes of a step of a hypothesis: two numbers, two ids
 
 
+class TooLarge(DataError):
+    """A search could need more memory than there is."""
+
+
 def check_memory(state: Mapping[str, Tensor], num_sentences: int, options: SearchOptions) -> None:
     """Refuse a search that could need more memory than there is.
 
@@ -21,7 +25,7 @@ def check_memory(state: Mapping[str, Tensor], num_sentences: int, options: Searc
         options: of the search.
 
     Raises:
-        DataError: it could; with the estimate, for hypotheses that share nothing.
+        TooLarge: it could; with the estimate, for hypotheses that share nothing.
     """
     tables = [
         table for name, table in state.items() if name.split(".")[-2:-1] in (["key"], ["value"])
@@ -43,7 +47,7 @@ def check_memory(state: Mapping[str, Tensor], num_sentences: int, options: Searc
         )
         where = f"search of {num_sentences} sentences at once, up to {options.max_length} tokens"
         remedy = "lower it, decoding.max_length or decoding.batch_tokens"
-        raise DataError(broken_rule(where, "beam size", options.beam_size, rule, remedy))
+        raise TooLarge(broken_rule(where, "beam size", options.beam_size, rule, remedy))
 
 
 def available(device: torch.device) -> int:

@@ -10,7 +10,10 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from pipelines.nn.cuda import waiting
+
 _AT_ONCE = 128  # rows whose log-probabilities stay in a CPU's cache
+_TABLE = 1 << 27  # log-probabilities that are computed at once elsewhere: half a GiB
 _BLOCK = 128
 
 
@@ -40,7 +43,8 @@ def next_token_scores(
     """The ``count`` likeliest continuations of each beam, in no order; or all of them,
     by row and by token.
 
-    Computed for so few rows at a time that their log-probabilities stay in a CPU's cache.
+    Computed for so few rows at a time that their log-probabilities stay in a CPU's cache, or for so
+    many that they fill a GPU.
 
     Args:
         logits: hidden → logits.
@@ -51,25 +55,39 @@ def next_token_scores(
         forbid: is given the log-probabilities of a slice of rows, to set some of them to -∞.
 
     Raises:
-        FloatingPointError: some are NaN or infinite.
+        FloatingPointError: some are NaN or infinite; on a GPU they are NaN in the answer.
     """
-    size, W = max(1, _AT_ONCE // together) * together, before_bW.shape[1]
-    parts = []
-    for first in range(0, len(hidden_ND), size):
+    ahead, W = waiting.runs_ahead(hidden_ND), before_bW.shape[1]
+    parts, first, at_once = [], 0, _AT_ONCE
+    while first < len(hidden_ND):
+        size = max(1, at_once // together) * together
         rows = slice(first, min(first + size, len(hidden_ND)))
         log_probability_nV = logits(hidden_ND[rows]).log_softmax(dim=-1)
-        if log_probability_nV[:, 0].isnan().any():
-            message = (
-                "beam search: the model's logits must be numbers, some are NaN or infinite; look "
-                "at its training"
-            )
-            raise FloatingPointError(message)
+        first = rows.stop
+        if ahead:  # by now V is known
+            at_once = max(_AT_ONCE, _TABLE // log_probability_nV.shape[1])
+        else:
+            require_numbers(log_probability_nV[:, 0].isnan())
         if forbid is not None:
             forbid(log_probability_nV, rows)
         parts.append(
             likeliest_tokens(log_probability_nV, before_bW[rows.start // W : rows.stop // W], count)
         )
     return NextTokenScores(*(torch.cat(part) for part in zip(*parts, strict=True)))
+
+
+def require_numbers(broken: Tensor) -> None:
+    """Refuse a model whose answers are not finite.
+
+    Raises:
+        FloatingPointError: one of ``broken`` is true.
+    """
+    if broken.any():
+        message = (
+            "beam search: the model's logits must be numbers, some are NaN or infinite; look at "
+            "its training"
+        )
+        raise FloatingPointError(message)
 
 
 def likeliest_tokens(value_NV: Tensor, before_bW: Tensor, count: int | None) -> NextTokenScores:

@@ -72,7 +72,8 @@ class DecodingParams(Section):
         no_repeat: no so many tokens in a row occur twice; 0: they may.
         rerank: ``mbr``: of a sentence's hypotheses the one most like the others comes first
             (`pipelines.decoding.mbr`).
-        batch_tokens: source tokens of a batch, padding included.
+        batch_tokens: source tokens of a batch, padding included; a GPU takes up to 16 batches at
+            once.
         precision: of the products; int8 on a CPU alone, bfloat16 of everything but scores.
     """
 

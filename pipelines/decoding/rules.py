@@ -12,6 +12,8 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
+from pipelines.nn.cuda import waiting
+
 _NEVER = float("-inf")
 
 
@@ -46,7 +48,8 @@ class MinimumLength:
     def forbid(self, logits_bWV: Tensor, sentences: Sequence[int], history_bWt: Tensor) -> None:
         """See `Rule.forbid`."""
         if history_bWt.shape[2] + 1 < self._length:
-            logits_bWV[:, :, self._ends] = _NEVER
+            for end in self._ends:
+                logits_bWV[:, :, end] = _NEVER
 
 
 class NoRepeat:
@@ -63,9 +66,13 @@ class NoRepeat:
             return
         grams_bWGn = history_bWt.unfold(2, self._size, 1)
         last_bWn = history_bWt[:, :, history_bWt.shape[2] - self._size + 1 :]
-        b, w, gram = (
-            (grams_bWGn[..., :-1] == last_bWn[:, :, None]).all(dim=-1).nonzero(as_tuple=True)
-        )
+        again_bWG = (grams_bWGn[..., :-1] == last_bWn[:, :, None]).all(dim=-1)
+        if waiting.runs_ahead(again_bWG):  # a table of the vocabulary, whose size is known
+            found = again_bWG.to(logits_bWV.dtype)
+            times_bWV = torch.zeros_like(logits_bWV).scatter_add_(2, grams_bWGn[..., -1], found)
+            logits_bWV.masked_fill_(times_bWV > 0, _NEVER)
+            return
+        b, w, gram = again_bWG.nonzero(as_tuple=True)
         logits_bWV[b, w, grams_bWGn[b, w, gram, -1]] = _NEVER
 
 

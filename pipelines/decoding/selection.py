@@ -13,6 +13,8 @@ from torch import Tensor
 from pipelines.decoding.next_tokens import NextTokenScores
 from pipelines.decoding.trace import Candidates
 
+_TOKENS = 1 << 32  # more than any vocabulary has
+
 
 class Selector(Protocol):
     """One way to choose which continuations of a beam are considered."""
@@ -76,7 +78,7 @@ def likeliest(
     found = Candidates(total_bX, gain_bX, row_bX, token_bX).at(place_bC)
     parent_bC, token_bC = found.parent, found.token
     # topk orders equals as it likes, so: by row and token first, then, stably, by value.
-    by_name_bC = (parent_bC * (int(token_bC.max()) + 1) + token_bC).argsort(dim=1)
+    by_name_bC = (parent_bC * _TOKENS + token_bC).argsort(dim=1)
     by_value_bC = value_bC.gather(1, by_name_bC).argsort(dim=1, descending=True, stable=True)
     return found.at(by_name_bC.gather(1, by_value_bC))
 
@@ -124,7 +126,7 @@ class Diverse:
 
     def choose(self, scored: NextTokenScores, before_bW: Tensor, active_b: Tensor) -> Candidates:
         """See `Selector.choose`."""
-        G = self._groups
+        G, self._ends = self._groups, self._ends.to(before_bW.device)
         gain, row, token = (part.view(-1, G, part.shape[1]) for part in scored)
         before = before_bW.view(-1, G, before_bW.shape[1])
         taken_bY = token[:, 0, :0]
@@ -133,9 +135,7 @@ class Diverse:
             own = NextTokenScores(gain[:, group], row[:, group], token[:, group])
             times_bX = (own.token[..., None] == taken_bY[:, None]).sum(dim=-1)
             found = likeliest(own, before[:, group], self._count, self._penalty * times_bX)
-            alive = survivors(
-                found, torch.isin(found.token, self._ends.to(found.token.device)), self._beam_size
-            )
+            alive = survivors(found, torch.isin(found.token, self._ends), self._beam_size)
             real_bW = alive.log_probability > float("-inf")
             taken_bY = torch.cat([taken_bY, alive.token.masked_fill(~real_bW, -1)], dim=1)
             chosen.append(found)
@@ -170,7 +170,8 @@ class Sampled:
 
     def choose(self, scored: NextTokenScores, before_bW: Tensor, active_b: Tensor) -> Candidates:
         """See `Selector.choose`."""
-        uniform_bW = self._uniform_BWT[active_b.cpu(), :, self._step].to(before_bW.device)
+        self._uniform_BWT = self._uniform_BWT.to(before_bW.device)
+        uniform_bW = self._uniform_BWT[active_b, :, self._step]
         self._step += 1
         (b, W), rows = uniform_bW.shape, before_bW.shape[1]
         log_probability_bWV = scored.log_probability.view(b, rows, -1).expand(b, W, -1)

@@ -109,12 +109,12 @@ class Pool:
         score_BX = self.score_BP.view(len(self.score_BP) // groups, -1)
         best_BX = score_BX.argsort(dim=1, descending=True, stable=True)[:, :num_best]
         walked = _Walked(self, trace)
-        places = self.score_BP.shape[1]
+        places, scores = self.score_BP.shape[1], score_BX.tolist()
         return [
             [
                 walked.hypothesis(sentence * groups + place // places, place % places)
                 for place in row
-                if score_BX[sentence, place] > float("-inf")
+                if scores[sentence][place] > float("-inf")
             ]
             for sentence, row in enumerate(best_BX.tolist())
         ]

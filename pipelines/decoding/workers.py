@@ -26,6 +26,8 @@ from pipelines.frame.memory import keep_freed_memory
 from pipelines.frame.processes import die_with_parent
 from pipelines.nn.cpu.linear import Precision
 
+_GPU_ROOM = 16  # with less, a GPU waits for Python: benchmarks/README.md
+
 T = TypeVar("T")
 R = TypeVar("R")
 
@@ -62,6 +64,11 @@ class Workers:
             self._copies = [copy.deepcopy(model).to(device) for device in self._devices]
         for one in self._copies:
             one.prepare(precision)
+
+    @property
+    def room(self) -> int:
+        """Batches of a CPU's size that one device works on at once."""
+        return 1 if self._on_cpu else _GPU_ROOM
 
     @property
     def at_once(self) -> int:

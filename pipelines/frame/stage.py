@@ -20,7 +20,7 @@ import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NoReturn, TypeVar
 
 from pydantic import BaseModel, TypeAdapter
 
@@ -33,7 +33,7 @@ from pipelines.frame.errors import (
     broken_rule,
 )
 from pipelines.frame.files import digest, write_json
-from pipelines.frame.hardware import Hardware, limit_threads
+from pipelines.frame.hardware import Hardware, limit_threads, settle_compiler
 from pipelines.frame.imports import code_of
 from pipelines.frame.left_overs import set_aside
 from pipelines.frame.nodes import joined
@@ -97,7 +97,11 @@ class Stage:
 
 @dataclass
 class StageRun:
-    """A stage at work: its validated params, its folder, its logs, its stop request."""
+    """A stage at work: its validated params, its folder, its logs, its stop request.
+
+    Attributes:
+        trial: is given a training's module, its batches and this, instead of training.
+    """
 
     stage: Stage
     params: Mapping[str, Any]
@@ -109,6 +113,7 @@ class StageRun:
     started: float
     warnings: list[str] = field(default_factory=list)
     made: str = ""
+    trial: Callable[[Any, Any, "StageRun"], NoReturn] | None = None
 
     def section(self, path: str, schema: type[T]) -> T:
         """A declared section, as its schema."""
@@ -186,6 +191,21 @@ class StageRun:
             self.tracker.log_table(record["step"], "samples", record["samples"])
 
 
+def trial_run(stage: Stage, params_file: ParamsFile, hardware: Hardware, path: Path) -> StageRun:
+    """A stage at work in a folder of its own, that nobody follows and nothing comes of.
+
+    Raises:
+        ParamsError: a section is not what its schema says.
+    """
+    params = {path: validate(params_file, path, schema) for path, schema in stage.sections.items()}
+    folder = RunFolder(path)
+    folder.work.mkdir(parents=True, exist_ok=True)
+    tracker = Tracker(TrackingParams(mode="disabled", project="trial", entity=None), path)
+    origin = {"seed": params.get("seed"), "params": "", "data": ""}
+    started = time.perf_counter()
+    return StageRun(stage, params, hardware, folder, PoliteStop(), tracker, origin, started)
+
+
 def run_stage(
     declare: Callable[[ParamsFile], Stage], compute: Callable[[StageRun], Metrics]
 ) -> int:
@@ -203,6 +223,7 @@ def run_stage(
         params_file = read_params()
         hardware = validate(params_file, "hardware", Hardware)
         limit_threads(hardware.num_threads)
+        settle_compiler(RUNS / "compiled", deterministic=hardware.deterministic)
         stage = declare(params_file)
         params = {
             path: validate(params_file, path, schema) for path, schema in stage.sections.items()

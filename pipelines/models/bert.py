@@ -6,8 +6,11 @@ Shapes: R rows, T length, D model width, V vocabulary, S sequences, M masked tok
 import torch
 from torch import Tensor, nn
 
+from pipelines.nn.cuda.tables import rows_at
+from pipelines.nn.transformer.attention import Mask
 from pipelines.nn.transformer.blocks import BlockShape, EncoderBlock, initialize_like_bert
 from pipelines.nn.transformer.embeddings import Embeddings
+from pipelines.nn.transformer.norm import LayerNorm
 from pipelines.nn.transformer.params import BertModelParams
 
 
@@ -39,7 +42,7 @@ class BertEncoder(nn.Module):
         self,
         tokens_RT: Tensor,
         types_RT: Tensor,
-        mask_R1QT: Tensor | None,
+        mask_R1QT: Mask,
         places_RT: Tensor | None = None,
     ) -> Tensor:
         """The last layer [R, T, D].
@@ -47,8 +50,8 @@ class BertEncoder(nn.Module):
         Args:
             tokens_RT: token ids.
             types_RT: 0 in the first segment, 1 in the second.
-            mask_R1QT: True where a token may look; None where all rows are full. See
-                `attention_mask`.
+            mask_R1QT: True where a token may look (`attention_mask`); None where all rows are full;
+                or where sequences lie in a single row without padding.
             places_RT: position of each token in its sequence; None where every row is one sequence.
         """
         x_RTD = self.embeddings(tokens_RT, types_BT=types_RT, places_BT=places_RT)
@@ -60,7 +63,7 @@ class BertEncoder(nn.Module):
         """Tanh of a linear map [S, D] of the tokens at flat places (row · T + column),
         the sequences' [CLS].
         """
-        return torch.tanh(self.pooler(hidden_RTD.flatten(0, 1)[first_S]))
+        return torch.tanh(self.pooler(rows_at(hidden_RTD.flatten(0, 1), first_S)))
 
 
 class Bert(BertEncoder):
@@ -71,7 +74,7 @@ class Bert(BertEncoder):
     def __init__(self, params: BertModelParams, vocab_size: int) -> None:
         super().__init__(params, vocab_size)
         self.mlm_transform = nn.Sequential(
-            nn.Linear(params.width, params.width), nn.GELU(), nn.LayerNorm(params.width, eps=1e-12)
+            nn.Linear(params.width, params.width), nn.GELU(), LayerNorm(params.width)
         )
         self.mlm_bias = nn.Parameter(torch.zeros(self.padded_vocab_size))
         self.nsp = nn.Linear(params.width, 2)
@@ -79,7 +82,7 @@ class Bert(BertEncoder):
 
     def mlm_hidden(self, hidden_RTD: Tensor, masked_M: Tensor) -> Tensor:
         """Inputs [M, D] of the output layer at flat places of the batch."""
-        return self.mlm_transform(hidden_RTD.flatten(0, 1)[masked_M])
+        return self.mlm_transform(rows_at(hidden_RTD.flatten(0, 1), masked_M))
 
     def nsp_logits(self, pooled_SD: Tensor) -> Tensor:
         """Logits [S, 2]: 0 the second segment follows the first, 1 it does not."""

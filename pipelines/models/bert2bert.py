@@ -16,8 +16,10 @@ from torch import Tensor, nn
 from pipelines.models.protocol.model import Belongs, DecoderState, Seq2SeqModel, belongs
 from pipelines.models.protocol.params import ArchitectureParams
 from pipelines.nn.cpu.linear import Linear
+from pipelines.nn.rows import Row
 from pipelines.nn.transformer.blocks import BlockShape, initialize_like_bert
 from pipelines.nn.transformer.embeddings import Embeddings
+from pipelines.nn.transformer.norm import LayerNorm
 from pipelines.nn.transformer.params import TransformerShape
 from pipelines.nn.transformer.stacks import Decoder, Encoder
 
@@ -65,6 +67,8 @@ class Params(ArchitectureParams, TransformerShape):
 class Model(Seq2SeqModel):
     """BERT encoder, BERT decoder, BERT's output layer."""
 
+    unpads = True
+
     def __init__(self, params: Params, vocab_size: int) -> None:
         super().__init__()
         shape = BlockShape.of(params)
@@ -77,7 +81,7 @@ class Model(Seq2SeqModel):
         self.encoder = Encoder(encoder, shape, params.num_layers)
         self.decoder = Decoder(decoder, shape, params.num_layers)
         self.mlm_transform = nn.Sequential(
-            Linear(params.width, params.width), nn.GELU(), nn.LayerNorm(params.width, eps=1e-12)
+            Linear(params.width, params.width), nn.GELU(), LayerNorm(params.width)
         )
         if params.shared:
             _share(self.encoder, self.decoder)
@@ -99,6 +103,11 @@ class Model(Seq2SeqModel):
     def hidden(self, source_BS: Tensor, lengths_B: Tensor, inputs_BT: Tensor) -> Tensor:
         """See `Seq2SeqModel.hidden`."""
         return self.mlm_transform(self.decoder(inputs_BT, *self.encoder(source_BS, lengths_B)))
+
+    def hidden_unpadded(self, source: Row, inputs: Row) -> Tensor:
+        """See `Seq2SeqModel.hidden_unpadded`."""
+        decoded = self.decoder.unpadded(inputs, self.encoder.unpadded(source), source)
+        return self.mlm_transform(decoded)
 
     def start(self, source_BS: Tensor, lengths_B: Tensor) -> DecoderState:
         """See `Seq2SeqModel.start`."""

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from pipelines.models.protocol.model import Belongs, DecoderState, Seq2SeqModel, belongs
 from pipelines.models.protocol.params import ArchitectureParams
+from pipelines.nn.rows import Row
 from pipelines.nn.transformer.blocks import BlockShape
 from pipelines.nn.transformer.embeddings import Embeddings
 from pipelines.nn.transformer.params import TransformerShape
@@ -42,6 +43,8 @@ class Params(ArchitectureParams, TransformerShape):
 
 class Model(Seq2SeqModel):
     """Encoder, decoder, output layer."""
+
+    unpads = True
 
     def __init__(self, params: Params, vocab_size: int) -> None:
         super().__init__()
@@ -74,6 +77,10 @@ class Model(Seq2SeqModel):
     def hidden(self, source_BS: Tensor, lengths_B: Tensor, inputs_BT: Tensor) -> Tensor:
         """See `Seq2SeqModel.hidden`."""
         return self.decoder(inputs_BT, *self.encoder(source_BS, lengths_B))
+
+    def hidden_unpadded(self, source: Row, inputs: Row) -> Tensor:
+        """See `Seq2SeqModel.hidden_unpadded`."""
+        return self.decoder.unpadded(inputs, self.encoder.unpadded(source), source)
 
     def start(self, source_BS: Tensor, lengths_B: Tensor) -> DecoderState:
         """See `Seq2SeqModel.start`."""

@@ -33,7 +33,7 @@ class PairBatch(NamedTuple):
         inputs_BT: [CLS] y, what the decoder is given.
         labels_BT: y [SEP], what it should answer; padding is `PAD`, and so is the place of [SEP]
             after a target that was cut: it does not end there.
-        num_tokens: real target tokens.
+        lengths: [3, B] on the CPU: source tokens, inputs and answers of each pair.
         position: of the update.
     """
 
@@ -41,26 +41,31 @@ class PairBatch(NamedTuple):
     source_lengths_B: Tensor
     inputs_BT: Tensor
     labels_BT: Tensor
-    num_tokens: int
+    lengths: Ints
     position: Position
+
+    @property
+    def num_tokens(self) -> int:
+        """Real target tokens, each with an answer."""
+        return int(self.lengths[2].sum())
 
     def without_terms(self) -> "PairBatch":
         """The same inputs, and nothing to answer:
         what a rank computes along with the others that has no rows.
         """
-        return self._replace(labels_BT=torch.full_like(self.labels_BT, PAD), num_tokens=0)
+        none = self.lengths * np.array([[1], [1], [0]])
+        return self._replace(labels_BT=torch.full_like(self.labels_BT, PAD), lengths=none)
 
     def split(self, rows: int) -> Iterator["PairBatch"]:
         """Micro-batches of at most ``rows`` pairs."""
         for first in range(0, len(self.source_BS), rows):
             part = slice(first, first + rows)
-            labels = self.labels_BT[part]
             yield PairBatch(
                 self.source_BS[part],
                 self.source_lengths_B[part],
                 self.inputs_BT[part],
-                labels,
-                int((labels != PAD).sum()),
+                self.labels_BT[part],
+                self.lengths[:, part],
                 self.position,
             )
 
@@ -144,12 +149,13 @@ def collate(shard: PairShard, rows: npt.NDArray[np.int64], position: Position) -
         inputs_BT[row, 1 : len(target) + 1] = target
         labels_BT[row, : len(target)] = target
         labels_BT[row, len(target)] = PAD if cut_B[row] else END
-    num_tokens = sum(map(len, targets)) + len(targets) - int(cut_B.sum())
+    inputs_B = np.array([len(target) + 1 for target in targets])
+    lengths = np.stack([source_lengths_B.numpy(), inputs_B, inputs_B - cut_B])
     return PairBatch(
         source_BS,
         source_lengths_B,
         torch.from_numpy(inputs_BT),
         torch.from_numpy(labels_BT),
-        num_tokens,
+        lengths,
         position,
     )

@@ -8,6 +8,9 @@ from torch import Tensor
 
 from pipelines.formats.vocabulary.special_tokens import END, PAD, START
 from pipelines.models.protocol.model import Seq2SeqModel
+from pipelines.nn.cuda import waiting
+
+_LOOK = 4  # steps after which a GPU, which has to be waited for, is asked whether all are done
 
 
 @torch.no_grad()
@@ -26,11 +29,12 @@ def greedy(
     token_B = torch.full_like(lengths_B, START)
     done_B = torch.zeros_like(lengths_B, dtype=torch.bool)
     steps = []
-    for _ in range(max_length):
+    for step in range(1, max_length + 1):
         logits_BV, state = model.step(token_B, state)
         token_B = logits_BV.argmax(dim=-1).masked_fill(done_B, PAD)
         done_B |= token_B == END
         steps.append(token_B.masked_fill(token_B == END, PAD))
-        if bool(done_B.all()):
+        look = step % _LOOK == 0 if waiting.runs_ahead(done_B) else True
+        if look and bool(done_B.all()):
             break
     return [[token for token in row if token != PAD] for row in torch.stack(steps, dim=1).tolist()]

@@ -13,9 +13,11 @@ from pipelines.nn.linear_cross_entropy import linear_cross_entropy
 from pipelines.seq2seq.bleu import ValidationBleu
 from pipelines.seq2seq.data import PairBatch
 from pipelines.seq2seq.gradients import report_source_gradients
+from pipelines.seq2seq.inputs import InARow, Padded, hidden, padded, steps_for, sums, unpadded
 from pipelines.seq2seq.params import CommonParams
 from pipelines.seq2seq.r_drop import symmetric_divergence
 from pipelines.training.objective import Losses
+from pipelines.training.unpadding import EXACT
 from pipelines.training.update import TrainingModule
 from pipelines.watch.speed import Cost
 
@@ -52,6 +54,7 @@ class Seq2SeqFinetuning(TrainingModule):
 
     network: Seq2SeqModel
     params: CommonParams
+    sums = staticmethod(sums)
     objectives = ("loss",)
     perplexity = "perplexity", "loss"
 
@@ -101,19 +104,29 @@ class Seq2SeqFinetuning(TrainingModule):
 
     def losses(self, batch: PairBatch) -> Losses:
         """Label-smoothed loss to minimise; plain loss and token accuracy to watch."""
-        inputs_BT = batch.inputs_BT
-        if self.network.training and self.scheduled_sampling:
-            inputs_BT = self._own_predictions(batch)
-        real_BT = batch.labels_BT != PAD
-        labels_N = batch.labels_BT[real_BT]
-        twice = self.network.training and self.r_drop > 0
-        handle = None
-        if self.network.training and self.detailed:
-            handle = self._watch_source(batch.source_lengths_B)
-        passes = [
-            self.network.hidden(batch.source_BS, batch.source_lengths_B, inputs_BT)[real_BT]
-            for _ in range(1 + twice)
-        ]
+        learns, detailed = self.network.training, self.network.training and self.detailed
+        plain = not (learns and self.scheduled_sampling) and not detailed
+        inputs: Padded | InARow
+        if plain and self.unpads():
+            whole = self.compiled and learns
+            inputs = unpadded(batch, steps_for(batch, self._room) if whole else EXACT)
+        else:
+            sampled = learns and self.scheduled_sampling
+            inputs = padded(batch, self._own_predictions(batch) if sampled else batch.inputs_BT)
+        if learns and self.r_drop:
+            return self._twice(batch, inputs, detailed=detailed)
+        handle = self._watch_source(batch.source_lengths_B) if detailed else None
+        smoothed, likelihood, correct = self.sums_of(inputs, self.params.label_smoothing)
+        if handle:
+            handle.remove()
+        seen = batch.num_tokens
+        measured = {"loss": (likelihood, seen), "token_accuracy": (correct, seen)}
+        return Losses({"loss": smoothed}, measured)
+
+    def _twice(self, batch: PairBatch, inputs: Padded | InARow, *, detailed: bool) -> Losses:
+        """Two passes with different dropout, and how far apart they are (R-Drop)."""
+        handle = self._watch_source(batch.source_lengths_B) if detailed else None
+        passes = [hidden(self.network, inputs) for _ in range(2)]
         if handle:
             handle.remove()
         weight, bias = self.network.output.weight, self.network.output_bias
@@ -121,18 +134,32 @@ class Seq2SeqFinetuning(TrainingModule):
             torch.cat(passes),
             weight,
             bias,
-            labels_N.repeat(len(passes)),
+            inputs.labels_A.repeat(2),
             label_smoothing=self.params.label_smoothing,
         )
-        objective, num_tokens = smoothed / len(passes), len(labels_N)
-        seen = num_tokens * len(passes)
-        measured = {"loss": (likelihood, seen), "token_accuracy": (correct, seen)}
-        if twice:
-            divergence = symmetric_divergence(passes[0], passes[1], weight, bias)
-            # The objective is a mean of two passes, so half of the weight of the paper's sum.
-            objective = objective + 0.5 * self.r_drop * divergence
-            measured["divergence"] = (divergence.detach(), num_tokens)
-        return Losses({"loss": objective}, measured)
+        divergence = symmetric_divergence(passes[0], passes[1], weight, bias)
+        num_tokens = batch.num_tokens
+        measured = {
+            "loss": (likelihood, 2 * num_tokens),
+            "token_accuracy": (correct, 2 * num_tokens),
+            "divergence": (divergence.detach(), num_tokens),
+        }
+        # The objective is a mean of two passes, so half of the weight of the paper's sum.
+        return Losses({"loss": smoothed / 2 + 0.5 * self.r_drop * divergence}, measured)
+
+    def unpads(self) -> bool:
+        """See `Objective.unpads`."""
+        return self.network.unpads and super().unpads()
+
+    def compiles_whole(self) -> bool:
+        """See `Objective.compiles_whole`: padded rows have a size of their own in each batch."""
+        return self.unpads() and not self.r_drop
+
+    @property
+    def _room(self) -> int:
+        """Tokens of one side that a forward pass has room for; 0 where pairs are counted."""
+        tokens = self.params.batch_unit == "tokens" and not self.micro_batch_size
+        return -(-self.params.batch_size // self.trainer.world_size) if tokens else 0
 
     def _watch_source(self, lengths_B: Tensor) -> Any:
         """See `report_source_gradients`; of the first pass. A rank's loss is scaled up,

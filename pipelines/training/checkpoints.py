@@ -126,7 +126,7 @@ class MeterStates(lightning.Callback):
 
     def state_dict(self) -> dict[str, Any]:
         """Collected on all ranks, kept by rank 0 in the checkpoint."""
-        mine = {name: pair.cpu() for name, pair in self._meter.state_dict().items()}
+        mine = self._meter.state_dict()
         if not (torch.distributed.is_available() and torch.distributed.is_initialized()):
             return {"ranks": [mine]}
         gathered: list[Any] = [None] * torch.distributed.get_world_size()

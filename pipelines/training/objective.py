@@ -3,22 +3,25 @@ one optimizer. How an update goes stands in `update`.
 """
 
 import math
+import re
 from abc import abstractmethod
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import lightning.pytorch as lightning
 import torch
-from lightning.fabric.utilities.apply_func import move_data_to_device
+from lightning_utilities.core.apply_func import apply_to_collection
 from torch import Tensor, nn
 from torch.optim.lr_scheduler import LambdaLR
 
+from pipelines.nn.cuda.attention import serves
 from pipelines.optim.optimizers import build_optimizer
 from pipelines.optim.params import OptimizationParams
 from pipelines.optim.schedules import factor
+from pipelines.training.compiling import compiled
 from pipelines.training.meter import Meter
-from pipelines.training.sharing import averages, gathered, my_share, numbers
+from pipelines.training.sharing import averages, gathered, my_share, numbers, sent
 from pipelines.watch.speed import Cost
 
 
@@ -54,12 +57,17 @@ class Objective(lightning.LightningModule):
         perplexity: its name, and the measurement it is the exponential of; None for none.
         rate_factors: parameter of the network → factor of its learning rate, where it is not 1.
         detailed: a point of the curves is due after this update.
+        sums: network and tensors of a micro-batch → sums of its losses, as one function, which can
+            be compiled as a whole.
+        compiled: it is.
     """
 
     objectives: tuple[str, ...]
     perplexity: tuple[str, str] | None = None
     rate_factors: Mapping[str, float] = {}
     detailed = False
+    sums: Callable[..., Any]
+    compiled = False
 
     def __init__(
         self,
@@ -130,7 +138,7 @@ class Objective(lightning.LightningModule):
         with self.autocast():
             for number in my_share(len(self.validation_batches)):
                 for part in self.micro_batches(self.validation_batches[number]):
-                    moved = move_data_to_device(part, self.device)
+                    moved = apply_to_collection(part, Tensor, sent, self.device)
                     places.append(number)
                     measured.append(self.losses(moved).measured)
         self.network.train(training)
@@ -145,6 +153,38 @@ class Objective(lightning.LightningModule):
     def micro_batches(self, batch: Any) -> list[Any]:
         """The batch in parts of ``micro_batch_size`` rows, or whole."""
         return list(batch.split(self.micro_batch_size)) if self.micro_batch_size else [batch]
+
+    def compile_step(self) -> None:
+        """Compile forward and backward of `sums`, for a few sizes of batches
+        (`pipelines.training.unpadding`); or the repeated blocks, whose code is one and the same.
+        """
+        if not self.compiles_whole():
+            for name, part in self.network.named_modules():
+                if re.fullmatch(r"(.+\.)?blocks\.\d+", name):
+                    part.compile()
+            return
+        self.compiled = True
+        self._compiled_sums = compiled(self.sums)
+
+    def compiles_whole(self) -> bool:
+        """Whether batches have few enough sizes for `sums` to be compiled as a whole."""
+        return False
+
+    def sums_of(self, *tensors: Any) -> Any:
+        """What `sums` says of a micro-batch; compiled in training alone, for validation has other
+        sizes.
+        """
+        learns = self.compiled and self.network.training
+        return (self._compiled_sums if learns else self.sums)(self.network, *tensors)
+
+    def unpads(self) -> bool:
+        """Whether rows are laid one after the other without padding: where a kernel attends within
+        sequences, on a GPU in bfloat16.
+        """
+        if self.params.precision != "bf16-mixed" or self.device.type == "cpu":
+            return False
+        widths = {getattr(part, "head_width", 8) for part in self.network.modules()}
+        return serves(self.device, widths)
 
     def autocast(self) -> torch.autocast:
         """bfloat16 products, where ``precision`` asks for them."""

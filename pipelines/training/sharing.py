@@ -10,7 +10,7 @@ from typing import TypeVar, overload
 import torch
 from torch import Tensor
 
-from pipelines.training.meter import pair_of
+from pipelines.training.meter import Weighted, as_numbers
 
 T = TypeVar("T")
 Pair = tuple[float, float]
@@ -41,6 +41,49 @@ class MadeWhenAsked(Sequence[T]):
         return self._make(range(self._count)[number])
 
 
+class Agreed:
+    """Sums and wishes of all ranks, by one exchange that no rank waits for until it asks.
+
+    Ranks must not part ways: they do what one of them has wished, after the same update.
+
+    Args:
+        counts: of this rank.
+        wishes: of this rank.
+        device: computes the exchange.
+
+    Attributes:
+        totals: sums of the counts over the ranks, at least 1: numbers in a process alone, tensors
+            among several.
+    """
+
+    def __init__(self, counts: Sequence[int], wishes: Sequence[bool], device: torch.device) -> None:
+        self._said = torch.tensor([float(wish) for wish in wishes])
+        self._event: torch.cuda.Event | None = None
+        self.totals: list[Tensor | int] = [max(1, count) for count in counts]
+        if _place()[1] > 1:
+            both = sent(torch.cat([torch.tensor(counts, dtype=torch.float32), self._said]), device)
+            torch.distributed.all_reduce(both)
+            self.totals = list(both[: len(counts)].clamp(min=1).unbind())
+            self._said = both[len(counts) :].to("cpu", non_blocking=True)
+            if device.type == "cuda":
+                self._event = torch.cuda.Event()  # type: ignore[no-untyped-call]
+                self._event.record()
+
+    @property
+    def wishes(self) -> list[bool]:
+        """Each wish, if any rank has it."""
+        if self._event is not None:
+            self._event.synchronize()
+        return [said > 0 for said in self._said.tolist()]
+
+
+def sent(tensor: Tensor, device: torch.device) -> Tensor:
+    """A tensor of the CPU on a device; the CPU goes on while it is copied."""
+    if device.type != "cuda":
+        return tensor.to(device)
+    return tensor.pin_memory().to(device, non_blocking=True)
+
+
 def my_share(count: int) -> range:
     """Numbers of the items that are this rank's."""
     rank, world_size = _place()
@@ -62,13 +105,10 @@ def gathered(mine: Sequence[tuple[int, T]]) -> list[T]:
     return [value for _, value in sorted(everything, key=lambda one: one[0])]
 
 
-def numbers(measured: Sequence[Mapping[str, tuple[Tensor, Tensor | int]]]) -> list[dict[str, Pair]]:
-    """(sum, weight) of each name as numbers; the device is asked once for all."""
-    if not measured:
-        return []
-    pairs = [pair_of(*one) for values in measured for one in values.values()]
-    read = iter(torch.stack(pairs).tolist())
-    return [{name: tuple(next(read)) for name in values} for values in measured]
+def numbers(measured: Sequence[Mapping[str, Weighted]]) -> list[dict[str, Pair]]:
+    """(sum, weight) of each name as numbers; the device is waited for once for all."""
+    read = iter(as_numbers([both for values in measured for both in values.values()]))
+    return [{name: next(read) for name in values} for values in measured]
 
 
 def averages(parts: Sequence[Mapping[str, Pair]]) -> dict[str, float]:

@@ -16,11 +16,10 @@ import torch
 from lightning.fabric.plugins.environments.lightning import LightningEnvironment
 from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
 from lightning.fabric.plugins.environments.torchelastic import TorchElasticEnvironment
-from torch import nn
 from torch.utils.data import DataLoader
 
 from pipelines.frame.errors import CheckpointError, PeerLost, Preempted
-from pipelines.frame.hardware import Hardware, cpu_name
+from pipelines.frame.hardware import Hardware, cpu_name, loader_processes
 from pipelines.frame.memory import keep_freed_memory
 from pipelines.frame.processes import die_with_parent
 from pipelines.frame.ranks import launch, process_rank
@@ -56,7 +55,11 @@ def train(module: TrainingModule, source: BatchSource, run: StageRun) -> dict[st
         CheckpointError: the newest checkpoint is damaged, or of other data.
         PeerLost: another rank is gone; the last checkpoint is kept.
     """
+    if run.trial is not None:
+        run.trial(module, source, run)
     torch.set_num_threads(run.hardware.num_threads)
+    # Nothing here reads memory before it is written; filling it takes a twentieth of a GPU's step.
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
     if not uses_gpu(run.hardware):
         keep_freed_memory()
     checkpoints = Checkpoints(run.folder.checkpoints, run.hardware.keep_checkpoints)
@@ -73,18 +76,16 @@ def train(module: TrainingModule, source: BatchSource, run: StageRun) -> dict[st
     # Lightning 2.6 under torch 2.13
     warnings.filterwarnings("ignore", message=".*treespec, LeafSpec.*")
     warnings.filterwarnings("ignore", message="The `srun` command is available")
-    loader = _loader(Batches(source, position, module.updates), run.hardware)
+    loader = make_loader(Batches(source, position, module.updates), run.hardware)
     machine = _machine(run.hardware)
     if found and found.seal["machine"] != machine:
         seen = found.seal["machine"]
         _tell(f"it was computed on {seen}, goes on on {machine}: last bits may differ")
     watch = Watch(loader, position.update, module.updates)
     loop = TrainingLoop(run, checkpoints, source, watch, found, machine)
-    trainer = _trainer(module, run, [MeterStates(module.meter), loop])
+    trainer = make_trainer(run, [MeterStates(module.meter), loop], module.updates)
     done = position.update
     if not loop.finished:
-        if run.hardware.compile:
-            compile_blocks(module.network)
         with run.stop.cooperative(), _with_peers():
             _fit(trainer, module, loader, found)
         done = trainer.global_step
@@ -105,13 +106,15 @@ def _tell(message: str) -> None:
         print(message, flush=True)
 
 
-def _loader(batches: Batches, hardware: Hardware) -> TimedLoader:
+def make_loader(batches: Batches, hardware: Hardware) -> TimedLoader:
+    """Batches by so many processes, for a GPU in memory it can read by itself."""
     return TimedLoader(
         DataLoader(
             batches,
             batch_size=None,
             collate_fn=_as_it_is,
-            num_workers=hardware.num_workers,
+            num_workers=loader_processes(hardware, on_gpu=uses_gpu(hardware)),
+            pin_memory=uses_gpu(hardware),
             worker_init_fn=_leave_signals_to_the_parent,
         )
     )
@@ -174,15 +177,6 @@ def _as_it_is(batch: Any) -> Any:
     return batch
 
 
-def compile_blocks(network: nn.Module) -> None:
-    """Compile the repeated blocks only: the same code serves all of them,
-    and starting stays quick.
-    """
-    for name, part in network.named_modules():
-        if re.fullmatch(r"(.+\.)?blocks\.\d+", name):
-            part.compile()
-
-
 def _evaluated(module: TrainingModule, checkpoints: list[Checkpoint]) -> dict[str, float]:
     """Validation averages of the mean of some checkpoints' weights,
     which the network has from now on.
@@ -206,9 +200,10 @@ def uses_gpu(hardware: Hardware) -> bool:
     )
 
 
-def _trainer(
-    module: TrainingModule, run: StageRun, callbacks: list[lightning.Callback]
+def make_trainer(
+    run: StageRun, callbacks: list[lightning.Callback], updates: int
 ) -> lightning.Trainer:
+    """Lightning's Trainer for this hardware, with nothing of its own but the loop over updates."""
     hardware = run.hardware
     environments = {"torchrun": TorchElasticEnvironment, "lightning": LightningEnvironment}
     by = launch().by if hardware.devices * hardware.num_nodes > 1 else "lightning"
@@ -219,10 +214,10 @@ def _trainer(
         devices=hardware.devices,
         num_nodes=hardware.num_nodes,
         strategy=hardware.strategy,
-        max_steps=module.updates,
+        max_steps=updates,
         callbacks=callbacks,
         default_root_dir=run.folder.path,
-        deterministic=True,
+        deterministic=hardware.deterministic,
         use_distributed_sampler=False,
         num_sanity_val_steps=0,
         logger=False,

@@ -29,7 +29,7 @@ What of Lightning is switched off, and why. All but the first and the last are a
 import contextlib
 import re
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import lightning.pytorch as lightning
@@ -46,7 +46,7 @@ from pipelines.training.checkpoints import Checkpoint, Checkpoints
 from pipelines.training.objective import Objective
 from pipelines.training.positions import BatchSource, Position, save_position
 from pipelines.training.selection import best, to_keep
-from pipelines.training.sharing import gathered
+from pipelines.training.sharing import Agreed, gathered
 from pipelines.watch.training import Watch
 
 
@@ -59,9 +59,14 @@ class TrainingModule(Objective):
     Attributes:
         not_finite_since: the first update whose loss or gradient was not finite; -1 for none. A
             tensor, so that no update waits for the device.
+        wishes: asked at the beginning of each update, what this rank would have all ranks do
+            after it.
+        agreed: what all ranks say of the update at work.
     """
 
     not_finite_since: Tensor
+    agreed: Agreed
+    wishes: Callable[[], Sequence[bool]] = staticmethod(tuple)
 
     def __init__(self, *args: Any, **more: Any) -> None:
         super().__init__(*args, **more)
@@ -101,7 +106,7 @@ class TrainingModule(Objective):
         broken = ~(torch.isfinite(loss) & torch.isfinite(norm)) & (self.not_finite_since < 0)
         self.not_finite_since = torch.where(broken, update, self.not_finite_since)
 
-    def _backward(self, batch: Any, totals: Mapping[str, Tensor]) -> Tensor:
+    def _backward(self, batch: Any, totals: Mapping[str, Tensor | int]) -> Tensor:
         """Gradients of all micro-batches (gradient accumulation); the loss of this rank's part."""
         parts = self.micro_batches(batch)
         whole = torch.zeros((), device=self.device)
@@ -123,18 +128,29 @@ class TrainingModule(Objective):
 
     def _try(self, batch: Any, rows: int) -> None:
         """Forward and backward of so many rows, for their memory alone."""
+        self.compiled = False  # each number of rows would be compiled anew
         self.zero_grad(set_to_none=True)
         with self._without_exchange(), self.autocast():
             losses = self.losses(next(iter(batch.split(rows))))
             loss: Any = torch.stack(list(losses.objective.values())).sum()
             loss.backward()
 
-    def _over_ranks(self, counts: Mapping[str, int]) -> dict[str, Tensor]:
-        """Terms in the whole batch; at least 1, for a rank without any."""
-        total = torch.tensor(list(counts.values()), dtype=torch.float32, device=self.device)
-        if torch.distributed.is_available() and torch.distributed.is_initialized():
-            torch.distributed.all_reduce(total)
-        return dict(zip(counts, total.clamp(min=1).unbind(), strict=True))
+    def repeat(self, batch: Any) -> None:
+        """The work of an update, wherever it stands and without other ranks: to be timed."""
+        with self._without_exchange():
+            self._backward(batch, dict.fromkeys(self.num_terms(batch), 1))
+        self._clip()
+        optimizer: Any = self.optimizers(use_pl_optimizer=False)
+        optimizer.step()
+        optimizer.zero_grad(set_to_none=True)
+
+    def _over_ranks(self, counts: Mapping[str, int]) -> dict[str, Tensor | int]:
+        """Terms in the whole batch; at least 1, for a rank without any.
+
+        The update's only exchange beside its gradients' takes the ranks' wishes along.
+        """
+        self.agreed = Agreed([*counts.values()], self.wishes(), self.device)
+        return dict(zip(counts, self.agreed.totals, strict=True))
 
     def _without_exchange(self) -> contextlib.AbstractContextManager[None]:
         wrapper = self.trainer.strategy.model
@@ -249,6 +265,9 @@ class TrainingLoop(lightning.Callback):
                 f"after updates {starts}; let all machines see one folder, and start again"
             )
         self._run.stop.install()
+        pl_module.wishes = self._wishes
+        if self._run.hardware.compile:
+            pl_module.compile_step()
         trainer._signal_connector.received_sigterm = False
         dtype = torch.bfloat16 if pl_module.params.precision == "bf16-mixed" else torch.float32
         self._watch.start(
@@ -273,7 +292,8 @@ class TrainingLoop(lightning.Callback):
         if update % params.validate_every == 0 or last:
             wanted = self._validate(trainer, pl_module)
         self.finished = last or self._out_of_patience(update, params)
-        stop, due = self._agreed(trainer, self._run.stop.requested, self._checkpoint_due(update))
+        stop, late = pl_module.agreed.wishes if trainer.world_size > 1 else self._wishes()
+        due = late or update % self._run.hardware.checkpoint_every == 0
         if stop or self.finished or due or wanted:
             self._checkpoint(trainer, pl_module, batch.position)
         if (stop or self.finished) and not last:
@@ -301,17 +321,10 @@ class TrainingLoop(lightning.Callback):
             return False
         return update - best(self.validations)["update"] >= params.patience * params.validate_every
 
-    def _checkpoint_due(self, update: int) -> bool:
-        hardware = self._run.hardware
+    def _wishes(self) -> tuple[bool, bool]:
+        """To stop, and to save a checkpoint for the time that has gone by."""
         minutes = (time.monotonic() - self._saved_at) / 60
-        return update % hardware.checkpoint_every == 0 or minutes >= hardware.checkpoint_minutes
-
-    @staticmethod
-    def _agreed(trainer: lightning.Trainer, *wishes: bool) -> list[bool]:
-        """Each wish, if any rank has it; ranks must not part ways."""
-        if trainer.world_size == 1:
-            return list(wishes)
-        return [trainer.strategy.reduce_boolean_decision(wish, all=False) for wish in wishes]
+        return self._run.stop.requested, minutes >= self._run.hardware.checkpoint_minutes
 
     def _check_finite(self, module: TrainingModule) -> None:
         broken = int(module.not_finite_since)

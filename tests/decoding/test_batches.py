@@ -60,6 +60,7 @@ def _source() -> Ragged:
 def _hardware(threads: int) -> Hardware:
     fields = dict.fromkeys(("devices", "num_nodes", "checkpoint_every", "keep_checkpoints"), 1)
     sizes = {"num_workers": 0, "micro_batch_size": 0, "compile": False, "checkpoint_minutes": 1.0}
+    sizes["deterministic"] = True
     return Hardware(accelerator="cpu", strategy="auto", num_threads=threads, **fields, **sizes)
 
 
@@ -76,6 +77,36 @@ def test_batches_hold_each_sentence_once_within_the_budget():
     longest = [int(batch.lengths_B.max()) for batch in found]
     assert longest == sorted(longest, reverse=True)
     assert [len(batch.numbers) for batch in batches(_source(), 1)] == [1] * 10
+
+
+def test_a_gpu_takes_many_batches_at_once_and_parts_of_what_does_not_fit(tmp_path, monkeypatch):
+    """Pretended: 16 batches at once, of which no more than 40 tokens fit."""
+    from pipelines.decoding import batches as module
+    from pipelines.decoding.memory_estimate import TooLarge
+
+    plan, workers, tried = Strategy(_params(), 1, 3, 2), _workers(1), []
+    expected = search_all(workers, _source(), plan, 30, Records(tmp_path / "cpu"), "test")
+    real = module.beam_search
+
+    def search(model, source_BS, *given, **more):
+        tried.append(source_BS.numel())
+        if source_BS.numel() > 40:
+            error = torch.OutOfMemoryError if len(tried) % 2 == 0 else TooLarge
+            raise error("pretended")
+        return real(model, source_BS, *given, **more)
+
+    monkeypatch.setattr(module, "beam_search", search)
+    monkeypatch.setattr(Workers, "room", 16)
+    found = search_all(workers, _source(), plan, 30, Records(tmp_path / "gpu"), "test")
+    assert max(tried) > 60
+    tokens = [
+        [[one.tokens for one in group] for group in run.hypotheses] for run in (found, expected)
+    ]
+    assert tokens[0] == tokens[1]
+    assert found.searched == expected.searched
+    monkeypatch.setattr(Workers, "room", 1)
+    with pytest.raises(MasklineError, match=r"pretended|must let a batch fit"):  # those asked for
+        search_all(workers, _source(), plan, 200, Records(tmp_path / "none"), "test")
 
 
 SAMPLING = {"name": "sampling", "temperature": 1.0, "top_k": 0, "top_p": 0.9}

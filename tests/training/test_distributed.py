@@ -51,9 +51,9 @@ def _start() -> subprocess.Popen[str]:
     )
 
 
-def _curves() -> list[dict[str, float]]:
+def _curves(seconds: float = 180) -> list[dict[str, float]]:
     process = _start()
-    text, _ = process.communicate(timeout=180)
+    text, _ = process.communicate(timeout=seconds)
     assert process.returncode == 0, text
     return json.loads(Path("data/bert/curves.json").read_text())
 
@@ -66,6 +66,24 @@ def test_two_ranks_have_the_losses_of_one(project):
     assert [record["step"] for record in together] == [record["step"] for record in alone]
     for ours, theirs in zip(together, alone, strict=True):
         assert ours == pytest.approx(theirs, rel=1e-6, abs=1e-6)
+
+
+@pytest.mark.chaos  # minutes of compiling
+@pytest.mark.parametrize("project", ["true"], indirect=True)
+@pytest.mark.parametrize("ranks", [1, 2])
+def test_a_compiled_step_learns_as_an_eager_one_and_the_same_after_a_kill(project, ranks):
+    expected = _curves()
+    shutil.rmtree(".runs/bert")
+    _apply(project, f"hardware: {{devices: {ranks}, compile: true}}\n")
+    compiled = _curves(seconds=600)
+    for ours, theirs in zip(compiled, expected, strict=True):
+        assert ours == pytest.approx(theirs, rel=1e-3, abs=1e-4)
+    shutil.rmtree(".runs/bert")
+    process = _start_and_wait_for_update_8()
+    os.killpg(process.pid, signal.SIGKILL)
+    process.communicate()
+    assert _curves() == compiled
+    assert any(Path(".runs/compiled").iterdir())  # the second start compiled nothing anew
 
 
 @pytest.mark.nodes

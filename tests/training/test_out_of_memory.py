@@ -57,7 +57,7 @@ def test_search(tmp_path: Path, monkeypatch):
         raise torch.OutOfMemoryError(FULL)
 
     class Here:
-        at_once = 0
+        at_once, room = 0, 1
 
         def map(self, search, items):
             return ((item, search(None, torch.device("cpu"), item)) for item in items)

@@ -106,20 +106,19 @@ def test_a_lost_rank_is_told_from_other_errors(told, error):
     assert ("start again to go on" in str(found.value)) == (error is PeerLost)
 
 
-@pytest.mark.parametrize(
-    ("update", "minutes", "due"), [(200, 0, True), (199, 14.9, False), (199, 15.1, True)]
-)
-def test_checkpoint_is_due_by_updates_or_by_minutes(monkeypatch, update, minutes, due):
+@pytest.mark.parametrize(("minutes", "due"), [(0, False), (14.9, False), (15.1, True)])
+def test_a_checkpoint_is_wished_for_after_some_minutes(monkeypatch, minutes, due):
     import time
     from types import SimpleNamespace
 
     from pipelines.training.update import TrainingLoop
 
     shipped = validate(read_params(ROOT / "params.yaml"), "hardware", Hardware)
-    loop = TrainingLoop(SimpleNamespace(hardware=shipped), None, None, None, None, "")
+    run = SimpleNamespace(hardware=shipped, stop=SimpleNamespace(requested=False))
+    loop = TrainingLoop(run, None, None, None, None, "")
     now = time.monotonic()
     monkeypatch.setattr(time, "monotonic", lambda: now + 60 * minutes)
-    assert loop._checkpoint_due(update) is due
+    assert loop._wishes() == (False, due)
 
 
 def test_speed_counts_tokens_padding_waiting_and_operations(monkeypatch):
@@ -233,7 +232,8 @@ def test_after_training_the_network_is_where_it_trained(tmp_path, monkeypatch, f
     hardware = validate(read_params(ROOT / "params.yaml"), "hardware", Hardware)
     stop = SimpleNamespace(install=lambda: None, cooperative=contextlib.nullcontext)
     folder = SimpleNamespace(checkpoints=tmp_path, path=tmp_path)
-    run = SimpleNamespace(hardware=hardware, folder=folder, stop=stop, resume_at=lambda _: None)
+    run = SimpleNamespace(hardware=hardware, folder=folder, stop=stop, trial=None)
+    run.resume_at = lambda _: None
     module.train(network, SimpleNamespace(fingerprint=""), run)
     assert next(network.parameters()).device == device
     assert events == ([device] if finished else [])

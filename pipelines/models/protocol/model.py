@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from pipelines.nn.cpu.linear import ONEDNN, Linear, Precision, Product, linear
+from pipelines.nn.rows import Row
 
 DecoderState = dict[str, Tensor]
 _LARGE = 2**18  # weights of a matrix
@@ -38,10 +39,12 @@ class Seq2SeqModel(nn.Module, ABC):
 
     Attributes:
         output: the output embedding [V, D]; its bias is ``output_bias``.
+        unpads: it has `hidden_unpadded`.
     """
 
     output: nn.Embedding
     output_bias: nn.Parameter
+    unpads = False
     _product: Product | None = None
 
     @property
@@ -70,6 +73,10 @@ class Seq2SeqModel(nn.Module, ABC):
             lengths_B: real tokens of each source.
             inputs_BT: [CLS] y, padded.
         """
+
+    def hidden_unpadded(self, source: Row, inputs: Row) -> Tensor:
+        """`hidden` of pairs without padding, as many sequences in either row: [1, N, D]."""
+        raise NotImplementedError(f"{type(self).__name__} takes padded rows")
 
     @abstractmethod
     def start(self, source_BS: Tensor, lengths_B: Tensor) -> DecoderState:

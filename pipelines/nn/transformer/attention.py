@@ -10,6 +10,10 @@ from torch.nn import functional as F
 
 from pipelines.nn.cpu.attention import SHORT, explicit_attention
 from pipelines.nn.cpu.linear import Linear, linear
+from pipelines.nn.rows import Within
+from pipelines.nn.transformer.varlen import attention_within
+
+Mask = Tensor | Within | None
 
 
 class MultiHeadAttention(nn.Module):
@@ -31,6 +35,7 @@ class MultiHeadAttention(nn.Module):
                 f"MultiHeadAttention: num_heads ({num_heads}) must divide width ({width})"
             )
         self.num_heads = num_heads
+        self.head_width = width // num_heads
         self.dropout = dropout
         self.query = Linear(width, width)
         self.key = Linear(width, width)
@@ -47,7 +52,7 @@ class MultiHeadAttention(nn.Module):
         key_BHSK: Tensor,
         value_BHSK: Tensor,
         *,
-        mask: Tensor | None = None,
+        mask: Mask = None,
         causal: bool = False,
     ) -> Tensor:
         """Attend.
@@ -56,8 +61,9 @@ class MultiHeadAttention(nn.Module):
             query_BTD: inputs of the queries.
             key_BHSK: keys.
             value_BHSK: values.
-            mask: True where a query may look, broadcastable to [B, H, T, S].
-            causal: query t sees keys 0 … t; not together with ``mask``.
+            mask: True where a query may look, broadcastable to [B, H, T, S]; or where sequences
+                lie that follow each other without padding in one row, B = 1.
+            causal: query t sees keys 0 … t of its sequence; not together with a tensor ``mask``.
 
         Returns:
             [B, T, D].
@@ -66,9 +72,7 @@ class MultiHeadAttention(nn.Module):
             self._split(self.query(query_BTD)), key_BHSK, value_BHSK, mask, causal=causal
         )
 
-    def to_itself(
-        self, x_BTD: Tensor, *, mask: Tensor | None = None, causal: bool = False
-    ) -> Tensor:
+    def to_itself(self, x_BTD: Tensor, *, mask: Mask = None, causal: bool = False) -> Tensor:
         """Self-attention, the three projections as one matrix product: [B, T, D] → [B, T, D]."""
         projections = (self.query, self.key, self.value)
         weight = torch.cat([projection.weight for projection in projections])
@@ -79,9 +83,13 @@ class MultiHeadAttention(nn.Module):
         return self._attend(query, key, value, mask, causal=causal)
 
     def _attend(
-        self, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, *, causal: bool
+        self, query: Tensor, key: Tensor, value: Tensor, mask: Mask, *, causal: bool
     ) -> Tensor:
         dropout = self.dropout if self.training else 0.0
+        if isinstance(mask, Within):
+            query, key, value = (part[0].transpose(0, 1) for part in (query, key, value))
+            heads_NHK = attention_within(query, key, value, mask, causal=causal, rate=dropout)
+            return self.output(heads_NHK.flatten(1)[None])
         explicit = (
             self.training
             and (dropout > 0 or query.dtype == torch.bfloat16)

@@ -11,7 +11,9 @@ from torch import Tensor, nn
 
 from pipelines.nn.cpu.dropout import Dropout
 from pipelines.nn.cpu.linear import Linear
-from pipelines.nn.transformer.attention import MultiHeadAttention
+from pipelines.nn.rows import Within
+from pipelines.nn.transformer.attention import Mask, MultiHeadAttention
+from pipelines.nn.transformer.norm import LayerNorm
 from pipelines.nn.transformer.params import TransformerShape
 
 
@@ -71,13 +73,13 @@ class EncoderBlock(nn.Module):
         super().__init__()
         self.pre = shape.norm == "pre"
         self.attention = MultiHeadAttention(shape.width, shape.num_heads, shape.attention_dropout)
-        self.attention_norm = nn.LayerNorm(shape.width, eps=1e-12)
+        self.attention_norm = LayerNorm(shape.width)
         self.feed_forward = FeedForward(shape)
-        self.feed_forward_norm = nn.LayerNorm(shape.width, eps=1e-12)
+        self.feed_forward_norm = LayerNorm(shape.width)
         self.dropout = Dropout(shape.dropout)
 
-    def forward(self, x_BTD: Tensor, mask_B1QT: Tensor | None) -> Tensor:
-        """[B, T, D] → [B, T, D]; the mask is True where a query may look, Q either 1 or T."""
+    def forward(self, x_BTD: Tensor, mask_B1QT: Mask) -> Tensor:
+        """[B, T, D] → [B, T, D]; for the mask see `MultiHeadAttention.forward`, Q is 1 or T."""
         y_BTD = self.attention_norm(x_BTD) if self.pre else x_BTD
         attended_BTD = self.attention.to_itself(y_BTD, mask=mask_B1QT)
         x_BTD = x_BTD + self.dropout(attended_BTD)
@@ -93,19 +95,24 @@ class DecoderBlock(nn.Module):
         super().__init__()
         self.pre = shape.norm == "pre"
         self.attention = MultiHeadAttention(shape.width, shape.num_heads, shape.attention_dropout)
-        self.attention_norm = nn.LayerNorm(shape.width, eps=1e-12)
+        self.attention_norm = LayerNorm(shape.width)
         self.cross_attention = MultiHeadAttention(
             shape.width, shape.num_heads, shape.attention_dropout
         )
-        self.cross_attention_norm = nn.LayerNorm(shape.width, eps=1e-12)
+        self.cross_attention_norm = LayerNorm(shape.width)
         self.feed_forward = FeedForward(shape)
-        self.feed_forward_norm = nn.LayerNorm(shape.width, eps=1e-12)
+        self.feed_forward_norm = LayerNorm(shape.width)
         self.dropout = Dropout(shape.dropout)
 
-    def forward(self, x_BTD: Tensor, memory_BSD: Tensor, mask_B11S: Tensor) -> Tensor:
-        """All target positions at once (teacher forcing): [B, T, D] → [B, T, D]."""
+    def forward(
+        self, x_BTD: Tensor, memory_BSD: Tensor, mask_B11S: Mask, own: Within | None = None
+    ) -> Tensor:
+        """All target positions at once (teacher forcing): [B, T, D] → [B, T, D].
+
+        ``own`` says where target sequences lie that follow each other in one row.
+        """
         y_BTD = self.attention_norm(x_BTD) if self.pre else x_BTD
-        x_BTD = x_BTD + self.dropout(self.attention.to_itself(y_BTD, causal=True))
+        x_BTD = x_BTD + self.dropout(self.attention.to_itself(y_BTD, mask=own, causal=True))
         y_BTD = self.cross_attention_norm(x_BTD) if self.pre else self.attention_norm(x_BTD)
         x_BTD = x_BTD if self.pre else y_BTD
         memory = self.cross_attention.keys_and_values(memory_BSD)

@@ -8,9 +8,10 @@ from typing import Literal
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from pipelines.nn.cpu.dropout import Dropout
+from pipelines.nn.cuda.tables import look_up
+from pipelines.nn.transformer.norm import LayerNorm, in_stream
 
 
 class Embeddings(nn.Module):
@@ -47,7 +48,7 @@ class Embeddings(nn.Module):
         else:
             self.register_buffer("table_PD", sinusoids(max_positions, width), persistent=False)
         self.segment = nn.Embedding(num_types, width) if num_types else None
-        self.norm = nn.LayerNorm(width, eps=1e-12) if normalised else None
+        self.norm = LayerNorm(width) if normalised else None
         self.scale = 1.0 if normalised else math.sqrt(width)
         self.learned = positions == "learned"
         self.max_positions = max_positions
@@ -81,15 +82,14 @@ class Embeddings(nn.Module):
         """
         table_PD = self.position.weight if self.learned else self.table_PD
         end = first_position + tokens_BT.shape[1]
-        places = (
-            table_PD[first_position:end] if places_BT is None else F.embedding(places_BT, table_PD)
-        )
-        x_BTD = self.token(tokens_BT) * self.scale + places
+        places = table_PD[first_position:end] if places_BT is None else look_up(places_BT, table_PD)
+        x_BTD = look_up(tokens_BT, self.token.weight) * self.scale + places
         if self.segment is not None:
-            x_BTD = x_BTD + (self.segment.weight[0] if types_BT is None else self.segment(types_BT))
+            weight = self.segment.weight
+            x_BTD = x_BTD + (weight[0] if types_BT is None else look_up(types_BT, weight))
         if self.norm is not None:
             x_BTD = self.norm(x_BTD)
-        return self.dropout(x_BTD)
+        return self.dropout(in_stream(x_BTD))
 
 
 def sinusoids(num_positions: int, width: int) -> Tensor:

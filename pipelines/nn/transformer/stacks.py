@@ -9,10 +9,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from pipelines.nn.transformer.attention import padding_mask
+from pipelines.nn.rows import Row, Within
+from pipelines.nn.transformer.attention import Mask, padding_mask
 from pipelines.nn.transformer.blocks import BlockShape, DecoderBlock, EncoderBlock
 from pipelines.nn.transformer.cache import SHORTEST, take_slots
 from pipelines.nn.transformer.embeddings import Embeddings
+from pipelines.nn.transformer.norm import LayerNorm
 
 
 class Encoder(nn.Module):
@@ -22,15 +24,22 @@ class Encoder(nn.Module):
         super().__init__()
         self.embeddings = embeddings
         self.blocks = nn.ModuleList(EncoderBlock(shape) for _ in range(num_layers))
-        self.norm = nn.LayerNorm(shape.width, eps=1e-12) if shape.norm == "pre" else nn.Identity()
+        self.norm = LayerNorm(shape.width) if shape.norm == "pre" else nn.Identity()
 
     def forward(self, source_BS: Tensor, lengths_B: Tensor) -> tuple[Tensor, Tensor]:
         """Memory [B, S, D] and its mask [B, 1, 1, S]."""
         mask_B11S = padding_mask(lengths_B, source_BS.shape[1])
-        x_BSD = self.embeddings(source_BS)
+        return self._through(self.embeddings(source_BS), mask_B11S), mask_B11S
+
+    def unpadded(self, source: Row) -> Tensor:
+        """Memory [1, N, D] of sources without padding."""
+        x_1ND = self.embeddings(source.tokens_1N, places_BT=source.places_1N)
+        return self._through(x_1ND, Within(source.bounds, source.bounds))
+
+    def _through(self, x_BSD: Tensor, mask: Mask) -> Tensor:
         for block in self.blocks:
-            x_BSD = block(x_BSD, mask_B11S)
-        return self.norm(x_BSD), mask_B11S
+            x_BSD = block(x_BSD, mask)
+        return self.norm(x_BSD)
 
 
 class Decoder(nn.Module):
@@ -49,7 +58,7 @@ class Decoder(nn.Module):
         super().__init__()
         self.embeddings = embeddings
         self.blocks = nn.ModuleList(DecoderBlock(shape) for _ in range(num_layers))
-        self.norm = nn.LayerNorm(shape.width, eps=1e-12) if shape.norm == "pre" else nn.Identity()
+        self.norm = LayerNorm(shape.width) if shape.norm == "pre" else nn.Identity()
 
     def forward(self, inputs_BT: Tensor, memory_BSD: Tensor, mask_B11S: Tensor) -> Tensor:
         """Teacher forcing: [B, T, D]."""
@@ -57,6 +66,14 @@ class Decoder(nn.Module):
         for block in self.blocks:
             x_BTD = block(x_BTD, memory_BSD, mask_B11S)
         return self.norm(x_BTD)
+
+    def unpadded(self, inputs: Row, memory_1ND: Tensor, source: Row) -> Tensor:
+        """Teacher forcing of targets without padding: [1, M, D]."""
+        own, across = (Within(inputs.bounds, keys.bounds) for keys in (inputs, source))
+        x_1MD = self.embeddings(inputs.tokens_1N, places_BT=inputs.places_1N)
+        for block in self.blocks:
+            x_1MD = block(x_1MD, memory_1ND, across, own)
+        return self.norm(x_1MD)
 
     def start(self, memory_BSD: Tensor, mask_B11S: Tensor) -> dict[str, Tensor]:
         """Empty tables for self-attention (see `cache`), and the memory's keys and values,

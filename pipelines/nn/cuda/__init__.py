@@ -1,0 +1,1 @@
+"""What exists only because of GPUs: variable-length attention, gradients of tables."""

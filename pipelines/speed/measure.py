@@ -1,0 +1,130 @@
+"""A few updates of a training by Lightning's Trainer, and of the same batch again and again."""
+
+import time
+from typing import Any
+
+import lightning.pytorch as lightning
+import torch
+
+from pipelines.frame.stage import StageRun
+from pipelines.speed.causes import Measured
+from pipelines.training.positions import Batches, BatchSource, Position
+from pipelines.training.trainer import make_loader, make_trainer
+from pipelines.training.update import TrainingModule
+from pipelines.watch.speed import TimedLoader, largest_product
+
+WARM, UPDATES = 3, 12  # updates that are not measured, and those that are
+
+
+def measure(
+    module: TrainingModule, source: BatchSource, run: StageRun, *, warm: int, updates: int
+) -> Measured | None:
+    """Train a little and throw it away.
+
+    Args:
+        module: as the stage made it.
+        source: its batches.
+        run: hardware and a folder to work in.
+        warm: updates before those that are measured.
+        updates: that are measured.
+
+    Returns:
+        What was measured; None on ranks other than the first.
+    """
+    torch.set_num_threads(run.hardware.num_threads)
+    position = Position(0, 0, 0)
+    loader = make_loader(Batches(source, position, warm + updates), run.hardware)
+    clock = _Clock(loader, warm=warm, updates=updates, compiled=run.hardware.compile)
+    trainer = make_trainer(run, [clock], warm + updates)
+    module.updates = max(module.updates, warm + updates)
+    trainer.fit(module, loader)
+    return clock.measured if trainer.is_global_zero else None
+
+
+class _Clock(lightning.Callback):
+    """Measures between two updates, and after the last one."""
+
+    def __init__(self, loader: TimedLoader, *, warm: int, updates: int, compiled: bool) -> None:
+        self._loader, self._warm, self._updates = loader, warm, updates
+        self._compiled = compiled
+        self._costs: list[Any] = []
+        self.measured: Measured | None = None
+
+    def on_train_start(self, trainer: lightning.Trainer, pl_module: Any) -> None:
+        if self._compiled:
+            pl_module.compile_step()
+
+    def on_train_batch_end(
+        self, trainer: lightning.Trainer, pl_module: Any, outputs: Any, batch: Any, *_: Any
+    ) -> None:
+        if trainer.global_step == self._warm:
+            _wait_for(pl_module.device)
+            self._started, self._waited = time.perf_counter(), self._loader.waited_s
+        elif trainer.global_step > self._warm:
+            self._costs.append(pl_module.cost(batch))
+        if trainer.global_step == self._warm + self._updates:
+            _wait_for(pl_module.device)
+            seconds = (time.perf_counter() - self._started) / self._updates
+            waited = (self._loader.waited_s - self._waited) / self._updates
+            self.measured = self._conclude(trainer, pl_module, batch, seconds, waited)
+
+    def _conclude(
+        self, trainer: lightning.Trainer, module: Any, batch: Any, seconds: float, waited: float
+    ) -> Measured:
+        mean = [
+            sum(getattr(cost, name) for cost in self._costs) / len(self._costs)
+            for name in ("tokens", "slots", "flops")
+        ]
+        tokens, slots, flops = mean
+        # The last batch stands for all of them, in relation to its size.
+        scale = slots / max(1, self._costs[-1].slots)
+        alone, queued = self._again(module, batch)
+        dtype = torch.bfloat16 if module.params.precision == "bf16-mixed" else torch.float32
+        on_gpu = module.device.type == "cuda"
+        return Measured(
+            seconds=seconds,
+            waited=waited,
+            alone=alone * scale,
+            queued=queued * scale if on_gpu else None,
+            larger=self._larger(module, batch, scale),
+            exchanged=seconds - waited if trainer.world_size > 1 else None,
+            tokens=tokens,
+            slots=slots,
+            computed=tokens if module.unpads() else slots,
+            flops=flops,
+            could=largest_product(module.device, dtype)[1],
+            device=module.device.type,
+            compiled=module.compiled,
+            micro_batch_size=module.micro_batch_size,
+        )
+
+    def _larger(self, module: Any, batch: Any, scale: float) -> float | None:
+        """Seconds of an update with twice the rows in a forward pass."""
+        if not (rows := module.micro_batch_size) or len(module.micro_batches(batch)) < 2:
+            return None
+        module.micro_batch_size = 2 * rows
+        try:
+            return self._again(module, batch)[0] * scale
+        except torch.OutOfMemoryError:
+            return None
+        finally:
+            module.micro_batch_size = rows
+
+    def _again(self, module: Any, batch: Any) -> tuple[float, float]:
+        """Seconds of an update on one batch, and until Python had asked for it: of many in a row,
+        for one that waits for the device at its end has nothing queued.
+        """
+        for _ in range(self._warm):
+            module.repeat(batch)
+        _wait_for(module.device)
+        started = time.perf_counter()
+        for _ in range(self._updates):
+            module.repeat(batch)
+        queued = time.perf_counter() - started
+        _wait_for(module.device)
+        return (time.perf_counter() - started) / self._updates, queued / self._updates
+
+
+def _wait_for(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)

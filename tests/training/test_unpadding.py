@@ -1,0 +1,136 @@
+"""Rows without padding, as GPUs take them, compiled and not, learn what padded rows do; on a CPU,
+where a tested reference stands in for the kernel.
+"""
+
+from functools import partial
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+
+from pipelines.bert.data import DocumentSplit, PretrainingBatches
+from pipelines.bert.inputs import steps_for
+from pipelines.bert.module import Baselines, BertPretraining
+from pipelines.formats.shards.arrays import PairShard
+from pipelines.models.bert import Bert
+from pipelines.seq2seq.data import collate
+from pipelines.training.unpadding import EXACT, Steps, unpad
+from tests.bert.sample import bert_params, two_languages
+from tests.training.ranked import START, few_pairs, seq2seq_module
+from tests.training.test_ranks_without_rows import _gradients
+
+CPU = torch.device("cpu")
+
+
+@pytest.mark.parametrize("steps", [EXACT, Steps(16, 4), Steps(5, 3)])
+@pytest.mark.parametrize("sizes", [[3, 1, 6], [9], [4, 0, 2], [8, 8]])
+def test_tokens_lie_one_after_the_other_and_sizes_are_multiples(sizes, steps):
+    starts, lengths = np.arange(len(sizes)) * 10, np.array(sizes)
+    places, in_sequence, bounds = unpad(starts, lengths, 9, CPU, steps)
+    expected = [(10 * row + t, t) for row, size in enumerate(sizes) for t in range(size)]
+    number = len(expected)
+    assert list(zip(places.tolist(), in_sequence[0].tolist(), strict=True))[:number] == expected
+    ends = bounds.ends_S1
+    assert ends[: len(sizes) + 1].tolist() == [0, *np.cumsum(sizes)]
+    assert ends[-1] == len(places) == -(-number // steps.tokens) * steps.tokens
+    assert (len(ends) - 1) % steps.sequences == 0
+    assert ends.diff().min() >= 0
+    assert ends.diff().max() <= 9
+    assert places[number:].sum() == in_sequence[0, number:].sum() == 0
+
+
+@pytest.fixture
+def compiles(monkeypatch):
+    """The compiler's graphs, run as they are: without the minute that kernels take."""
+    monkeypatch.setattr(torch, "compile", partial(torch.compile, backend="eager"))
+
+
+def _require_same(modules, batch, rows=0, tolerance=1e-5):
+    """Gradients and measurements of all modules are those of the first."""
+    expected, *others = (_gradients(module, batch, rows) for module in modules)
+    for gradients, terms, sums in others:
+        assert terms == expected[1]
+        assert sums == pytest.approx(expected[2], rel=1e-5, abs=1e-5)
+        for name, gradient in expected[0].items():
+            scale = gradient.abs().max().clamp(min=1e-6)
+            assert (gradients[name] - gradient).abs().max() / scale < tolerance or (
+                "key.bias" in name  # is zero but for rounding
+            ), name
+
+
+def _bert_modules(**changes):
+    params = bert_params(**changes)
+    model = {**params.model.model_dump(), "dropout": 0.0, "attention_dropout": 0.0}
+    params = bert_params(**changes, model=model)
+    modules = []
+    for unpads in (False, True, True):
+        torch.manual_seed(0)
+        module = BertPretraining(Bert(params.model, 300), params, [], Baselines(0.0, 5.0, 5.0, 0.5))
+        module.unpads = lambda unpads=unpads: unpads
+        modules.append(module)
+    modules[2].compile_step()
+    return params, modules
+
+
+@pytest.mark.parametrize("rank", [0, 1])
+@pytest.mark.parametrize("packed", [False, True])
+def test_bert(compiles, packed, rank):
+    """In micro-batches too, and on a rank that has no rows of a batch of one."""
+    params, modules = _bert_modules(
+        segments={"packed": packed}, phases={"batch_size": 1 if rank else 6}
+    )
+    split = DocumentSplit(two_languages(), 1, "t", 0.15, 300, rank=rank, world_size=1 + rank)
+    source, position = PretrainingBatches(split, params), START
+    for rows in (0, 2):
+        _require_same(modules, source(position), rows)
+        position = source.after(position)
+
+
+def test_bert_without_pairs(compiles):
+    params, modules = _bert_modules(segments={"nsp": "none"}, phases={"batch_size": 4})
+    batch = PretrainingBatches(DocumentSplit(two_languages(), 1, "t", 0.15, 300), params)(START)
+    _require_same(modules, batch)
+
+
+def test_full_batches_have_few_sizes():
+    params = bert_params(phases={"batch_size": 64})
+    source = PretrainingBatches(DocumentSplit(two_languages(), 1, "t", 0.15, 300), params)
+    position, sizes = START, set()
+    for _ in range(20):
+        batch = source(position)
+        steps = steps_for(batch)
+        row = unpad(*batch.spans, batch.tokens_RT.shape[1], CPU, steps)
+        assert len(row.places_N) <= batch.spans[1].sum() + steps.tokens
+        sizes.add((len(row.places_N), len(row.bounds.ends_S1)))
+        position = source.after(position)
+    assert len(sizes) <= 5
+
+
+def _pairs(name, *, compiled, r_drop=0.0):
+    """Two targets were cut, so their last tokens have no answer; the last batch has none at all."""
+    shard = few_pairs()
+    shard = PairShard(shard.source, shard.target, np.array([1, 4]))
+    modules = []
+    for unpads in (False, True):
+        module = seq2seq_module(name)
+        module.r_drop = r_drop
+        module._trainer = SimpleNamespace(world_size=1)
+        module.unpads = lambda unpads=unpads: unpads
+        modules.append(module)
+    if compiled:
+        modules[1].compile_step()
+    batch = collate(shard, np.array([0, 1, 2, 4]), START)
+    _require_same(modules, batch, 2)
+    _require_same(modules, batch.without_terms())
+
+
+@pytest.mark.parametrize("r_drop", [0.0, 1.0])
+@pytest.mark.parametrize("name", ["transformer", "transformer_post", "rnd2rnd", "rnd_share"])
+def test_pairs(name, r_drop):
+    _pairs(name, compiled=False, r_drop=r_drop)
+
+
+@pytest.mark.parametrize("name", ["transformer", "rnd_share"])
+def test_compiled_pairs(compiles, name):
+    _pairs(name, compiled=True)
