@@ -44,7 +44,13 @@ from pipelines.models.bert import Bert
 from pipelines.training.positions import Batches, Position
 from pipelines.watch.speed import largest_product
 
-SIZES = {"tiny": (2, 128), "mini": (4, 256), "small": (4, 512), "base": (12, 768)}
+SIZES = {
+    "large": (24, 1024),
+    "tiny": (2, 128),
+    "mini": (4, 256),
+    "small": (4, 512),
+    "base": (12, 768),
+}
 PRECISIONS = ["bf16-mixed", "32-true"]
 HEADS = {"shipped": 2.0, "cut": 1.3}  # the output layer on all tokens or on the masked ones → goal
 START = Position(0, 0, 0)

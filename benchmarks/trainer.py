@@ -44,25 +44,26 @@ class Clock:
 
 
 class Span:
-    """Seconds of a step on a device that computes by itself: of many, between two waits for it.
+    """Seconds of a step on a device that computes by itself: of many, between two waits for it,
+    after as many that do not count, on the same batches.
 
     Args:
         steps: that count.
 
     Attributes:
-        total: steps, with the `WARM` first ones.
+        total: steps.
         done: all of them were taken.
     """
 
     def __init__(self, steps: int) -> None:
         self._steps, self._taken = steps, 0
-        self.total, self.done = WARM + steps, False
+        self.total, self.done = 2 * steps, False
 
     def tick(self) -> None:
         """A step has been asked for."""
         self._taken += 1
         self.done = self._taken >= self.total
-        if self._taken in (WARM, self.total):
+        if self._taken in (self._steps, self.total):
             if torch.cuda.is_available():
                 torch.cuda.synchronize()
             before, self._clock = getattr(self, "_clock", 0.0), time.perf_counter()
@@ -163,7 +164,7 @@ def trainer_steps(
     *,
     rows: int,
     steps: int,
-    use_cpu: bool = True,
+    span: Span | None = None,
     more: Mapping[str, Any] | None = None,
 ) -> list[float]:
     """Seconds of each step of a model in Hugging Face's Trainer, after `WARM` others.
@@ -175,7 +176,7 @@ def trainer_steps(
         setting: how it runs.
         rows: examples in a step.
         steps: that count.
-        use_cpu: where there is a GPU too.
+        span: times them on a GPU instead.
         more: for `transformers.TrainingArguments`.
     """
     from torch.utils.data import SequentialSampler
@@ -185,7 +186,7 @@ def trainer_steps(
 
     class Ticks(TrainerCallback):
         def on_step_end(self, *_: Any, **__: Any) -> None:
-            clock.tick()
+            (span or clock).tick()
 
     class InOrder(Trainer):
         def _get_train_sampler(self, *_: Any) -> Any:
@@ -193,14 +194,14 @@ def trainer_steps(
 
     arguments = TrainingArguments(
         output_dir=tempfile.mkdtemp(prefix="maskline-peer-"),  # stays empty: nothing is saved
-        max_steps=WARM + steps,
+        max_steps=span.total if span else WARM + steps,
         per_device_train_batch_size=rows,
         learning_rate=1e-4,
         weight_decay=0.01,
         optim="adamw_torch_fused",
         max_grad_norm=1.0,
         bf16=setting.bf16,
-        use_cpu=use_cpu,
+        use_cpu=span is None or not torch.cuda.is_available(),
         torch_compile=setting.compiled,
         report_to="none",
         logging_strategy="no",
@@ -215,7 +216,7 @@ def trainer_steps(
         data_collator=collator,
         callbacks=[Ticks()],
     ).train()
-    return clock.steps()
+    return [span.seconds] if span else clock.steps()
 
 
 def _cut_head(model: Any) -> None:

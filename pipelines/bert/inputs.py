@@ -14,10 +14,10 @@ from pipelines.models.bert import Bert, attention_mask
 from pipelines.nn.linear_cross_entropy import linear_cross_entropy
 from pipelines.nn.rows import Within
 from pipelines.nn.transformer.attention import Mask
-from pipelines.training.unpadding import EXACT, Steps, rounded_up, unpad
+from pipelines.training.unpadding import filled_up, leading_bits, power_of_two, share_of, unpad
 
 _NONE = -100  # a label that counts for nothing, as PyTorch's cross-entropy has it
-_SHARE = 32  # of the room there is: so many sizes at most, and 1.6 % of it too much on average
+_BITS = 5  # of numbers of tokens: 16 in an octave, 3 % too much on average
 
 
 class Inputs(NamedTuple):
@@ -27,6 +27,7 @@ class Inputs(NamedTuple):
         tokens_RT, types_RT, places_RT, mask: see `pipelines.models.bert.BertEncoder.forward`.
         first_S, masked_M: flat places of the sequences' [CLS] and of the hidden tokens.
         labels_M, nsp_S: the answers; negative ones count for nothing.
+        rounded: their numbers are rounded up.
     """
 
     tokens_RT: Tensor
@@ -37,21 +38,33 @@ class Inputs(NamedTuple):
     masked_M: Tensor
     labels_M: Tensor
     nsp_S: Tensor
+    rounded: bool = False
 
-    def rounded_up(self, steps: Steps) -> "Inputs":
-        """The same with more hidden tokens and pairs that count for nothing, up to few sizes."""
+    def rounded_up(self, tokens: int) -> "Inputs":
+        """The same with more hidden tokens and pairs that count for nothing, for so many tokens."""
+        hidden, pairs = (share_of(tokens, len(part)) for part in (self.labels_M, self.nsp_S))
         return self._replace(
-            first_S=rounded_up(self.first_S, steps.sequences, 0),
-            nsp_S=rounded_up(self.nsp_S, steps.sequences, _NONE),
-            masked_M=rounded_up(self.masked_M, steps.tokens, 0),
-            labels_M=rounded_up(self.labels_M, steps.tokens, _NONE),
+            rounded=True,
+            first_S=filled_up(self.first_S, pairs, 0),
+            nsp_S=filled_up(self.nsp_S, pairs, _NONE),
+            masked_M=filled_up(self.masked_M, hidden, 0),
+            labels_M=filled_up(self.labels_M, hidden, _NONE),
         )
 
 
-def steps_for(batch: PretrainingBatch) -> Steps:
-    """Multiples that leave few sizes: rows hold nearly as many tokens in each batch."""
-    room = batch.tokens_RT.numel(), batch.spans.shape[1]
-    return Steps(*(max(1, -(-one // _SHARE)) for one in room))
+def compiled_size(batch: PretrainingBatch, rows: int) -> int:
+    """How many tokens the row of a compiled micro-batch has.
+
+    Args:
+        batch: a micro-batch.
+        rows: of a full one; a remainder is rounded up to a power of two, of an eighth of a full one
+            at least, lest each be compiled.
+    """
+    number = max(1, int(batch.spans[1].sum()))
+    here, length = batch.tokens_RT.shape
+    if here >= rows:
+        return leading_bits(number, _BITS)
+    return power_of_two(max(number, rows * length // 8))
 
 
 def padded(batch: PretrainingBatch) -> Inputs:
@@ -72,11 +85,16 @@ def padded(batch: PretrainingBatch) -> Inputs:
     )
 
 
-def unpadded(batch: PretrainingBatch, steps: Steps = EXACT) -> Inputs:
-    """All sequences one after the other in a single row."""
+def unpadded(batch: PretrainingBatch, tokens: int = 0) -> Inputs:
+    """All sequences one after the other in a single row; of so many ``tokens``, if it is said."""
     device, T = batch.tokens_RT.device, batch.tokens_RT.shape[1]
     starts_S, lengths_S = batch.spans
-    row = unpad(starts_S, lengths_S, T, device, steps)
+    longest, sequences = T, 0
+    if tokens:
+        longest = power_of_two(T)
+        more = -(-(tokens - int(lengths_S.sum())) // longest)
+        sequences = share_of(tokens, len(lengths_S) + more)
+    row = unpad(starts_S, lengths_S, longest, device, tokens=tokens, sequences=sequences)
     # How far tokens move: by the padding of the rows before theirs, whose tokens stand in front.
     place_S = torch.searchsorted(starts := batch.first_S, batch.masked_M, right=True) - 1
     moved_S = starts - row.bounds.ends_S1[: len(starts)]
@@ -102,6 +120,7 @@ def sums(
         network.embeddings.token.weight,
         network.mlm_bias,
         inputs.labels_M,
+        rounded_up=inputs.rounded,
     )
     if not with_nsp:
         return mlm, mlm_correct, None, None

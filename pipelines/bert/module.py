@@ -7,12 +7,11 @@ from dataclasses import dataclass
 import torch
 
 from pipelines.bert.data import PretrainingBatch
-from pipelines.bert.inputs import padded, steps_for, sums, unpadded
+from pipelines.bert.inputs import compiled_size, padded, sums, unpadded
 from pipelines.bert.params import BertParams
 from pipelines.frame.errors import DataError, broken_rule
 from pipelines.models.bert import Bert
 from pipelines.training.objective import Losses
-from pipelines.training.unpadding import EXACT
 from pipelines.training.update import TrainingModule
 from pipelines.watch.speed import Cost
 
@@ -90,10 +89,10 @@ class BertPretraining(TrainingModule):
     def losses(self, batch: PretrainingBatch) -> Losses:
         """Sums over masked tokens and over pairs; accuracies of both."""
         learns = self.compiled and self.network.training
-        steps = steps_for(batch) if learns else EXACT
-        inputs = unpadded(batch, steps) if self.unpads() else padded(batch)
+        tokens = compiled_size(batch, self.micro_batch_size) if learns else 0
+        inputs = unpadded(batch, tokens) if self.unpads() else padded(batch)
         if learns:
-            inputs = inputs.rounded_up(steps)
+            inputs = inputs.rounded_up(tokens)
         mlm, mlm_correct, nsp, nsp_correct = self.sums_of(inputs, self.with_nsp)
         num_masked, num_pairs = len(batch.labels_M), len(batch.nsp_S)
         objective = {"mlm_loss": mlm}

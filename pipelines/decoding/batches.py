@@ -95,7 +95,7 @@ def search_all(
         there.add(tuple(record["numbers"]))
         for number, group in zip(record["numbers"], record["hypotheses"], strict=True):
             hypotheses[number] = [_hypothesis(fields) for fields in group]
-    room = budget * workers.room
+    room = workers.room(int(source.lengths.sum()), budget)
     missing = [batch for batch in batches(source, room) if tuple(batch.numbers) not in there]
     progress = _Progress(name, sum(len(batch.numbers) for batch in missing))
 
@@ -110,15 +110,16 @@ def search_all(
                 rules=strategy.rules,
             )
         except (torch.OutOfMemoryError, TooLarge) as error:
-            if batch.source_BS.numel() > budget and len(batch.numbers) > 1:
-                halves = [search(model, device, half) for half in batch.halves()]
-                return halves[0] + halves[1]
-            if isinstance(error, TooLarge):
-                raise
-            rule = f"let a batch fit into the memory of {device}"
-            remedy = f"set it to {budget // 2}; translations stay what they are"
-            place = ("params.yaml", "decoding.batch_tokens", budget)
-            raise OutOfMemory(broken_rule(*place, rule, remedy)) from None
+            if batch.source_BS.numel() <= budget or len(batch.numbers) == 1:
+                if isinstance(error, TooLarge):
+                    raise
+                rule = f"let a batch fit into the memory of {device}"
+                remedy = f"set it to {budget // 2}; translations stay what they are"
+                place = ("params.yaml", "decoding.batch_tokens", budget)
+                raise OutOfMemory(broken_rule(*place, rule, remedy)) from None
+        # Not above, where the error still holds all that the search had filled.
+        halves = [search(model, device, half) for half in batch.halves()]
+        return halves[0] + halves[1]
 
     started = time.perf_counter()
     for batch, found in workers.map(search, missing):

@@ -13,7 +13,7 @@ from torch import Tensor
 from pipelines.formats.vocabulary.special_tokens import PAD, START
 
 _AT_ONCE = {"cpu": 32}  # hypotheses, whose logits are as many tables of length × vocabulary
-_ELSEWHERE = 256
+_ELSEWHERE = 64
 
 
 class ForcedModel(Protocol):

@@ -59,14 +59,14 @@ def next_token_scores(
     """
     ahead, W = waiting.runs_ahead(hidden_ND), before_bW.shape[1]
     parts, first, at_once = [], 0, _AT_ONCE
+    if ahead:
+        at_once = max(_AT_ONCE, _TABLE // logits(hidden_ND[:1]).shape[1])
     while first < len(hidden_ND):
         size = max(1, at_once // together) * together
         rows = slice(first, min(first + size, len(hidden_ND)))
         log_probability_nV = logits(hidden_ND[rows]).log_softmax(dim=-1)
         first = rows.stop
-        if ahead:  # by now V is known
-            at_once = max(_AT_ONCE, _TABLE // log_probability_nV.shape[1])
-        else:
+        if not ahead:
             require_numbers(log_probability_nV[:, 0].isnan())
         if forbid is not None:
             forbid(log_probability_nV, rows)

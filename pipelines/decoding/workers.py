@@ -65,10 +65,14 @@ class Workers:
         for one in self._copies:
             one.prepare(precision)
 
-    @property
-    def room(self) -> int:
-        """Batches of a CPU's size that one device works on at once."""
-        return 1 if self._on_cpu else _GPU_ROOM
+    def room(self, tokens: int, budget: int) -> int:
+        """Source tokens of a batch: ``budget``; several times as many on GPUs, as long as there are
+        two batches for each.
+        """
+        if self._on_cpu:
+            return budget
+        each = tokens // (2 * len(self._devices))
+        return max(budget, min(_GPU_ROOM * budget, each))
 
     @property
     def at_once(self) -> int:

@@ -24,6 +24,7 @@ def linear_cross_entropy(
     targets_N: Tensor,
     *,
     label_smoothing: float = 0.0,
+    rounded_up: bool = False,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Sum over tokens of −log softmax(W h + b)[target], smoothed if asked.
 
@@ -40,21 +41,22 @@ def linear_cross_entropy(
     >>> [round(value.item(), 3) for value in answer]
     [0.981, 0.981, 1]
 
-    While PyTorch's compiler looks on, all logits are held in the precision of the product, for it
-    fuses what is done with them.
+    Of tokens whose number is rounded up all logits are held, in the precision of the product: the
+    step is compiled then, and the compiler fuses what is done with them.
 
     Args:
         hidden_ND: what the output layer sees.
         weight_VD: of the output layer.
         bias_V: of the output layer.
-        targets_N: the right tokens; a compiled step leaves out negative ones.
+        targets_N: the right tokens.
         label_smoothing: share of the probability that goes to all tokens alike.
+        rounded_up: tokens of negative targets are left out.
 
     Returns:
         The smoothed loss (differentiable), the plain negative log-likelihood, and how many tokens
         the largest logit gets right; three scalars, all sums over the N tokens.
     """
-    if torch.compiler.is_compiling():
+    if rounded_up:
         return _whole(hidden_ND, weight_VD, bias_V, targets_N, label_smoothing)
     result: tuple[Tensor, Tensor, Tensor] = _LinearCrossEntropy.apply(  # type: ignore[no-untyped-call]
         hidden_ND, weight_VD, bias_V, targets_N, label_smoothing, torch.is_grad_enabled()

@@ -13,11 +13,10 @@ from pipelines.nn.linear_cross_entropy import linear_cross_entropy
 from pipelines.seq2seq.bleu import ValidationBleu
 from pipelines.seq2seq.data import PairBatch
 from pipelines.seq2seq.gradients import report_source_gradients
-from pipelines.seq2seq.inputs import InARow, Padded, hidden, padded, steps_for, sums, unpadded
+from pipelines.seq2seq.inputs import InARow, Padded, Size, hidden, padded, sums, unpadded
 from pipelines.seq2seq.params import CommonParams
 from pipelines.seq2seq.r_drop import symmetric_divergence
 from pipelines.training.objective import Losses
-from pipelines.training.unpadding import EXACT
 from pipelines.training.update import TrainingModule
 from pipelines.watch.speed import Cost
 
@@ -109,7 +108,7 @@ class Seq2SeqFinetuning(TrainingModule):
         inputs: Padded | InARow
         if plain and self.unpads():
             whole = self.compiled and learns
-            inputs = unpadded(batch, steps_for(batch, self._room) if whole else EXACT)
+            inputs = unpadded(batch, self._size() if whole else None)
         else:
             sampled = learns and self.scheduled_sampling
             inputs = padded(batch, self._own_predictions(batch) if sampled else batch.inputs_BT)
@@ -155,11 +154,11 @@ class Seq2SeqFinetuning(TrainingModule):
         """See `Objective.compiles_whole`: padded rows have a size of their own in each batch."""
         return self.unpads() and not self.r_drop
 
-    @property
-    def _room(self) -> int:
-        """Tokens of one side that a forward pass has room for; 0 where pairs are counted."""
+    def _size(self) -> Size:
+        """What a compiled step is rounded up by."""
+        mine = -(-self.params.batch_size // self.trainer.world_size)
         tokens = self.params.batch_unit == "tokens" and not self.micro_batch_size
-        return -(-self.params.batch_size // self.trainer.world_size) if tokens else 0
+        return Size(self.micro_batch_size or mine, mine if tokens else 0)
 
     def _watch_source(self, lengths_B: Tensor) -> Any:
         """See `report_source_gradients`; of the first pass. A rank's loss is scaled up,

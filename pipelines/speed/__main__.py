@@ -66,9 +66,9 @@ def _try(arguments: argparse.Namespace) -> None:
 
     def trial(module: Any, source: Any, run: StageRun) -> NoReturn:
         from pipelines.speed.causes import told
-        from pipelines.speed.measure import WARM, measure
+        from pipelines.speed.measure import measure
 
-        found = measure(module, source, run, warm=WARM, updates=arguments.updates)
+        found = measure(module, source, run, updates=arguments.updates)
         if found is not None:
             print(told(stage.instance, found), flush=True)
         raise _Ended

@@ -13,30 +13,54 @@ from pipelines.training.trainer import make_loader, make_trainer
 from pipelines.training.update import TrainingModule
 from pipelines.watch.speed import TimedLoader, largest_product
 
-WARM, UPDATES = 3, 12  # updates that are not measured, and those that are
+UPDATES = 12
+
+
+class Twice:
+    """The first batches of a source two times over: the second time nothing is compiled or set up.
+
+    Args:
+        source: position → batch.
+        updates: as many are repeated.
+    """
+
+    def __init__(self, source: BatchSource, updates: int) -> None:
+        self._source, self._updates = source, updates
+        self.fingerprint = source.fingerprint
+
+    def after(self, position: Position) -> Position:
+        """The next position, or the first one after half of them."""
+        following = self._source.after(position)
+        return Position(following.update, 0, 0) if self._half(following) else following
+
+    def _half(self, position: Position) -> bool:
+        return position.update == self._updates
+
+    def __call__(self, position: Position) -> Any:
+        """The batch at a position."""
+        return self._source(position)
 
 
 def measure(
-    module: TrainingModule, source: BatchSource, run: StageRun, *, warm: int, updates: int
+    module: TrainingModule, source: BatchSource, run: StageRun, *, updates: int
 ) -> Measured | None:
-    """Train a little and throw it away.
+    """Train a little, on each batch twice, and throw it away.
 
     Args:
         module: as the stage made it.
         source: its batches.
         run: hardware and a folder to work in.
-        warm: updates before those that are measured.
-        updates: that are measured.
+        updates: that are measured, and as many before.
 
     Returns:
         What was measured; None on ranks other than the first.
     """
     torch.set_num_threads(run.hardware.num_threads)
-    position = Position(0, 0, 0)
-    loader = make_loader(Batches(source, position, warm + updates), run.hardware)
-    clock = _Clock(loader, warm=warm, updates=updates, compiled=run.hardware.compile)
-    trainer = make_trainer(run, [clock], warm + updates)
-    module.updates = max(module.updates, warm + updates)
+    again = Twice(source, updates)
+    loader = make_loader(Batches(again, Position(0, 0, 0), 2 * updates), run.hardware)
+    clock = _Clock(loader, updates=updates, compiled=run.hardware.compile)
+    trainer = make_trainer(run, [clock], 2 * updates)
+    module.updates = max(module.updates, 2 * updates)
     trainer.fit(module, loader)
     return clock.measured if trainer.is_global_zero else None
 
@@ -44,8 +68,8 @@ def measure(
 class _Clock(lightning.Callback):
     """Measures between two updates, and after the last one."""
 
-    def __init__(self, loader: TimedLoader, *, warm: int, updates: int, compiled: bool) -> None:
-        self._loader, self._warm, self._updates = loader, warm, updates
+    def __init__(self, loader: TimedLoader, *, updates: int, compiled: bool) -> None:
+        self._loader, self._updates = loader, updates
         self._compiled = compiled
         self._costs: list[Any] = []
         self.measured: Measured | None = None
@@ -57,12 +81,12 @@ class _Clock(lightning.Callback):
     def on_train_batch_end(
         self, trainer: lightning.Trainer, pl_module: Any, outputs: Any, batch: Any, *_: Any
     ) -> None:
-        if trainer.global_step == self._warm:
+        if trainer.global_step == self._updates:
             _wait_for(pl_module.device)
             self._started, self._waited = time.perf_counter(), self._loader.waited_s
-        elif trainer.global_step > self._warm:
+        elif trainer.global_step > self._updates:
             self._costs.append(pl_module.cost(batch))
-        if trainer.global_step == self._warm + self._updates:
+        if trainer.global_step == 2 * self._updates:
             _wait_for(pl_module.device)
             seconds = (time.perf_counter() - self._started) / self._updates
             waited = (self._loader.waited_s - self._waited) / self._updates
@@ -114,8 +138,7 @@ class _Clock(lightning.Callback):
         """Seconds of an update on one batch, and until Python had asked for it: of many in a row,
         for one that waits for the device at its end has nothing queued.
         """
-        for _ in range(self._warm):
-            module.repeat(batch)
+        module.repeat(batch)
         _wait_for(module.device)
         started = time.perf_counter()
         for _ in range(self._updates):

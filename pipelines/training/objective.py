@@ -171,11 +171,12 @@ class Objective(lightning.LightningModule):
         return False
 
     def sums_of(self, *tensors: Any) -> Any:
-        """What `sums` says of a micro-batch; compiled in training alone, for validation has other
-        sizes.
+        """What `sums` says of a micro-batch; compiled in training alone and where sizes are rounded
+        up, for others are met once.
         """
         learns = self.compiled and self.network.training
-        return (self._compiled_sums if learns else self.sums)(self.network, *tensors)
+        whole = learns and getattr(tensors[0], "rounded", False)
+        return (self._compiled_sums if whole else self.sums)(self.network, *tensors)
 
     def unpads(self) -> bool:
         """Whether rows are laid one after the other without padding: where a kernel attends within

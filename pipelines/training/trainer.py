@@ -16,6 +16,7 @@ import torch
 from lightning.fabric.plugins.environments.lightning import LightningEnvironment
 from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
 from lightning.fabric.plugins.environments.torchelastic import TorchElasticEnvironment
+from lightning.pytorch.strategies import DDPStrategy
 from torch.utils.data import DataLoader
 
 from pipelines.frame.errors import CheckpointError, PeerLost, Preempted
@@ -206,14 +207,15 @@ def make_trainer(
     """Lightning's Trainer for this hardware, with nothing of its own but the loop over updates."""
     hardware = run.hardware
     environments = {"torchrun": TorchElasticEnvironment, "lightning": LightningEnvironment}
-    by = launch().by if hardware.devices * hardware.num_nodes > 1 else "lightning"
+    several = hardware.devices * hardware.num_nodes > 1
+    by = launch().by if several else "lightning"
     environment = SLURMEnvironment(auto_requeue=False) if by == "slurm" else environments[by]()
     return lightning.Trainer(
         plugins=[environment],  # one answer to the question which rank this is
         accelerator="gpu" if uses_gpu(hardware) else "cpu",
         devices=hardware.devices,
         num_nodes=hardware.num_nodes,
-        strategy=hardware.strategy,
+        strategy=DDPStrategy(broadcast_buffers=False) if several else hardware.strategy,
         max_steps=updates,
         callbacks=callbacks,
         default_root_dir=run.folder.path,

@@ -12,8 +12,8 @@
 2 to 4 are the LightningModule's `TrainingModule.training_step`, 5 to 7 the callback `TrainingLoop`,
 whose hook Lightning calls after it.
 
-What of Lightning is switched off, and why. All but the first and the last are arguments in
-`pipelines/training/trainer.py`; the last is a private attribute, for no public way clears it:
+What of Lightning is switched off, and why. All but the first and the two of SIGTERM are arguments
+in `pipelines/training/trainer.py`; those are private attributes, for no public way clears them:
 
 | off | why |
 |---|---|
@@ -24,6 +24,8 @@ What of Lightning is switched off, and why. All but the first and the last are a
 | distributed sampler | a batch is a function of its position, whatever the ranks |
 | SLURM's re-queueing | the flow starts a stopped stage again |
 | what its handler of SIGTERM saw | it dead-locks DDP and exits with 0 |
+| its broadcast of that each update | every rank waits for it; ranks agree in their own exchange |
+| DDP's broadcast of buffers | ours are alike, or each rank's own |
 """
 
 import contextlib
@@ -269,6 +271,9 @@ class TrainingLoop(lightning.Callback):
         if self._run.hardware.compile:
             pl_module.compile_step()
         trainer._signal_connector.received_sigterm = False
+        trainer.fit_loop.epoch_loop._broadcast_sigterm_tensor = (  # type: ignore[method-assign]
+            lambda: None
+        )
         dtype = torch.bfloat16 if pl_module.params.precision == "bf16-mixed" else torch.float32
         self._watch.start(
             pl_module.device, dtype, world_size=trainer.world_size, shown=trainer.is_global_zero

@@ -96,7 +96,7 @@ def test_a_gpu_takes_many_batches_at_once_and_parts_of_what_does_not_fit(tmp_pat
         return real(model, source_BS, *given, **more)
 
     monkeypatch.setattr(module, "beam_search", search)
-    monkeypatch.setattr(Workers, "room", 16)
+    monkeypatch.setattr(Workers, "room", lambda _, tokens, budget: 16 * budget)
     found = search_all(workers, _source(), plan, 30, Records(tmp_path / "gpu"), "test")
     assert max(tried) > 60
     tokens = [
@@ -104,7 +104,11 @@ def test_a_gpu_takes_many_batches_at_once_and_parts_of_what_does_not_fit(tmp_pat
     ]
     assert tokens[0] == tokens[1]
     assert found.searched == expected.searched
-    monkeypatch.setattr(Workers, "room", 1)
+    monkeypatch.undo()
+    monkeypatch.setattr(module, "beam_search", search)
+    workers._on_cpu, workers._devices = False, [torch.device("cuda", 0)]
+    assert [workers.room(tokens, 100) for tokens in (10, 1000, 10**6)] == [100, 500, 1600]
+    workers._on_cpu, workers._devices = True, [torch.device("cpu")]
     with pytest.raises(MasklineError, match=r"pretended|must let a batch fit"):  # those asked for
         search_all(workers, _source(), plan, 200, Records(tmp_path / "none"), "test")
 

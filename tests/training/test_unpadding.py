@@ -10,12 +10,12 @@ import pytest
 import torch
 
 from pipelines.bert.data import DocumentSplit, PretrainingBatches
-from pipelines.bert.inputs import steps_for
+from pipelines.bert.inputs import compiled_size, unpadded
 from pipelines.bert.module import Baselines, BertPretraining
 from pipelines.formats.shards.arrays import PairShard
 from pipelines.models.bert import Bert
 from pipelines.seq2seq.data import collate
-from pipelines.training.unpadding import EXACT, Steps, unpad
+from pipelines.training.unpadding import unpad
 from tests.bert.sample import bert_params, two_languages
 from tests.training.ranked import START, few_pairs, seq2seq_module
 from tests.training.test_ranks_without_rows import _gradients
@@ -23,18 +23,19 @@ from tests.training.test_ranks_without_rows import _gradients
 CPU = torch.device("cpu")
 
 
-@pytest.mark.parametrize("steps", [EXACT, Steps(16, 4), Steps(5, 3)])
+@pytest.mark.parametrize("more", [0, 1, 16])
 @pytest.mark.parametrize("sizes", [[3, 1, 6], [9], [4, 0, 2], [8, 8]])
-def test_tokens_lie_one_after_the_other_and_sizes_are_multiples(sizes, steps):
+def test_tokens_lie_one_after_the_other_and_then_those_that_round_up(sizes, more):
     starts, lengths = np.arange(len(sizes)) * 10, np.array(sizes)
-    places, in_sequence, bounds = unpad(starts, lengths, 9, CPU, steps)
+    number = sum(sizes)
+    tokens, sequences = (number + more, len(sizes) + 5) if more else (0, 0)
+    places, in_sequence, bounds = unpad(starts, lengths, 9, CPU, tokens=tokens, sequences=sequences)
     expected = [(10 * row + t, t) for row, size in enumerate(sizes) for t in range(size)]
-    number = len(expected)
     assert list(zip(places.tolist(), in_sequence[0].tolist(), strict=True))[:number] == expected
     ends = bounds.ends_S1
     assert ends[: len(sizes) + 1].tolist() == [0, *np.cumsum(sizes)]
-    assert ends[-1] == len(places) == -(-number // steps.tokens) * steps.tokens
-    assert (len(ends) - 1) % steps.sequences == 0
+    assert ends[-1] == len(places) == number + more
+    assert len(ends) - 1 == (sequences or len(sizes))
     assert ends.diff().min() >= 0
     assert ends.diff().max() <= 9
     assert places[number:].sum() == in_sequence[0, number:].sum() == 0
@@ -93,18 +94,28 @@ def test_bert_without_pairs(compiles):
     _require_same(modules, batch)
 
 
-def test_full_batches_have_few_sizes():
-    params = bert_params(phases={"batch_size": 64})
+@pytest.mark.parametrize("ramp", [False, True])
+@pytest.mark.parametrize("micro", [0, 16, 24])
+@pytest.mark.parametrize("packed", [False, True])
+def test_batches_have_few_sizes(packed, micro, ramp):
+    """Remainders of micro-batches and batches of a ramp among them."""
+    ramped = {"updates": 40, "from_batch_size": 24} if ramp else "none"
+    phases = {"batch_size": 64, "updates": 60, "ramp": ramped}
+    params = bert_params(segments={"packed": packed}, phases=phases)
     source = PretrainingBatches(DocumentSplit(two_languages(), 1, "t", 0.15, 300), params)
     position, sizes = START, set()
-    for _ in range(20):
+    for _ in range(60):
         batch = source(position)
-        steps = steps_for(batch)
-        row = unpad(*batch.spans, batch.tokens_RT.shape[1], CPU, steps)
-        assert len(row.places_N) <= batch.spans[1].sum() + steps.tokens
-        sizes.add((len(row.places_N), len(row.bounds.ends_S1)))
+        for part in batch.split(micro or 10**6):
+            tokens, number = compiled_size(part, micro), part.spans[1].sum()
+            inputs = unpadded(part, tokens).rounded_up(tokens)
+            assert number <= inputs.tokens_RT.numel()
+            if not micro or len(part.tokens_RT) == micro:
+                assert inputs.tokens_RT.numel() <= number * (1 + 1 / 16)
+            assert inputs.mask.queries.ends_S1[-1] == inputs.tokens_RT.numel()
+            sizes.add(tuple(len(x.flatten()) for x in inputs if isinstance(x, torch.Tensor)))
         position = source.after(position)
-    assert len(sizes) <= 5
+    assert len(sizes) <= (32 if ramp else 16), sizes
 
 
 def _pairs(name, *, compiled, r_drop=0.0):

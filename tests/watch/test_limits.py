@@ -45,7 +45,7 @@ def _measured(tmp_path, *, slow=False, micro=0, **phases):
     module = BertPretraining(
         bert, params, [], Baselines(0.0, 5.0, 5.0, 0.5), micro_batch_size=micro
     )
-    return measure(module, _Slow(source) if slow else source, run, warm=2, updates=4)
+    return measure(module, _Slow(source) if slow else source, run, updates=4)
 
 
 def test_a_loader_that_is_waited_for(tmp_path):

@@ -15,11 +15,13 @@ from torch import Tensor
 
 def serves(device: torch.device, head_widths: Iterable[int]) -> bool:
     """Whether the device has the kernel, NVIDIA's from Ampere on (compute capability 8.0), and it
-    takes heads of these widths: multiples of 8 up to 256.
+    takes heads of these widths: multiples of 8 up to 192, or 256 where the chip has the memory.
     """
-    if device.type != "cuda" or torch.cuda.get_device_capability(device) < (8, 0):
+    if device.type != "cuda" or torch.version.hip is not None:
         return False
-    return all(width % 8 == 0 and width <= 256 for width in head_widths)
+    capability = torch.cuda.get_device_capability(device)
+    widest = 256 if capability in ((8, 0), (9, 0), (10, 0)) else 192
+    return capability >= (8, 0) and all(width % 8 == 0 and width <= widest for width in head_widths)
 
 
 @torch.library.custom_op(
