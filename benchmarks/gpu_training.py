@@ -13,7 +13,7 @@ from benchmarks.pretraining import START, documents, section
 from benchmarks.results import Row
 from benchmarks.seq2seq import CASES, VOCAB, captions, common
 from benchmarks.seq2seq_peers import as_they_take_it
-from benchmarks.trainer import Setting, Span, as_it_is, trainer_steps
+from benchmarks.trainer import Setting, Span, as_it_is, their_bert, trainer_steps
 from pipelines.bert.data import DocumentSplit, PretrainingBatch, PretrainingBatches
 from pipelines.bert.module import Baselines, BertPretraining
 from pipelines.bert.params import BertParams
@@ -143,21 +143,12 @@ def _their_seconds(
     """Of a step of `transformers`' BERT, compiled as a whole, its output layer at the masked tokens
     alone, their number padded so that nothing is compiled twice; batches are on the device.
     """
-    from transformers import BertConfig, BertForPreTraining
-
     device = torch.device("cuda" if arguments.accelerator == "gpu" else "cpu")
     shape = params.model
-    config = BertConfig(  # type: ignore[call-arg]
-        vocab_size=_VOCAB,
-        hidden_size=shape.width,
-        num_hidden_layers=shape.num_layers,
-        num_attention_heads=shape.num_heads,
-        intermediate_size=shape.feed_forward_width,
-        hidden_dropout_prob=shape.dropout,
-        attention_probs_dropout_prob=shape.attention_dropout,
-        attn_implementation="sdpa",
-    )
-    model: Any = BertForPreTraining(config)
+    model = their_bert(
+        (shape.num_layers, shape.width), _VOCAB, "sdpa",
+        hidden_dropout_prob=shape.dropout, attention_probs_dropout_prob=shape.attention_dropout,
+    )  # fmt: skip
     model.to(device).train()
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-4, fused=True)
     most = max(len(batch.labels_M) for batch in batches)

@@ -53,11 +53,13 @@ class Span:
     Attributes:
         total: steps.
         done: all of them were taken.
+        seconds: of a step, once they are.
     """
 
     def __init__(self, steps: int) -> None:
         self._steps, self._taken = steps, 0
         self.total, self.done = 2 * steps, False
+        self._clock = self.seconds = 0.0
 
     def tick(self) -> None:
         """A step has been asked for."""
@@ -66,7 +68,7 @@ class Span:
         if self._taken in (self._steps, self.total):
             if torch.cuda.is_available():
                 torch.cuda.synchronize()
-            before, self._clock = getattr(self, "_clock", 0.0), time.perf_counter()
+            before, self._clock = self._clock, time.perf_counter()
             self.seconds = (self._clock - before) / self._steps
 
 
@@ -84,6 +86,24 @@ class Setting:
         return " ".join([*parts, *(["masked head"] * self.masked_head)])
 
 
+def their_bert(shape: tuple[int, int], vocab_size: int, attention: str, **dropouts: Any) -> Any:
+    """Hugging Face's BERT of some (layers, width)."""
+    from transformers import BertConfig, BertForPreTraining
+
+    layers, width = shape
+    return BertForPreTraining(
+        BertConfig(  # type: ignore[call-arg]
+            vocab_size=vocab_size,
+            hidden_size=width,
+            num_hidden_layers=layers,
+            num_attention_heads=width // 64,
+            intermediate_size=4 * width,
+            attn_implementation=attention,
+            **dropouts,
+        )
+    )
+
+
 def bert_steps(
     shape: tuple[int, int],
     vocab_size: int,
@@ -94,18 +114,9 @@ def bert_steps(
     steps: int,
 ) -> list[float]:
     """Seconds of each step of Hugging Face's BERT of some (layers, width) in its Trainer."""
-    from transformers import BertConfig, BertForPreTraining, default_data_collator
+    from transformers import default_data_collator
 
-    layers, width = shape
-    config = BertConfig(  # type: ignore[call-arg]
-        vocab_size=vocab_size,
-        hidden_size=width,
-        num_hidden_layers=layers,
-        num_attention_heads=width // 64,
-        intermediate_size=4 * width,
-        attn_implementation=setting.attention,
-    )
-    model = BertForPreTraining(config)
+    model = their_bert(shape, vocab_size, setting.attention)
     if setting.masked_head:
         _cut_head(model)
     return trainer_steps(model, examples, default_data_collator, setting, rows=rows, steps=steps)

@@ -11,12 +11,11 @@ from torch.nn import functional as F
 
 from pipelines.bert.data import PretrainingBatch
 from pipelines.models.bert import Bert, attention_mask
-from pipelines.nn.linear_cross_entropy import linear_cross_entropy
+from pipelines.nn.linear_cross_entropy import IGNORED, linear_cross_entropy
 from pipelines.nn.rows import Within
 from pipelines.nn.transformer.attention import Mask
 from pipelines.training.unpadding import filled_up, leading_bits, power_of_two, share_of, unpad
 
-_NONE = -100  # a label that counts for nothing, as PyTorch's cross-entropy has it
 _BITS = 5  # of numbers of tokens: 16 in an octave, 3 % too much on average
 
 
@@ -26,7 +25,7 @@ class Inputs(NamedTuple):
     Attributes:
         tokens_RT, types_RT, places_RT, mask: see `pipelines.models.bert.BertEncoder.forward`.
         first_S, masked_M: flat places of the sequences' [CLS] and of the hidden tokens.
-        labels_M, nsp_S: the answers; negative ones count for nothing.
+        labels_M, nsp_S: the answers; `IGNORED` ones count for nothing.
         rounded: their numbers are rounded up.
     """
 
@@ -46,9 +45,9 @@ class Inputs(NamedTuple):
         return self._replace(
             rounded=True,
             first_S=filled_up(self.first_S, pairs, 0),
-            nsp_S=filled_up(self.nsp_S, pairs, _NONE),
+            nsp_S=filled_up(self.nsp_S, pairs, IGNORED),
             masked_M=filled_up(self.masked_M, hidden, 0),
-            labels_M=filled_up(self.labels_M, hidden, _NONE),
+            labels_M=filled_up(self.labels_M, hidden, IGNORED),
         )
 
 
@@ -125,5 +124,5 @@ def sums(
     if not with_nsp:
         return mlm, mlm_correct, None, None
     logits_S2 = network.nsp_logits(network.pooled(hidden_RTD, inputs.first_S)).float()
-    nsp = F.cross_entropy(logits_S2, inputs.nsp_S, ignore_index=_NONE, reduction="sum")
+    nsp = F.cross_entropy(logits_S2, inputs.nsp_S, ignore_index=IGNORED, reduction="sum")
     return mlm, mlm_correct, nsp, (logits_S2.argmax(dim=1) == inputs.nsp_S).sum()

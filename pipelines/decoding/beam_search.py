@@ -29,7 +29,6 @@ from pipelines.nn.cuda import waiting
 
 _DEAD = float("-inf")
 _LEAVE = 8  # sentences leave when one in so many is done
-_LOOK = 4  # steps after which a GPU is asked how many are done, for it has to be waited for
 
 
 class StepModel(Protocol):
@@ -253,7 +252,7 @@ class Search:
 
     def _leave(self) -> None:
         """Sentences that are done leave, once there are enough of them."""
-        if self._ahead and self._length % _LOOK:
+        if not waiting.may_look(self._done, self._length):
             return
         b, G = len(self._active), self._options.groups
         going_on = ~self._done.view(b, G).all(dim=1)

@@ -200,10 +200,11 @@ def trial_run(stage: Stage, params_file: ParamsFile, hardware: Hardware, path: P
     params = {path: validate(params_file, path, schema) for path, schema in stage.sections.items()}
     folder = RunFolder(path)
     folder.work.mkdir(parents=True, exist_ok=True)
-    tracker = Tracker(TrackingParams(mode="disabled", project="trial", entity=None), path)
     origin = {"seed": params.get("seed"), "params": "", "data": ""}
-    started = time.perf_counter()
-    return StageRun(stage, params, hardware, folder, PoliteStop(), tracker, origin, started)
+    return StageRun(
+        stage, params, hardware, folder, PoliteStop(), Tracker.of_nobody(), origin,
+        time.perf_counter(),
+    )  # fmt: skip
 
 
 def run_stage(

@@ -10,8 +10,6 @@ from pipelines.formats.vocabulary.special_tokens import END, PAD, START
 from pipelines.models.protocol.model import Seq2SeqModel
 from pipelines.nn.cuda import waiting
 
-_LOOK = 4  # steps after which a GPU, which has to be waited for, is asked whether all are done
-
 
 @torch.no_grad()
 def greedy(
@@ -34,7 +32,6 @@ def greedy(
         token_B = logits_BV.argmax(dim=-1).masked_fill(done_B, PAD)
         done_B |= token_B == END
         steps.append(token_B.masked_fill(token_B == END, PAD))
-        look = step % _LOOK == 0 if waiting.runs_ahead(done_B) else True
-        if look and bool(done_B.all()):
+        if waiting.may_look(done_B, step) and bool(done_B.all()):
             break
     return [[token for token in row if token != PAD] for row in torch.stack(steps, dim=1).tolist()]

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from pipelines.models.protocol.model import Seq2SeqModel
 from pipelines.nn.cuda.tables import rows_at
-from pipelines.nn.linear_cross_entropy import linear_cross_entropy
+from pipelines.nn.linear_cross_entropy import IGNORED, linear_cross_entropy
 from pipelines.nn.rows import Row
 from pipelines.seq2seq.data import PairBatch
 from pipelines.training.sharing import sent
@@ -25,7 +25,6 @@ from pipelines.training.unpadding import (
     unpad,
 )
 
-_NONE = -100  # a label that counts for nothing
 _PARTS = 4  # sizes of a row, where its room is known
 _BITS = 3  # of numbers of tokens, where it is not
 
@@ -45,7 +44,7 @@ class InARow(NamedTuple):
 
     Attributes:
         answered_A: places; of those that only round their number up, 0.
-        labels_A: negative ones count for nothing.
+        labels_A: the answers; `IGNORED` ones count for nothing.
         rounded: numbers are rounded up.
     """
 
@@ -117,7 +116,7 @@ def unpadded(batch: PairBatch, size: Size | None = None) -> InARow:
         _row(batch.source_BS, source),
         _row(batch.inputs_BT, target),
         filled_up(answered_A, totals[1] or len(answered_A), 0),
-        filled_up(labels_A, totals[1] or len(labels_A), _NONE),
+        filled_up(labels_A, totals[1] or len(labels_A), IGNORED),
         rounded=size is not None,
     )
 

@@ -103,14 +103,13 @@ class Seq2SeqFinetuning(TrainingModule):
 
     def losses(self, batch: PairBatch) -> Losses:
         """Label-smoothed loss to minimise; plain loss and token accuracy to watch."""
-        learns, detailed = self.network.training, self.network.training and self.detailed
-        plain = not (learns and self.scheduled_sampling) and not detailed
+        learns = self.network.training
+        # Points of the curves and the model's own predictions need padded rows.
+        detailed, sampled = learns and self.detailed, learns and self.scheduled_sampling > 0
         inputs: Padded | InARow
-        if plain and self.unpads():
-            whole = self.compiled and learns
-            inputs = unpadded(batch, self._size() if whole else None)
+        if self.unpads() and not (detailed or sampled):
+            inputs = unpadded(batch, self._size() if self.compiled and learns else None)
         else:
-            sampled = learns and self.scheduled_sampling
             inputs = padded(batch, self._own_predictions(batch) if sampled else batch.inputs_BT)
         if learns and self.r_drop:
             return self._twice(batch, inputs, detailed=detailed)

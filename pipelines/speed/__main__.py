@@ -43,6 +43,8 @@ def main() -> int:
         _try(arguments)
     except _Ended:
         return 0
+    except KeyboardInterrupt:
+        return 130
     except MasklineError as error:
         print(f"error: {error}", file=sys.stderr)
         return EXIT_BAD_INPUT

@@ -150,4 +150,4 @@ def told(name: str, measured: Measured) -> str:
 
 
 def _wrapped(line: str) -> str:
-    return textwrap.fill(line, 80, subsequent_indent="     ", drop_whitespace=True)
+    return textwrap.fill(line, 80, subsequent_indent="     ")

@@ -1,5 +1,6 @@
 """A few updates of a training by Lightning's Trainer, and of the same batch again and again."""
 
+import statistics
 import time
 from typing import Any
 
@@ -12,8 +13,6 @@ from pipelines.training.positions import Batches, BatchSource, Position
 from pipelines.training.trainer import make_loader, make_trainer
 from pipelines.training.update import TrainingModule
 from pipelines.watch.speed import TimedLoader, largest_product
-
-UPDATES = 12
 
 
 class Twice:
@@ -31,10 +30,8 @@ class Twice:
     def after(self, position: Position) -> Position:
         """The next position, or the first one after half of them."""
         following = self._source.after(position)
-        return Position(following.update, 0, 0) if self._half(following) else following
-
-    def _half(self, position: Position) -> bool:
-        return position.update == self._updates
+        halfway = following.update == self._updates
+        return Position(following.update, 0, 0) if halfway else following
 
     def __call__(self, position: Position) -> Any:
         """The batch at a position."""
@@ -95,11 +92,10 @@ class _Clock(lightning.Callback):
     def _conclude(
         self, trainer: lightning.Trainer, module: Any, batch: Any, seconds: float, waited: float
     ) -> Measured:
-        mean = [
-            sum(getattr(cost, name) for cost in self._costs) / len(self._costs)
+        tokens, slots, flops = (
+            statistics.mean(getattr(cost, name) for cost in self._costs)
             for name in ("tokens", "slots", "flops")
-        ]
-        tokens, slots, flops = mean
+        )
         # The last batch stands for all of them, in relation to its size.
         scale = slots / max(1, self._costs[-1].slots)
         alone, queued = self._again(module, batch)

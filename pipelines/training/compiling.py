@@ -26,7 +26,7 @@ def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
         try:
             return whole(*tensors)
         except torch._dynamo.exc.TorchDynamoException as error:
-            told = str(error).strip().splitlines()[0]
+            told = (str(error).strip() or type(error).__name__).splitlines()[0]
             rule = f"be false where PyTorch's compiler does not work ({told})"
             remedy = "install a C++ compiler (and Triton for a GPU), or set it to false"
             place = ("params.yaml", "hardware.compile", True)

@@ -57,8 +57,9 @@ class Objective(lightning.LightningModule):
         perplexity: its name, and the measurement it is the exponential of; None for none.
         rate_factors: parameter of the network → factor of its learning rate, where it is not 1.
         detailed: a point of the curves is due after this update.
-        sums: network and tensors of a micro-batch → sums of its losses, as one function, which can
-            be compiled as a whole.
+        sums: network and inputs of a micro-batch → sums of its losses, as one function, which can
+            be compiled as a whole. Its inputs say by ``rounded`` whether their sizes are among the
+            few that are compiled.
         compiled: it is.
     """
 

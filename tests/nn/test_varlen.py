@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from pipelines.nn.cuda.attention import flash_attention
+from pipelines.nn.cuda.attention import flash_attention, serves
 from pipelines.nn.cuda.tables import look_up, rows_at
 from pipelines.nn.rows import Bounds, Within
 from pipelines.nn.transformer import norm
@@ -24,6 +24,14 @@ def _random(sizes, seed):
     generator = torch.Generator().manual_seed(seed)
     made = torch.randn(sum(sizes), H, K, generator=generator, dtype=torch.double)
     return made.requires_grad_()
+
+
+def _assert_same(found, expected, tensors):
+    """Values and gradients."""
+    torch.testing.assert_close(found, expected)
+    gradient = torch.randn_like(expected)
+    ours, theirs = (torch.autograd.grad(one, tensors, gradient) for one in (found, expected))
+    torch.testing.assert_close(ours, theirs)
 
 
 def _alone(query, key, value, sizes, key_sizes, *, causal):
@@ -56,14 +64,7 @@ def test_attention_within_sequences_is_that_of_each_alone(sizes, key_sizes, caus
     within = Within(Bounds(_ends(sizes), longest), Bounds(_ends(key_sizes), longest))
     found = attention_within(*tensors, within, causal=causal, rate=0.0)
     expected = _alone(*tensors, sizes, key_sizes, causal=causal)
-    torch.testing.assert_close(found, expected)
-    gradient = torch.randn_like(expected)
-    for ours, theirs in zip(
-        torch.autograd.grad(found, tensors, gradient),
-        torch.autograd.grad(expected, tensors, gradient),
-        strict=True,
-    ):
-        torch.testing.assert_close(ours, theirs)
+    _assert_same(found, expected, tensors)
 
 
 def test_dropped_weights_are_scaled_up():
@@ -144,6 +145,25 @@ def kernel():
         yield
 
 
+@pytest.mark.parametrize(
+    ("kind", "capability", "widths", "expected"),
+    [
+        ("cuda", (9, 0), {64}, True),
+        ("cuda", (8, 0), {8, 256}, True),
+        ("cuda", (8, 6), {256}, False),
+        ("cuda", (8, 9), {192}, True),
+        ("cuda", (9, 0), {64, 20}, False),
+        ("cuda", (7, 5), {64}, False),
+        ("cpu", (9, 0), {64}, False),
+    ],
+)
+def test_what_has_the_kernel(monkeypatch, kind, capability, widths, expected):
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda _: capability)
+    assert serves(torch.device(kind), widths) is expected
+    monkeypatch.setattr(torch.version, "hip", "6.0")
+    assert not serves(torch.device(kind), widths)
+
+
 @pytest.mark.parametrize("causal", [False, True])
 def test_the_operator_has_the_gradients_of_the_reference(kernel, causal):
     sizes = [5, 1, 7]
@@ -151,15 +171,8 @@ def test_the_operator_has_the_gradients_of_the_reference(kernel, causal):
     within = Within(*[Bounds(_ends(sizes), 7)] * 2)
     expected = attention_within(*tensors, within, causal=causal, rate=0.0)
     found, log_sum, _ = flash_attention(*tensors, _ends(sizes), _ends(sizes), [7, 7], causal, 0.0)
-    torch.testing.assert_close(found, expected)
+    _assert_same(found, expected, tensors)
     assert log_sum.shape == (H, sum(sizes))
-    gradient = torch.randn_like(expected)
-    for ours, theirs in zip(
-        torch.autograd.grad(found, tensors, gradient),
-        torch.autograd.grad(expected, tensors, gradient),
-        strict=True,
-    ):
-        torch.testing.assert_close(ours, theirs)
 
 
 def test_the_operator_drops_in_the_backward_pass_what_it_dropped_in_the_forward_pass(kernel):
@@ -178,12 +191,12 @@ def test_the_operator_stands_in_a_compiled_graph(kernel):
     sizes = [3, 4]
     ends = _ends(sizes)
     tensors = [_random(sizes, seed) for seed in range(3)]
-    torch.library.opcheck(flash_attention, (*tensors, ends, ends, [4, 4], True, 0.0))
     wide = torch.randn(7, 3 * H * K, dtype=torch.double, requires_grad=True)
-    torch.library.opcheck(
-        flash_attention,
-        (*(part.view(7, H, K) for part in wide.chunk(3, dim=1)), ends, ends, [4, 4], False, 0.0),
-    )
+    parts = [part.view(7, H, K) for part in wide.chunk(3, dim=1)]
+    for given, causal in ((tensors, True), (parts, False)):
+        arguments = (*given, ends, ends, [4, 4], causal, 0.0)
+        checked = torch.library.opcheck(flash_attention, arguments)
+        assert set(checked.values()) == {"SUCCESS"}
 
 
 def test_a_table_of_a_compiled_graph_has_the_gradient_of_an_embedding():
@@ -197,7 +210,8 @@ def test_a_table_of_a_compiled_graph_has_the_gradient_of_an_embedding():
     compiled = torch.compile(squares, backend="aot_eager")
     (found,) = torch.autograd.grad(compiled(table), table)
     torch.testing.assert_close(found, expected)
-    torch.library.opcheck(torch.ops.maskline.look_up.default, (places, table))
+    checked = torch.library.opcheck(torch.ops.maskline.look_up.default, (places, table))
+    assert set(checked.values()) == {"SUCCESS"}
 
 
 def test_norms_answer_in_the_type_of_autocast_on_devices_that_gain_by_it(monkeypatch):

@@ -3,6 +3,7 @@ in its measurements.
 """
 
 import dataclasses
+import re
 import sys
 import time
 
@@ -113,21 +114,39 @@ def test_longest_lines_fit_a_terminal():
     assert max(map(len, told("seq2seq@transformer", worst).splitlines())) <= 80
 
 
+def _files(folder):
+    """All files that a run leaves, with their contents; what is compiled is kept, and no result."""
+    paths = [path for part in ("data", ".runs") for path in (folder / part).rglob("*")]
+    return {
+        path: path.read_bytes() for path in paths if path.is_file() and "compiled" not in path.parts
+    }
+
+
 def test_the_command_says_it_of_the_configured_training(reproduced_copy):
-    done = run_in(
-        reproduced_copy, sys.executable, "-m", "pipelines.speed", "seq2seq", "gru", "--updates", "3"
-    )
-    assert done.stdout.splitlines()[-1].strip()
-    assert "seq2seq@gru: " in done.stdout
-    assert "target" not in done.stderr
-    assert not list(reproduced_copy.glob("data/seq2seq/gru/work"))
+    """And leaves nothing behind."""
+    before = _files(reproduced_copy)
+    command = (sys.executable, "-m", "pipelines.speed")
+    done = run_in(reproduced_copy, *command, "seq2seq", "gru", "--updates", "3")
+    first, *others = done.stdout.splitlines()
+    assert re.match(r"seq2seq@gru: [\d.]+ updates/s, [\d,]+ tokens/s, [\d.]+ ms an update", first)
+    assert others
     for given, message in (
         (["seq2seq"], "must be one of gru"),
         (["seq2seq", "x"], "must be one of gru"),
         (["bert", "gru"], "must be left out"),
     ):
-        refused = run_in(
-            reproduced_copy, sys.executable, "-m", "pipelines.speed", *given, check=False
-        )
+        refused = run_in(reproduced_copy, *command, *given, check=False)
         assert refused.returncode == 2
         assert message in refused.stderr
+    assert _files(reproduced_copy) == before
+
+
+def test_nobody_follows_a_trial(tmp_path, monkeypatch):
+    """Whatever the variable says that goes before the params."""
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    params_file = read_params(ROOT / "params.yaml")
+    hardware = validate(params_file, "hardware", Hardware)
+    run = trial_run(Stage("bert", "x", {}, ()), params_file, hardware, tmp_path)
+    run.log(1, {"loss": 1.0})
+    run.tracker.finish({})
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["metrics.jsonl", "work"]

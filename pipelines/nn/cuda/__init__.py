@@ -1,1 +1,3 @@
-"""What exists only because of GPUs: variable-length attention, gradients of tables."""
+"""What exists only because of GPUs: variable-length attention, gradients of tables, and when a
+number may be read.
+"""
