@@ -72,6 +72,10 @@ check: setup ## check params.yaml and the raw data (with RECIPE too)
 speed: setup ## what limits a training here (OF="seq2seq gru")
 	@python -m pipelines.speed $(or $(OF),bert)
 
+.PHONY: optimizers
+optimizers: setup ## compare optimizers on equal terms (half an hour)
+	@python -m pipelines.laboratory
+
 .PHONY: test
 test: setup ## the default test suite, in WORKERS processes (2)
 	$(PYTEST)

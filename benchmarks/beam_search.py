@@ -89,7 +89,7 @@ def ours(
     """Our stage's search."""
     fields: Any = dict.fromkeys(("devices", "num_nodes", "checkpoint_every", "keep_checkpoints"), 1)
     fields |= {"num_workers": 0, "micro_batch_size": 0, "compile": False, "checkpoint_minutes": 1.0}
-    fields["deterministic"] = True
+    fields["deterministic"], fields["watch"] = True, "off"
     hardware = Hardware(accelerator=accelerator, strategy="auto", num_threads=THREADS, **fields)
     workers = Workers(copy.deepcopy(model), hardware, precision)
     strategy = Strategy(params(budget), 0, BEAM, 1)

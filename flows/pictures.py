@@ -9,7 +9,7 @@ from prefect.artifacts import create_markdown_artifact, create_table_artifact
 
 from flows.graph import Node, ancestors
 
-_PICTURES = ("bleu", "seq2seq_loss", "bert_loss", "beam_size")
+_PICTURES = ("bleu", "seq2seq_loss", "bert_loss", "beam_size", "gradient_distance")
 _BOX_X, _BOX_Y, _STEP_X, _STEP_Y = 185, 42, 225, 54  # pixels
 _COLOURS = {"Completed": "#c8e6c9", "Cached": "#e0e0e0", "Failed": "#ffcdd2"}
 

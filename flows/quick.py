@@ -41,7 +41,7 @@ def worktree() -> Path:
         _copy_changed(path, FOLDER / path)
     share_cache(FOLDER)
     params, recipe = read_params(FOLDER / PARAMS_FILE), read_params(recipe_file("quick"))
-    for name in ("seq2seq.architectures", "classification.tasks", "ensembles"):
+    for name in ("seq2seq.architectures", "classification.tasks", "ensembles", "diagnosis.models"):
         params.get(name).clear()
     laid = laid_over(params, recipe.root, recipe.place)
     if problems := problems_of(laid):

@@ -254,7 +254,7 @@ def out_of_memory_names_the_key(device: str) -> None:
     from pipelines.bert.data import DocumentSplit, PretrainingBatches
     from pipelines.bert.module import Baselines, BertPretraining
     from pipelines.models.bert import Bert
-    from pipelines.training.update import too_large
+    from pipelines.training.memory import too_large
     from tests.bert.sample import bert_params, two_languages
     from tests.training.test_ranks_without_rows import START
 

@@ -14,6 +14,7 @@ OPTIMIZATION: dict[str, Any] = {
     "schedule": {"name": "constant", "warmup_updates": 0},
     "gradient_clip": 1.0,
     "precision": "32-true",
+    "snapshots": [],
     "select": "last",
     "average": 1,
     "patience": "none",

@@ -14,6 +14,7 @@ FLOORS = (
     ("translate", "speed"),
     ("preflight",),
     ("params",),
+    ("diagnosis", "laboratory"),
     ("ensemble", "classification", "report"),
     ("corpus", "tokenizer", "shards", "bert", "seq2seq", "decoding", "evaluation"),
     ("training", "models"),

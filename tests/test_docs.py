@@ -25,6 +25,7 @@ ELSEWHERE = {
     "uv ": ("tests/test_own_environment.py", '"uv"'),
     "make lint": (".ci/run", "make lint"),
     "make speed": ("tests/watch/test_limits.py", "pipelines.speed"),
+    "make optimizers": ("tests/laboratory/test_laboratory.py", "pipelines.laboratory"),
     "make test": (".ci/run", "make test"),
     "make test-faults": (".ci/run", "make test-faults"),
     "make test-recipes": (".ci/run", "make test-recipes"),

@@ -85,7 +85,7 @@ def test_good_names_pass(name):
 def test_commands_of_dvc_quote_what_params_name():
     stages = YAML(typ="safe").load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))["stages"]
     commands = [stage["do"]["cmd"] for stage in stages.values() if "do" in stage]
-    assert len(commands) == 4
+    assert len(commands) == 5
     assert all(command.endswith(" '${key}'") for command in commands)
 
 

@@ -29,6 +29,7 @@ CHAINS = [
     ["classification"],
     ["ensembles"],
     ["quick"],
+    ["diagnosis"],
     ["words"],
     ["multi30k"],
     ["multi30k", "multi30k_mini"],
@@ -57,6 +58,7 @@ def _shrink(params: dict[str, Any]) -> None:
     for training in (bert["training"], seq2seq["common"], tasks):
         # bf16 takes minutes on a CPU without it
         training.update(validate_every=1, log_every=1, precision="32-true")
+        training["snapshots"] = [2] if training["snapshots"] else []
         training["schedule"].update(
             {
                 name: 1
@@ -68,6 +70,8 @@ def _shrink(params: dict[str, Any]) -> None:
         params["tokenizer"]["vocab_size"] = min(400, params["tokenizer"]["vocab_size"])
     params["decoding"].update(beam_size=2, curve=[2], num_best=1, max_length=12)
     params["evaluation"].update(num_resamples=100)
+    closely = {"rows": 2, "batches": 2, "eigenvalues": 1, "lanczos_steps": 3, "points": 3}
+    params["diagnosis"]["common"].update(closely)
     params["hardware"].update(accelerator="cpu", num_threads=1, compile=False)
     reader = params["corpus"]["reader"]
     reader.update({name: 40 for name in reader if name.startswith("num_")})

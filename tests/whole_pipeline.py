@@ -21,6 +21,7 @@ _EACH = (
     ("seq2seq.architectures", "pipelines.seq2seq.finetune", "finetune"),
     ("seq2seq.architectures", "pipelines.decoding.decode", "decode"),
     ("ensembles", "pipelines.ensemble.search", "search_together"),
+    ("diagnosis.models", "pipelines.diagnosis.diagnose", "diagnose"),
 )
 _LAST = (("pipelines.evaluation.evaluate", "score"), ("pipelines.report.write", "write"))
 

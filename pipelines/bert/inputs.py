@@ -12,6 +12,7 @@ from torch.nn import functional as F
 from pipelines.bert.data import PretrainingBatch
 from pipelines.models.bert import Bert, attention_mask
 from pipelines.nn.linear_cross_entropy import IGNORED, linear_cross_entropy
+from pipelines.nn.plain import seen
 from pipelines.nn.rows import Within
 from pipelines.nn.transformer.attention import Mask
 from pipelines.training.unpadding import filled_up, leading_bits, power_of_two, share_of, unpad
@@ -123,6 +124,6 @@ def sums(
     )
     if not with_nsp:
         return mlm, mlm_correct, None, None
-    logits_S2 = network.nsp_logits(network.pooled(hidden_RTD, inputs.first_S)).float()
+    logits_S2 = seen(network.nsp_logits(network.pooled(hidden_RTD, inputs.first_S)).float())
     nsp = F.cross_entropy(logits_S2, inputs.nsp_S, ignore_index=IGNORED, reduction="sum")
     return mlm, mlm_correct, nsp, (logits_S2.argmax(dim=1) == inputs.nsp_S).sum()

@@ -8,6 +8,7 @@ from torch.nn import functional as F
 
 from pipelines.classification.data import NO_LABEL, ClassifiedBatch
 from pipelines.classification.model import BertClassifier
+from pipelines.nn.plain import seen
 from pipelines.training.objective import Losses
 from pipelines.training.update import TrainingModule
 from pipelines.watch.speed import Cost
@@ -25,7 +26,7 @@ class BertClassification(TrainingModule):
 
     def losses(self, batch: ClassifiedBatch) -> Losses:
         """Loss, and accuracy to watch."""
-        logits_RC = self.network.logits(batch.tokens_RT, batch.types_RT).float()
+        logits_RC = seen(self.network.logits(batch.tokens_RT, batch.types_RT).float())
         loss = F.cross_entropy(logits_RC, batch.labels_R, reduction="sum", ignore_index=NO_LABEL)
         correct, rows = (logits_RC.argmax(dim=1) == batch.labels_R).sum(), batch.num_examples
         return Losses({"loss": loss}, {"loss": (loss, rows), "accuracy": (correct, rows)})

@@ -23,6 +23,7 @@ class Hardware(Section):
         num_workers: loader processes of a rank; ``auto`` is `loader_processes`.
         deterministic: kernels that give the same bits each time, without which a resumed training
             is another one on a GPU.
+        watch: how closely a training is looked at while it learns.
     """
 
     accelerator: Literal["auto", "cpu", "gpu"]
@@ -34,6 +35,7 @@ class Hardware(Section):
     micro_batch_size: int = Field(ge=0)
     compile: bool
     deterministic: bool
+    watch: Literal["off", "cheap", "full"]
     checkpoint_every: int = Field(ge=1)
     checkpoint_minutes: float = Field(gt=0)
     keep_checkpoints: int = Field(ge=1)

@@ -15,7 +15,12 @@ if TYPE_CHECKING:
 
 NAME = r"^[a-z][a-z0-9_-]{0,39}$"  # of whatever becomes part of a path, a branch or a command
 NAMED = "be lower-case letters, digits, _ and -, a letter first, at most 40"
-_PATTERNS = {NAME: NAMED, "^data/": "begin with data/"}
+TRAINED = r"^(bert|(seq2seq\.architectures|classification\.tasks)\.[^.]+)$"  # a training's section
+_PATTERNS = {
+    NAME: NAMED,
+    TRAINED: "be bert, seq2seq.architectures.NAME or classification.tasks.NAME",
+    "^data/": "begin with data/",
+}
 _RULES = {
     "int_type": "be a whole number",
     "int_from_float": "be a whole number",

@@ -11,6 +11,7 @@ from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
 from pipelines.nn.cpu.largest import largest_in_rows
+from pipelines.nn.plain import is_plain, seen
 
 _BLOCK = 1 << 25  # logits held at a time, in the precision of the matrix product
 IGNORED = -100  # a target that counts for nothing; PyTorch's own number for it
@@ -56,7 +57,7 @@ def linear_cross_entropy(
         The smoothed loss (differentiable), the plain negative log-likelihood, and how many tokens
         the largest logit gets right; three scalars, all sums over the N tokens.
     """
-    if rounded_up:
+    if rounded_up or is_plain():
         return _whole(hidden_ND, weight_VD, bias_V, targets_N, label_smoothing)
     result: tuple[Tensor, Tensor, Tensor] = _LinearCrossEntropy.apply(  # type: ignore[no-untyped-call]
         hidden_ND, weight_VD, bias_V, targets_N, label_smoothing, torch.is_grad_enabled()
@@ -68,12 +69,12 @@ def _whole(
     hidden: Tensor, weight: Tensor, bias: Tensor, targets: Tensor, smoothing: float
 ) -> tuple[Tensor, Tensor, Tensor]:
     """All logits at once, by operations with gradients of their own; see above."""
-    logits = F.linear(hidden, weight).to(bias.dtype) + bias
+    logits = seen(F.linear(hidden, weight).to(bias.dtype) + bias, hidden, targets)
     settings: Any = {"reduction": "sum", "ignore_index": IGNORED}
     loss = F.cross_entropy(logits, targets, label_smoothing=smoothing, **settings)
-    seen = logits.detach()
-    likelihood = F.cross_entropy(seen, targets, **settings) if smoothing else loss.detach()
-    return loss, likelihood, (seen.argmax(dim=1) == targets).sum()
+    found = logits.detach()
+    likelihood = F.cross_entropy(found, targets, **settings) if smoothing else loss.detach()
+    return loss, likelihood, (found.argmax(dim=1) == targets).sum()
 
 
 class _LinearCrossEntropy(torch.autograd.Function):

@@ -128,18 +128,22 @@ def _muon(
 
 
 class MuonAndAdamW(Optimizer):
-    """Two optimizers over different parameters as one: one step, one state, one schedule."""
+    """Two optimizers over different parameters as one: one step, one state, one schedule.
+
+    Attributes:
+        parts: both.
+    """
 
     def __init__(self, first: Optimizer, second: Optimizer) -> None:
-        self._parts = (first, second)
-        super().__init__([group for part in self._parts for group in part.param_groups], {})
+        self.parts = (first, second)
+        super().__init__([group for part in self.parts for group in part.param_groups], {})
         self._share()
 
     def _share(self) -> None:
         """A schedule writes rates into ``param_groups``:
         let them be the parts' own dictionaries.
         """
-        self.param_groups = [group for part in self._parts for group in part.param_groups]
+        self.param_groups = [group for part in self.parts for group in part.param_groups]
 
     @torch.no_grad()
     def step(self, closure: Any = None) -> None:  # type: ignore[override]
@@ -147,15 +151,15 @@ class MuonAndAdamW(Optimizer):
         if closure is not None:
             with torch.enable_grad():
                 closure()
-        for part in self._parts:
+        for part in self.parts:
             part.step()
 
     def state_dict(self) -> dict[str, Any]:
         """The states of both optimizers."""
-        return {"parts": [part.state_dict() for part in self._parts]}
+        return {"parts": [part.state_dict() for part in self.parts]}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Restore the states of both optimizers."""
-        for part, state in zip(self._parts, state_dict["parts"], strict=True):
+        for part, state in zip(self.parts, state_dict["parts"], strict=True):
             part.load_state_dict(state)
         self._share()

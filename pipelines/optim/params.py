@@ -153,6 +153,7 @@ class OptimizationParams(Section):
         select: weights after the last update, or of the best validation.
         average: as many validations, the last or the best, give the mean of their weights.
         patience: training ends after as many validations without a better one.
+        snapshots: updates after which the weights are kept for the diagnosis.
     """
 
     optimizer: Optimizer
@@ -164,6 +165,7 @@ class OptimizationParams(Section):
     patience: Annotated[int, Field(ge=1)] | Literal["none"]
     validate_every: int = Field(ge=1)
     log_every: int = Field(ge=1)
+    snapshots: list[Annotated[int, Field(ge=1)]]
 
     @model_validator(mode="after")
     def _patience_has_a_measure(self) -> "OptimizationParams":

@@ -12,6 +12,7 @@ from pipelines.bert.params import BertParams
 from pipelines.classification.params import ClassificationParams
 from pipelines.corpus.params import CorpusParams
 from pipelines.decoding.params import DecodingParams
+from pipelines.diagnosis.params import DiagnosisParams
 from pipelines.ensemble.params import EnsembleParams
 from pipelines.evaluation.params import EvaluationParams
 from pipelines.frame.errors import ParamsError, broken_rule
@@ -27,6 +28,7 @@ from pipelines.frame.params_reader import (
 )
 from pipelines.frame.tracking import TrackingParams
 from pipelines.models.protocol.registry import families, schema_of
+from pipelines.params.diagnosis_rules import diagnosis_problems
 from pipelines.report.params import ReportParams
 from pipelines.seq2seq.params import CommonParams
 from pipelines.shards.params import ShardsParams
@@ -58,6 +60,7 @@ class AllParams(Section):
     decoding: DecodingParams
     ensembles: dict[Name, EnsembleParams]
     evaluation: EvaluationParams
+    diagnosis: DiagnosisParams
     report: ReportParams
     hardware: Hardware
     tracking: TrackingParams
@@ -129,6 +132,7 @@ def _spanning_problems(params_file: ParamsFile, values: dict[str, Any]) -> Itera
         rule = f"not exceed bert.model.max_positions ({positions})"
         yield _problem(params_file, "classification.common.max_length", rule, "lower it")
     yield from _evaluation_problems(params_file, values, list(blocks))
+    yield from diagnosis_problems(params_file, values)
     yield from _coverage_problems(params_file, values)
 
 

@@ -10,6 +10,13 @@ from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
+from pipelines.report.diagnoses import (
+    Diagnoses,
+    diagnosis_table,
+    pictures_of,
+    verdict_sentences,
+)
+from pipelines.report.markdown import markdown_table
 from pipelines.report.pictures import PICTURES
 from pipelines.report.results import Results
 
@@ -101,12 +108,6 @@ def differences_table(results: Results) -> list[list[str]]:
     return [[f"{_TITLES[results.leading]}, row less column", *names], *rows]
 
 
-def markdown_table(table: list[list[str]]) -> str:
-    """Rows of cells, the first one the header, as a table in Markdown."""
-    header, *rows = ["| " + " | ".join(row) + " |" for row in table]
-    return "\n".join([header, "|" + "---|" * len(table[0]), *rows])
-
-
 def tables_markdown(results: Results) -> str:
     """The contents of ``tables.md``: all tables, in Markdown."""
     parts = [f"**Warning**: {warning}" for warning in results.warnings]
@@ -146,7 +147,7 @@ tested.
 """
 
 
-def html_page(results: Results, samples: list[Sample]) -> str:
+def html_page(results: Results, samples: list[Sample], diagnoses: Diagnoses) -> str:
     """``index.html``, readable without a network."""
     template = _templates().get_template("page.html.jinja")
     return template.render(
@@ -157,6 +158,9 @@ def html_page(results: Results, samples: list[Sample]) -> str:
         differences=differences_table(results),
         pictures=PICTURES,
         samples=samples,
+        diagnosis=diagnosis_table(diagnoses),
+        verdicts=verdict_sentences(diagnoses),
+        diagnosed={name: pictures_of(name) for name in diagnoses},
     )
 
 

@@ -1,7 +1,8 @@
 """Pictures of the report, the same bytes for the same numbers."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import matplotlib
 
@@ -48,7 +49,7 @@ def _bert_curves(results: Results, folder: Path) -> None:
     for style, (label, name) in zip(("--", ":", "-."), baselines[: 1 + len(tasks)], strict=False):
         axes.axhline(results.bert[name], color="grey", linestyle=style, linewidth=1, label=label)
     axes.set(xlabel="update", ylabel="loss (nats)", title="BERT: loss beside that of guessing")
-    _save(figure, folder / "bert_loss.png")
+    save(figure, folder / "bert_loss.png")
     figure, axes = pyplot.subplots(figsize=(6, 3.5))
     for name, baseline, colour in (
         ("mlm", "unigram", "tab:blue"),
@@ -67,7 +68,7 @@ def _bert_curves(results: Results, folder: Path) -> None:
         title="BERT: accuracy beside trivial baselines",
         ylim=(0, 1),
     )
-    _save(figure, folder / "bert_accuracy.png")
+    save(figure, folder / "bert_accuracy.png")
 
 
 def _seq2seq_curves(architectures: Sequence[str], folder: Path) -> None:
@@ -79,7 +80,7 @@ def _seq2seq_curves(architectures: Sequence[str], folder: Path) -> None:
     axes.set(
         xlabel="update", ylabel="validation loss (nats per token)", title="Seq2seq: validation loss"
     )
-    _save(figure, folder / "seq2seq_loss.png")
+    save(figure, folder / "seq2seq_loss.png")
 
 
 def _bleu(results: Results, folder: Path) -> None:
@@ -91,7 +92,7 @@ def _bleu(results: Results, folder: Path) -> None:
         axes.bar(places, scores, width=0.38, yerr=errors, capsize=3, label=search)
     axes.set_xticks(range(len(results.rows)), [row.name for row in results.rows])
     axes.set(ylabel="BLEU, with 95 % intervals", title="Test set")
-    _save(figure, folder / "bleu.png")
+    save(figure, folder / "bleu.png")
 
 
 def _beam_size(results: Results, folder: Path) -> None:
@@ -115,7 +116,7 @@ def _beam_size(results: Results, folder: Path) -> None:
         axes.set_xscale("log", base=2)
         axes.set_xticks(sizes, [f"{size:g}" for size in sizes])
         axes.set(xlabel="beam size", ylabel=label)
-    _save(figure, folder / "beam_size.png")
+    save(figure, folder / "beam_size.png")
 
 
 def _source_length(results: Results, folder: Path) -> None:
@@ -134,7 +135,24 @@ def _source_length(results: Results, folder: Path) -> None:
         ylabel="BLEU, beam",
         title="By length of the source",
     )
-    _save(figure, folder / "source_length.png")
+    save(figure, folder / "source_length.png")
+
+
+def draw_distances(diagnoses: Mapping[str, Mapping[str, Any]], folder: Path) -> None:
+    """Gradient at the source by distance from its end, of all models that have one: what vanishes
+    in a plain RNN.
+    """
+    figure, axes = pyplot.subplots(figsize=(6, 3.5))
+    for name, found in diagnoses.items():
+        distances = {int(place): value for place, value in found.get("by_distance", {}).items()}
+        if distances.get(0):
+            places = sorted(distances)
+            shares = [max(distances[place] / distances[0], 1e-12) for place in places]
+            axes.semilogy(places, shares, "o-", markersize=4, label=name)
+    axes.axhline(1.0, color="grey", linewidth=1, linestyle=":", label="the last token's")
+    axes.set(xlabel="tokens before the source's end", ylabel="gradient norm, by the last token's")
+    axes.set_title("How far back a loss is felt")
+    save(figure, folder / "gradient_distance.png")
 
 
 def _series(points: list[dict[str, float]], name: str) -> tuple[list[float], list[float]]:
@@ -142,7 +160,8 @@ def _series(points: list[dict[str, float]], name: str) -> tuple[list[float], lis
     return [step for step, _ in chosen], [value for _, value in chosen]
 
 
-def _save(figure: Figure, path: Path) -> None:
+def save(figure: Figure, path: Path) -> None:
+    """Write a picture with legend and grid, and close it."""
     for axes in figure.axes:
         axes.legend(fontsize=8)
         axes.grid(alpha=0.3)

@@ -107,7 +107,7 @@ def read_results(architectures: list[str], ensembles: Sequence[str] = ()) -> Res
 
 def curves(folder: str) -> list[dict[str, float]]:
     """The curve points a training stage recorded."""
-    points: list[dict[str, float]] = _json(DATA / folder / "curves.json")
+    points: list[dict[str, float]] = read_json(DATA / folder / "curves.json")
     return points
 
 
@@ -119,11 +119,16 @@ def _scores(evaluation: dict[str, Any], name: str) -> dict[str, Any]:
 
 
 def _read(folder: str) -> dict[str, Any]:
-    metrics: dict[str, Any] = _json(DATA / folder / "metrics.json")
+    metrics: dict[str, Any] = read_json(DATA / folder / "metrics.json")
     return metrics
 
 
-def _json(path: Path) -> Any:
+def read_json(path: Path) -> Any:
+    """What a stage wrote.
+
+    Raises:
+        DataError: it has not run.
+    """
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except (OSError, json.JSONDecodeError) as error:

@@ -22,6 +22,7 @@ from pipelines.frame.errors import exit_code
 from pipelines.frame.params_reader import ParamsFile, read_params
 from pipelines.frame.records import Records
 from pipelines.frame.run_folder import RUNS, folder_of_out
+from pipelines.report.diagnoses import read_diagnoses, verdict_sentences
 from pipelines.report.page import bert_table, comparison_sentences, scores_table
 from pipelines.report.results import Results, read_results
 
@@ -114,6 +115,8 @@ def main() -> int:
         print(sentence)
     for warning in results.warnings:
         print(f"warning: {warning}")
+    for sentence in verdict_sentences(read_diagnoses(list(params_file.get("diagnosis.models")))):
+        print(f"diagnosis: {sentence}")
     print("\n".join(_translations(params_file, results)))
     print(_NEXT)
     return 0

@@ -4,7 +4,9 @@ scores and curves as DVC compares and draws them.
 
 from __future__ import annotations
 
+import shutil
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +18,7 @@ from pipelines.report.params import ReportParams
 if TYPE_CHECKING:
     from pipelines.report.page import Sample
 
-CORPUS, HYPOTHESES = Path("data/corpus"), Path("data/decoding")
+CORPUS, HYPOTHESES, DIAGNOSES = (Path("data", name) for name in ("corpus", "decoding", "diagnosis"))
 
 
 def declare(params_file: ParamsFile) -> Stage:
@@ -27,6 +29,7 @@ def declare(params_file: ParamsFile) -> Stage:
         "report": ReportParams,
         "seq2seq.architectures": dict[str, Any],
         "ensembles": dict[str, Any],
+        "diagnosis.models": dict[str, Any],
     }
     architectures = list(params_file.get("seq2seq.architectures"))
     folders = [
@@ -35,6 +38,7 @@ def declare(params_file: ParamsFile) -> Stage:
     ]
     folders += [Path("data/seq2seq", name) for name in architectures]
     folders += [HYPOTHESES / name for name in (*architectures, *params_file.get("ensembles"))]
+    folders += [DIAGNOSES / name for name in params_file.get("diagnosis.models")]
     return Stage("report", "pipelines.report.write", sections, tuple(folders))
 
 
@@ -46,7 +50,8 @@ def write(run: StageRun) -> Metrics:
     """
     from pipelines.report import page
     from pipelines.report.curves import write_curves
-    from pipelines.report.pictures import draw_all
+    from pipelines.report.diagnoses import diagnosis_markdown, read_diagnoses
+    from pipelines.report.pictures import draw_all, draw_distances
     from pipelines.report.plots_page import plots_page
     from pipelines.report.results import read_results
     from pipelines.report.scores import scores
@@ -58,16 +63,19 @@ def write(run: StageRun) -> Metrics:
     architectures = list(run.section("seq2seq.architectures", dict))
     ensembles = list(run.section("ensembles", dict))
     results = read_results(architectures, ensembles)
+    diagnoses = read_diagnoses(list(run.section("diagnosis.models", dict)))
     draw_all(results, architectures, run.work)
+    draw_distances(diagnoses, run.work)
+    shutil.copytree(DIAGNOSES, run.work / "diagnosis", ignore=_all_but_pictures(list(diagnoses)))
     write_json(run.work / "scores.json", scores(results))
     write_curves(architectures, run.work / "curves")
     samples = _samples(
         [*architectures, *ensembles], languages, run.section("report", ReportParams).num_samples
     )
     for name, text in (
-        ("tables.md", page.tables_markdown(results)),
+        ("tables.md", page.tables_markdown(results) + diagnosis_markdown(diagnoses)),
         ("model_card.md", page.model_card(results, languages)),
-        ("index.html", page.html_page(results, samples)),
+        ("index.html", page.html_page(results, samples, diagnoses)),
         ("plots_page.html", plots_page()),
     ):
         (run.work / name).write_text(text, encoding="utf-8")
@@ -75,6 +83,15 @@ def write(run: StageRun) -> Metrics:
     return {
         "report": {"architectures": architectures, "ensembles": ensembles, "samples": len(samples)}
     }
+
+
+def _all_but_pictures(models: list[str]) -> Callable[[str, list[str]], list[str]]:
+    """For `shutil.copytree`: what is not the picture of one of these models."""
+    return lambda folder, names: [
+        name
+        for name in names
+        if not name.endswith(".svg") and not (Path(folder) == DIAGNOSES and name in models)
+    ]
 
 
 def _samples(names: list[str], languages: tuple[str, str], count: int) -> list[Sample]:

@@ -89,7 +89,7 @@ class PairBatches(BucketedBatches):
         rank: int = 0,
         world_size: int = 1,
     ) -> None:
-        self._shard = shard
+        self.shard = shard
         lengths = np.stack([shard.target.lengths + 1, shard.source.lengths + 2], axis=1)
         where = ("seq2seq, training pairs", "seq2seq.common.batch_size")
         order = Bucketed(
@@ -100,7 +100,7 @@ class PairBatches(BucketedBatches):
 
     def collate(self, rows: Ints, position: Position) -> PairBatch:
         """See `BucketedBatches.collate`."""
-        return collate(self._shard, rows, position)
+        return collate(self.shard, rows, position)
 
 
 def draw_pairs(shard: PairShard, count: int | Literal["all"], seed: int) -> PairShard:

@@ -24,11 +24,14 @@ from pipelines.frame.hardware import Hardware, cpu_name, loader_processes
 from pipelines.frame.memory import keep_freed_memory
 from pipelines.frame.processes import die_with_parent
 from pipelines.frame.ranks import launch, process_rank
+from pipelines.frame.records import Records
 from pipelines.frame.stage import StageRun
 from pipelines.training.checkpoints import Checkpoint, Checkpoints, MeterStates
 from pipelines.training.positions import Batches, BatchSource, Position, load_position
 from pipelines.training.selection import wanted
+from pipelines.training.snapshots import FOLDER, keep_snapshots
 from pipelines.training.update import TrainingLoop, TrainingModule
+from pipelines.watch.learning import Learning
 from pipelines.watch.speed import TimedLoader
 from pipelines.watch.training import Watch
 
@@ -84,6 +87,7 @@ def train(module: TrainingModule, source: BatchSource, run: StageRun) -> dict[st
         _tell(f"it was computed on {seen}, goes on on {machine}: last bits may differ")
     watch = Watch(loader, position.update, module.updates)
     loop = TrainingLoop(run, checkpoints, source, watch, found, machine)
+    module.learning = _learning(module, run, position.update, watch)
     trainer = make_trainer(run, [MeterStates(module.meter), loop], module.updates)
     done = position.update
     if not loop.finished:
@@ -94,11 +98,26 @@ def train(module: TrainingModule, source: BatchSource, run: StageRun) -> dict[st
     module.to(trainer.strategy.root_device)  # Lightning leaves the weights on the CPU
     if not loop.finished:
         raise Preempted(f"checkpoint saved after update {done}; start again to go on")
+    if process_rank() == 0:
+        keep_snapshots(run.folder.checkpoints / FOLDER, run.work)
     updates = [one["update"] for one in wanted(loop.validations, module.params)]
     if updates == [done] and loop.measured:
         return loop.measured
     with _with_peers():
         return _evaluated(module, [checkpoints.at(update) for update in updates])
+
+
+def _learning(module: TrainingModule, run: StageRun, done: int, watch: Watch) -> Learning | None:
+    """What watches it learn: on the first rank, unless it is off."""
+    if process_rank() > 0 or run.hardware.watch == "off":
+        return None
+    return Learning(
+        Records(run.folder.path / "learning.jsonl"),
+        run.hardware.watch,
+        done,
+        watch.warn,
+        adaptive=module.params.optimizer.name not in ("sgd", "momentum", "nesterov"),
+    )
 
 
 def _tell(message: str) -> None:

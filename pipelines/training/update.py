@@ -40,15 +40,19 @@ from torch import Tensor
 from torch.nn.parallel import DistributedDataParallel
 
 from pipelines.formats.randomness import stream_seed
-from pipelines.frame.errors import CheckFailed, CheckpointError, OutOfMemory, broken_rule
+from pipelines.frame.errors import CheckFailed, CheckpointError
 from pipelines.frame.memory import release_freed_memory
 from pipelines.frame.stage import StageRun
 from pipelines.optim.params import OptimizationParams
 from pipelines.training.checkpoints import Checkpoint, Checkpoints
+from pipelines.training.looking import watched
+from pipelines.training.memory import too_large
 from pipelines.training.objective import Objective
 from pipelines.training.positions import BatchSource, Position, save_position
 from pipelines.training.selection import best, to_keep
 from pipelines.training.sharing import Agreed, gathered
+from pipelines.training.snapshots import FOLDER, save_snapshot
+from pipelines.watch.learning import Learning
 from pipelines.watch.training import Watch
 
 
@@ -64,11 +68,13 @@ class TrainingModule(Objective):
         wishes: asked at the beginning of each update, what this rank would have all ranks do
             after it.
         agreed: what all ranks say of the update at work.
+        learning: watches, on the first rank; decides nothing.
     """
 
     not_finite_since: Tensor
     agreed: Agreed
     wishes: Callable[[], Sequence[bool]] = staticmethod(tuple)
+    learning: Learning | None = None
 
     def __init__(self, *args: Any, **more: Any) -> None:
         super().__init__(*args, **more)
@@ -101,9 +107,10 @@ class TrainingModule(Objective):
 
         norm = self._clip()
 
-        optimizer.step()
-        optimizer.zero_grad(set_to_none=True)
-        schedule.step()
+        with watched(self, batch, loss, norm):
+            optimizer.step()
+            optimizer.zero_grad(set_to_none=True)
+            schedule.step()
 
         broken = ~(torch.isfinite(loss) & torch.isfinite(norm)) & (self.not_finite_since < 0)
         self.not_finite_since = torch.where(broken, update, self.not_finite_since)
@@ -126,6 +133,8 @@ class TrainingModule(Objective):
                 self.manual_backward(loss * self.trainer.world_size)
             self.meter.add(losses.measured)
             whole += loss.detach()
+            if self.learning and number == 1 < len(parts):
+                self.learning.first_part(list(self.network.parameters()))
         return whole
 
     def _try(self, batch: Any, rows: int) -> None:
@@ -187,27 +196,6 @@ class TrainingModule(Objective):
                 }
             )
         return whole
-
-
-def too_large(tried: int, attempt: Callable[[int], None], device: torch.device) -> OutOfMemory:
-    """The error of rows that do not fit on a device, with how many do: halves are tried."""
-    rows = tried // 2
-    while rows:
-        if device.type == "cuda":
-            torch.cuda.empty_cache()
-        try:
-            attempt(rows)
-            break
-        except torch.OutOfMemoryError:
-            rows //= 2
-    rule = f"let {tried} rows fit into the memory of {device}"
-    remedy = (
-        f"set it to {rows}, which do fit; results stay what they are but for last bits"
-        if rows
-        else "not even one row does: shorter rows, a smaller network, or precision: bf16-mixed"
-    )
-    place = ("params.yaml", "hardware.micro_batch_size", tried)
-    return OutOfMemory(broken_rule(*place, rule, remedy))
 
 
 def layer_of(parameter: str) -> str:
@@ -294,6 +282,9 @@ class TrainingLoop(lightning.Callback):
         self._unchecked.append(batch.position)
         if update % params.log_every == 0 or last:
             self._log(trainer, pl_module)
+        if update in params.snapshots and trainer.is_global_zero:
+            folder = self._run.folder.checkpoints / FOLDER
+            save_snapshot(pl_module.network, trainer.optimizers[0], folder, update)
         if update % params.validate_every == 0 or last:
             wanted = self._validate(trainer, pl_module)
         self.finished = last or self._out_of_patience(update, params)
@@ -309,6 +300,8 @@ class TrainingLoop(lightning.Callback):
     ) -> None:
         """Save what the next start goes on from; a model that is not finite is never saved."""
         self._check_finite(module)
+        if module.learning:
+            module.learning.flush()
         self._run.metrics.sync()
         self._run.samples.sync()
         state = {

@@ -60,7 +60,7 @@ def _source() -> Ragged:
 def _hardware(threads: int) -> Hardware:
     fields = dict.fromkeys(("devices", "num_nodes", "checkpoint_every", "keep_checkpoints"), 1)
     sizes = {"num_workers": 0, "micro_batch_size": 0, "compile": False, "checkpoint_minutes": 1.0}
-    sizes["deterministic"] = True
+    sizes["deterministic"], sizes["watch"] = True, "off"
     return Hardware(accelerator="cpu", strategy="auto", num_threads=threads, **fields, **sizes)
 
 

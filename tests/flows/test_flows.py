@@ -205,7 +205,7 @@ def test_flow_shows_what_ran_what_was_cached_and_the_logs(reproduced_copy):
     assert states.pop("report") == "Completed"
     assert states.pop("preflight") == states.pop("plan") == "Completed"
     assert set(states.values()) == {"Cached"}
-    assert len(states) == 15
+    assert len(states) == 17
     assert "flow Completed" in shown
     assert int(shown.split("logs ")[1]) > 15
     assert "Running stage 'report'" in result.stdout + result.stderr

@@ -32,13 +32,13 @@ def _edit(path: Path, old: str, new: str) -> None:
 def test_nothing_changed_is_all_cached_with_what_it_cost(reproduced_copy):
     planned = _plan(reproduced_copy)
     assert set(_states(planned).values()) == {"cached"}
-    assert len(planned) == 16
+    assert len(planned) == 18
     for one in planned.values():
         assert one["reasons"] == one["notes"] == one["waits_for"] == one["environment"] == []
         assert 0 < one["seconds"] < 300
         assert one["mib"] > 0
     assert run_in(reproduced_copy, sys.executable, "-m", "flows.plan").stdout.endswith(
-        "0 of 16 stages may run\n"
+        "0 of 18 stages may run\n"
     )
 
 

@@ -181,7 +181,7 @@ def test_muon_takes_matrices_of_blocks_and_never_a_head():
         *(BertClassifier(params, 50, labels) for labels in (2, 3, 40)),
     ):
         optimizer = build_optimizer(network, Muon(**muon), 0.1)
-        taken = {id(p) for group in optimizer._parts[0].param_groups for p in group["params"]}
+        taken = {id(p) for group in optimizer.parts[0].param_groups for p in group["params"]}
         names = {name for name, parameter in network.named_parameters() if id(parameter) in taken}
         assert names
         assert not any(

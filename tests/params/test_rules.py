@@ -50,6 +50,7 @@ def test_apply_recipe_keeps_comments_merges_replaces_and_deletes(params, tmp_pat
         "bert: {model: {num_layers: 3}}\n"
         "seq2seq: {architectures: {gru: null, bert2bert: {num_layers: 3}}}\n"
         "evaluation: {comparisons: []}\n"
+        "diagnosis: {models: {gru: null}}\n"
     )
     changes = apply_recipes([recipe], params)
     after = plain(read_params(params).root)

@@ -73,13 +73,13 @@ def interrupted_copy(interrupted: Path, tmp_path: Path, monkeypatch: pytest.Monk
 def _lengthen(project: Path) -> Path:
     overlay = (
         "bert: {phases: [{updates: 60, batch_size: 8, ramp: none, max_length: 96, "
-        "max_predictions: 20}]}\n"
+        "max_predictions: 20}], training: {snapshots: [10, 50]}}\n"
         "seq2seq:\n"
         "  common: "
         "{updates: 60, batch_unit: tokens, batch_size: 128, select: best, average: 2, "
-        "validate_every: 20}\n"
+        "validate_every: 20, snapshots: [10, 50]}\n"
         "  architectures: {gru: {dropout: 0.1, r_drop: 1.0, scheduled_sampling: 0.5}}\n"
-        "hardware: {checkpoint_every: 7}\n"
+        "hardware: {checkpoint_every: 7, watch: full}\n"
     )
     (project / "long.yaml").write_text(overlay)
     run_in(project, sys.executable, "-m", "pipelines.params", "apply", "long.yaml")
@@ -109,10 +109,12 @@ def _start(out: str) -> subprocess.Popen[str]:
 
 
 def _digest(out: str) -> dict[str, str]:
-    return {
-        path.name: hashlib.sha256(path.read_bytes()).hexdigest()
-        for path in sorted(Path("data", out).iterdir())
-    }
+    """Of all files of an out, snapshots among them, and of what its training was watched doing."""
+    folder = Path("data", out)
+    watched = Path(".runs").glob(f"{out.replace('/', '@')}/*/learning.jsonl")
+    files = [path for path in sorted(folder.rglob("*")) if path.is_file()]
+    newest = max(watched, key=lambda path: path.stat().st_mtime)
+    return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in [*files, newest]}
 
 
 def _straight(out: str) -> dict[str, str]:

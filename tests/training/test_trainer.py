@@ -227,12 +227,16 @@ def test_after_training_the_network_is_where_it_trained(tmp_path, monkeypatch, f
     )
     network = torch.nn.Linear(2, 2)
     network.updates = 4
-    network.params = SimpleNamespace(select="last", average=1)
+    network.params = SimpleNamespace(
+        select="last", average=1, optimizer=SimpleNamespace(name="adamw")
+    )
     network.meter = None
     hardware = validate(read_params(ROOT / "params.yaml"), "hardware", Hardware)
     stop = SimpleNamespace(install=lambda: None, cooperative=contextlib.nullcontext)
     folder = SimpleNamespace(checkpoints=tmp_path, path=tmp_path)
-    run = SimpleNamespace(hardware=hardware, folder=folder, stop=stop, trial=None)
+    run = SimpleNamespace(
+        hardware=hardware, folder=folder, stop=stop, trial=None, work=tmp_path / "work"
+    )
     run.resume_at = lambda _: None
     module.train(network, SimpleNamespace(fingerprint=""), run)
     assert next(network.parameters()).device == device

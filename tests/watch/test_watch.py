@@ -45,7 +45,7 @@ class Blind(Watch):
         pass
 
 
-def _trained(folder, watch, monkeypatch):
+def _trained(folder, watch, monkeypatch, learning="cheap"):
     monkeypatch.setattr(trainer, "Watch", watch)
     params = bert_params(training={"log_every": 2, "validate_every": 3, "select": "best"})
     torch.manual_seed(0)
@@ -54,6 +54,7 @@ def _trained(folder, watch, monkeypatch):
     batches = PretrainingBatches(split, params)
     module = BertPretraining(bert, params, list(batches.all())[:2], Baselines(0.0, 5.0, 5.0, 0.5))
     hardware = validate(read_params(ROOT / "params.yaml"), "hardware", Hardware)
+    hardware = hardware.model_copy(update={"watch": learning, "micro_batch_size": 3})
     stop = SimpleNamespace(
         install=lambda: None, requested=False, cooperative=contextlib.nullcontext
     )
@@ -66,11 +67,16 @@ def _trained(folder, watch, monkeypatch):
 def test_a_training_is_the_same_with_nobody_watching(tmp_path, monkeypatch, capsys):
     measured, weights, curves = _trained(tmp_path / "watched", Watch, monkeypatch)
     assert "tokens/s" in capsys.readouterr().out
-    unwatched = _trained(tmp_path / "unwatched", Blind, monkeypatch)
+    assert len((tmp_path / "watched/learning.jsonl").read_text().splitlines()) == 4
+    unwatched = _trained(tmp_path / "unwatched", Blind, monkeypatch, "off")
+    assert not (tmp_path / "unwatched/learning.jsonl").exists()
     assert "tokens/s" not in capsys.readouterr().out
     assert (measured, curves) == (unwatched[0], unwatched[2])
     assert len(curves) > 2
     assert all(torch.equal(tensor, unwatched[1][name]) for name, tensor in weights.items())
+    closely = _trained(tmp_path / "closely", Watch, monkeypatch, "full")
+    assert closely[0] == measured
+    assert all(torch.equal(tensor, closely[1][name]) for name, tensor in weights.items())
 
 
 @pytest.mark.parametrize(("update", "left"), [(10, "30 s left"), (30, "10 s left")])

@@ -28,7 +28,7 @@ def explicit_attention(
     """
     scores_BHTS = (query_BHTK * query_BHTK.shape[-1] ** -0.5) @ key_BHSK.transpose(-1, -2)
     if causal:
-        mask = torch.ones(scores_BHTS.shape[-2:], dtype=torch.bool).tril()
+        mask = scores_BHTS.new_ones(scores_BHTS.shape[-2:], dtype=torch.bool).tril()
     if mask is not None:
         far = torch.finfo(scores_BHTS.dtype).min / 2
         # One pass over the scores, and none in the backward pass.

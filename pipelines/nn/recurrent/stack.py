@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
 
 from pipelines.nn.cpu.dropout import Dropout
+from pipelines.nn.plain import is_plain
 from pipelines.nn.recurrent.cells import Cell, CellState
 
 
@@ -64,6 +65,7 @@ class Recurrent(nn.Module):
             packed = pack_padded_sequence(
                 x_BTX, lengths_B.cpu(), batch_first=True, enforce_sorted=False
             )
+        by_steps = self._layers()[0][0].fused is None or is_plain()
         lasts = []
         for number, layer in enumerate(self._layers()):
             if number:
@@ -72,14 +74,14 @@ class Recurrent(nn.Module):
             before = self._before(
                 layer[0], x_BTX, None if state is None else [part[:, number] for part in state]
             )
-            if layer[0].fused is None:
+            if by_steps:
                 x_BTX, last = _by_steps(layer, x_BTX, lengths_B, before)
             elif packed is None:
                 x_BTX, last = _fused(layer, x_BTX, before)
             else:
                 packed, last = _fused_packed(layer, packed, before)
             lasts.append(last)
-        if packed is not None and self._layers()[0][0].fused is not None:
+        if packed is not None and not by_steps:
             x_BTX, _ = pad_packed_sequence(packed, batch_first=True, total_length=x_BTX.shape[1])
         return x_BTX, tuple(torch.stack(part, dim=1) for part in zip(*lasts, strict=True))
 

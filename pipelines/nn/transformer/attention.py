@@ -10,6 +10,7 @@ from torch.nn import functional as F
 
 from pipelines.nn.cpu.attention import SHORT, explicit_attention
 from pipelines.nn.cpu.linear import Linear, linear
+from pipelines.nn.plain import is_plain
 from pipelines.nn.rows import Within
 from pipelines.nn.transformer.varlen import attention_within
 
@@ -95,7 +96,7 @@ class MultiHeadAttention(nn.Module):
             and (dropout > 0 or query.dtype == torch.bfloat16)
             and key.shape[2] <= SHORT
         )
-        if explicit and query.device.type == "cpu":
+        if is_plain() or (explicit and query.device.type == "cpu"):
             heads_BHTK = explicit_attention(query, key, value, mask, causal=causal, rate=dropout)
         else:
             heads_BHTK = F.scaled_dot_product_attention(

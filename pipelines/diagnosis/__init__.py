@@ -1,0 +1,1 @@
+"""Stage ``diagnosis``: why a training learns, stalls or diverges, and what to change."""
