@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from scipy.linalg import eigh_tridiagonal
-from scipy.sparse.linalg import ArpackNoConvergence, LinearOperator, eigsh
+from scipy.sparse.linalg import ArpackError, LinearOperator, eigsh
 from torch import Tensor
 
 from pipelines.diagnosis.problem import Problem
@@ -29,12 +29,12 @@ class Eigenpairs:
 
     Attributes:
         values: [K].
-        vectors: [K, P], of length 1.
+        vectors: K of [P], of length 1.
         residuals: ‖A v − λ v‖ of each [K]: no further is the next true eigenvalue.
     """
 
     values: list[float]
-    vectors: Tensor
+    vectors: Sequence[Tensor]
     residuals: list[float]
 
 
@@ -75,12 +75,10 @@ def eigenpairs(
     settings = {"which": "LA" if end == "largest" else "SA", "tol": tolerance, "v0": start}
     try:
         values, vectors = eigsh(matrix, count, ncv=room, maxiter=_RESTARTS, **settings)
-    except ArpackNoConvergence as error:
-        values, vectors = error.eigenvalues, error.eigenvectors
-        if len(values) < count:
-            made = lanczos(product, _probe(like, seed, "normal"), 2 * room)
-            return made.extreme(product, count, end)
-    return _checked(product, values, torch.from_numpy(vectors.T.copy()).to(like), end)
+    except ArpackError:  # they lie too close to each other, or the matrix is 0
+        made = lanczos(product, _probe(like, seed, "normal"), 2 * room)
+        return made.extreme(product, count, end)
+    return _checked(product, values, torch.from_numpy(vectors.T).to(like), end)
 
 
 def _dense(product: Product, like: Tensor, count: int, end: str) -> Eigenpairs:
@@ -92,11 +90,10 @@ def _dense(product: Product, like: Tensor, count: int, end: str) -> Eigenpairs:
 
 
 def _checked(product: Product, values: Array, vectors: Tensor, end: str) -> Eigenpairs:
-    order = np.argsort(values)[:: -1 if end == "largest" else 1].copy()
-    found = vectors[torch.from_numpy(order)]
-    pairs = [(float(values[number]), vector) for number, vector in zip(order, found, strict=True)]
+    order = np.argsort(values)[:: -1 if end == "largest" else 1].tolist()
+    pairs = [(float(values[number]), vectors[number]) for number in order]
     residuals = [float((product(vector) - value * vector).norm()) for value, vector in pairs]
-    return Eigenpairs([value for value, _ in pairs], found, residuals)
+    return Eigenpairs([value for value, _ in pairs], [vector for _, vector in pairs], residuals)
 
 
 @dataclass(frozen=True)

@@ -80,9 +80,10 @@ def diagnose(run: StageRun) -> Metrics:
     params_file = read_params()
     random = begin_at_random(params_file, model.section)
     with tempfile.TemporaryDirectory() as folder:
-        training = set_up(
-            params_file, declared(params_file, *model.training), run.hardware, Path(folder)
-        )
+        # Whole batches, and no other machine is asked to train.
+        alone = run.hardware.model_copy(update={"devices": 1, "num_nodes": 1, "strategy": "auto"})
+        stage = declared(params_file, *model.training)
+        training = set_up(params_file, stage, alone, Path(folder))
         subject = Subject.load(training, model, random=random)
         found = examine(subject, run.section("diagnosis.common", Closely), run.seed)
     said = verdicts(found)

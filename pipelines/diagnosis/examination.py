@@ -107,8 +107,8 @@ def _curvature(
         "point": asdict(point) | {"holds": point.holds},
     }
     bound = bound_of(subject.training.module.params.optimizer)
-    if bound is not None and (moment is not None or not bound.preconditioned):
-        rate = subject.learning_rate()
+    rate = subject.learning_rate()
+    if bound is not None and rate is not None and (moment is not None or not bound.preconditioned):
         held = stability(product, top.values[0], bound, rate, moment=moment, seed=seed)
         found["stability"] = asdict(held)
     return found
@@ -124,9 +124,11 @@ def _flow(
     network, loss = subject.network, subject.loss_on(rows)
     bound = bound_of(subject.training.module.params.optimizer)
     step = torch.zeros_like(gradients[0])
-    if bound is not None and (moment is not None or not bound.preconditioned):
+    rate = subject.learning_rate()
+    if bound is not None and rate is not None and (moment is not None or not bound.preconditioned):
+        momentum = getattr(subject.training.module.params.optimizer, "momentum", 0.0)
         used = moment if bound.preconditioned else None
-        step = step_of(gradients[0], subject.learning_rate(), used)
+        step = step_of(gradients[0], rate / (1.0 - momentum), used)
     batch = subject.batches(1)[0]
     number = sum(1 for _ in batch.split(1))
     with Activations(network) as activations, torch.no_grad():

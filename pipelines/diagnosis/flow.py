@@ -86,12 +86,11 @@ def noise_of(gradients: Sequence[Tensor], rows: float) -> Noise:
 
 
 def step_of(gradient: Tensor, rate: float, moment: tuple[Tensor, float] | None) -> Tensor:
-    """What an update adds: −η g / (√v + ε), or −η g; without momentum, whose mean step along a
-    steady gradient is the same for Adam.
+    """What an update adds along a steady gradient: −η g / (√v + ε), or −η g.
 
     Args:
         gradient: g [P].
-        rate: η.
+        rate: η; with heavy-ball or Nesterov momentum η / (1 − β), for a sum of steps.
         moment: v [P] and ε of a preconditioned optimizer.
     """
     if moment is None:

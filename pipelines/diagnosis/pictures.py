@@ -49,17 +49,22 @@ def _spectrum(found: Found) -> Figure:
 
 
 def _layers(found: Found) -> Figure:
-    """Length of the gradient and of an update beside the weights, layer by layer."""
+    """Length of the gradient and, where it is known, of an update beside the weights, layer by
+    layer.
+    """
     layers = found["layers"]
-    figure, panes = pyplot.subplots(1, 2, figsize=(9, 0.6 + 0.3 * max(5, len(layers))), sharey=True)
-    for axes, key, title in zip(
-        panes, ("gradient", "ratio"), ("gradient norm", "update ÷ weights"), strict=True
-    ):
-        values = [max(layer[key], 1e-12) for layer in layers.values()]
+    known = any(layer["ratio"] for layer in layers.values())
+    titles = {"gradient": "gradient norm"} | ({"ratio": "update ÷ weights"} if known else {})
+    height = 0.6 + 0.3 * max(5, len(layers))
+    figure, panes = pyplot.subplots(
+        1, len(titles), figsize=(1 + 4 * len(titles), height), sharey=True, squeeze=False
+    )
+    for axes, (key, title) in zip(panes[0], titles.items(), strict=True):
+        values = [layer[key] or np.nan for layer in layers.values()]
         axes.barh(range(len(layers)), values, color="tab:blue")
         axes.set(xscale="log", xlabel=title)
-    panes[0].set_yticks(range(len(layers)), list(layers))
-    panes[0].invert_yaxis()
+    panes[0, 0].set_yticks(range(len(layers)), list(layers))
+    panes[0, 0].invert_yaxis()
     return figure
 
 

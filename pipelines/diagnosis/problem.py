@@ -16,6 +16,7 @@ from pipelines.frame.errors import CheckFailed, OutOfMemory, broken_rule
 from pipelines.nn.plain import Scores, twice_differentiable
 
 Part = Callable[[], Tensor]  # a part of the loss; parts add up to the whole
+_ROWS = "diagnosis.common.rows"
 Pieces = Sequence[Tensor | None]  # in the shapes of the weights; None is zero
 
 
@@ -119,7 +120,7 @@ class Problem:
         """
         total = torch.zeros_like(self.weights())
         for part in self.parts:
-            with self._room(), twice_differentiable():
+            with room(_ROWS, self.what), twice_differentiable():
                 total += flat(self._gradients(part(), create_graph=False))
         if not torch.isfinite(total).all():
             raise CheckFailed(f"{self.what}: its gradient must be finite; lower the learning rate")
@@ -185,7 +186,7 @@ class Problem:
         total = torch.zeros_like(vector)
         pieces, totals = self.unflat(vector), self.unflat(total)
         for part in self.parts:
-            with self._room():
+            with room(_ROWS, self.what):
                 found = product(self._graph(part), pieces)
             for place, piece in enumerate(found):
                 if piece is not None:
@@ -206,20 +207,25 @@ class Problem:
             self._kept = made
         return made
 
-    @contextmanager
-    def _room(self) -> Iterator[None]:
-        try:
-            yield
-        except RuntimeError as error:  # torch's own of a GPU is one too; that of a CPU has no name
-            if not isinstance(error, torch.OutOfMemoryError) and "allocate memory" not in str(
-                error
-            ):
-                raise
-            self._kept = None
-            rule = "let rows fit into the memory with their second derivatives"
-            raise OutOfMemory(
-                broken_rule("params.yaml", "diagnosis.common.rows", self.what, rule, "lower it")
-            ) from None
+
+@contextmanager
+def room(key: str, what: str) -> Iterator[None]:
+    """A block whose rows have to fit into the memory.
+
+    Args:
+        key: of params.yaml, to lower where they do not.
+        what: for the error.
+
+    Raises:
+        OutOfMemory: they do not.
+    """
+    try:
+        yield
+    except RuntimeError as error:  # torch's own of a GPU is one too; that of a CPU has no name
+        if not isinstance(error, torch.OutOfMemoryError) and "allocate memory" not in str(error):
+            raise
+        rule = "let the rows of a pass fit into the memory"
+        raise OutOfMemory(broken_rule("params.yaml", key, what, rule, "lower it")) from None
 
 
 def flat(tensors: Sequence[Tensor]) -> Tensor:

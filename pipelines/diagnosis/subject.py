@@ -1,7 +1,7 @@
 """A trained model as the diagnosis sees it: its training set up again, its weights put back."""
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ from lightning_utilities.core.apply_func import apply_to_collection
 from torch import Tensor
 
 from pipelines.diagnosis.params import Diagnosed
-from pipelines.diagnosis.problem import Problem, flat, learnable
+from pipelines.diagnosis.problem import Problem, flat, learnable, room
 from pipelines.formats.bert.loading import load_pretrained
 from pipelines.frame.errors import CheckpointError
 from pipelines.frame.params_reader import ParamsFile
@@ -62,7 +62,7 @@ class Subject:
         if model.update != "last":
             snapshot = load_snapshot(out, model.update)
             put_into(network, snapshot.weights, out)
-        elif module.updates in updates_in(out) and module.params.average == 1:
+        elif module.updates in updates_in(out) and _keeps_the_last(module.params):
             snapshot = load_snapshot(out, module.updates)  # it has what the optimizer knows
             put_into(network, snapshot.weights, out)
         elif model.training[0] == "seq2seq":
@@ -91,20 +91,33 @@ class Subject:
         return Problem(learnable(self.network), [self.loss_on(batch)], self.model.section)
 
     def gradient_on(self, batch: Any) -> Tensor:
-        """The gradient [P] on a batch, by the kernels of its training."""
-        weights = list(learnable(self.network).values())
-        found = torch.autograd.grad(self.loss_on(batch)(), weights, allow_unused=True)
-        return flat(
-            [
-                torch.zeros_like(weight) if part is None else part
-                for part, weight in zip(found, weights, strict=True)
-            ]
-        )
+        """The gradient [P] on a batch, in micro-batches, by the kernels of its training.
 
-    def loss_on(self, batch: Any) -> Callable[[], Tensor]:
-        """The objective's mean over a batch, as an update has it."""
+        Raises:
+            OutOfMemory: they do not fit.
+        """
+        module, weights = self.training.module, list(learnable(self.network).values())
+        terms = module.num_terms(batch)
+        total = torch.zeros_like(flat(weights))
+        for part in module.micro_batches(batch):
+            with room("hardware.micro_batch_size", self.model.section):
+                loss = self.loss_on(part, terms)()
+                found = torch.autograd.grad(loss, weights, allow_unused=True)
+            total += flat(
+                [
+                    torch.zeros_like(weight) if one is None else one
+                    for one, weight in zip(found, weights, strict=True)
+                ]
+            )
+        return total
+
+    def loss_on(self, batch: Any, whole: Mapping[str, int] | None = None) -> Callable[[], Tensor]:
+        """The objective's mean over a batch, as an update has it; or its part in a ``whole`` of so
+        many terms.
+        """
         module = self.training.module
-        terms = {name: max(1, number) for name, number in module.num_terms(batch).items()}
+        counts = module.num_terms(batch) if whole is None else whole
+        terms = {name: max(1, number) for name, number in counts.items()}
 
         def loss() -> Tensor:
             sums = module.losses(batch).objective
@@ -136,8 +149,10 @@ class Subject:
 
     def second_moment(self) -> Tensor | None:
         """The optimizer's average of squared gradients [P] of the snapshot, where it has one."""
-        if self.snapshot is None or not self.snapshot.second_moment:
+        if self.snapshot is None:
             return None
+        if not learnable(self.network).keys() <= self.snapshot.second_moment.keys():
+            return None  # Muon's matrices have none, nor weights that stand still so far
         return self.in_order(self.snapshot.second_moment)
 
     @property
@@ -145,9 +160,13 @@ class Subject:
         """Updates done."""
         return self.training.module.updates if self.model.update == "last" else self.model.update
 
-    def learning_rate(self) -> float:
-        """Of the update that was done last."""
+    def learning_rate(self) -> float | None:
+        """Of the update that was done last; None where the weights are those of another one, which
+        is not told: the best, or a mean.
+        """
         module = self.training.module
+        if self.model.update == "last" and not _keeps_the_last(module.params):
+            return None
         place = factor(module.params.schedule, self.update - 1, total=module.updates)
         return float(module.learning_rate * place)
 
@@ -168,6 +187,11 @@ class Subject:
         labels = torch.cat([batch.labels_R for batch in module.validation_batches])
         counts = torch.bincount(labels[labels >= 0]).numpy()
         return _baselines(counts[counts > 0], len(counts))
+
+
+def _keeps_the_last(params: Any) -> bool:
+    """Whether a training leaves the weights of its last update."""
+    return bool(params.select == "last" and params.average == 1)
 
 
 def begin_at_random(params_file: ParamsFile, section: str) -> bool:

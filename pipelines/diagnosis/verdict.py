@@ -203,6 +203,7 @@ def _steps(found: Found) -> Verdict | None:
     ratios = {name: layer["ratio"] for name, layer in layers.items() if layer["ratio"] > 0}
     if not ratios or not found.get("learning_rate"):
         return None
+    at_work = found["learning_rate"] >= 0.1 * found["peak_rate"]  # it has not come down yet
     name = max(ratios, key=lambda one: ratios[one])
     if ratios[name] > WILD:
         return Verdict(
@@ -211,7 +212,7 @@ def _steps(found: Found) -> Verdict | None:
             f"lower {found['rate_key']}",
             found["rate_key"],
         )
-    if max(ratios.values()) < STILL:
+    if at_work and max(ratios.values()) < STILL:
         return Verdict(
             "steps too short",
             f"no layer changes by more than {max(ratios.values()):.0e} of its length an update",

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from pipelines.frame.errors import EXIT_BAD_INPUT, MasklineError, ParamsError
-from pipelines.frame.files import digest
+from pipelines.frame.files import digest, write_json
 from pipelines.frame.hardware import Hardware, limit_threads
 from pipelines.frame.params_reader import plain, read_params, validate
 from pipelines.frame.run_folder import RUNS
@@ -74,9 +74,14 @@ def _compare(arguments: argparse.Namespace) -> None:
     for results in (first, second):
         if results:
             print("\n" + table(results))
+    from pipelines.laboratory.noise import noise_by_batch
     from pipelines.laboratory.pictures import draw_all
 
-    drawn = draw_all({"bert": first, "transformer": second}, folder)
+    noise = noise_by_batch(seed=1)
+    said = ", ".join(f"{noise[size]:.2g} of {size} rows" for size in noise)
+    print(f"\nvariance of BERT's first gradient by its mean squared: {said}")
+    write_json(folder / "noise.json", noise)
+    drawn = draw_all({"bert": first, "transformer": second}, noise, folder)
     print(f"\n{len(drawn)} pictures and all numbers: {folder}")
 
 

@@ -18,13 +18,17 @@ from pipelines.laboratory.summary import Results, best_rate, by_rate, names_of
 from pipelines.optim.params import Optimizer
 
 mpl.rcParams["svg.hashsalt"] = "maskline"
+_COLOURS = mpl.colormaps["tab20"].colors[::2] + mpl.colormaps["tab20"].colors[1::2]  # type: ignore[attr-defined]
 _DRAWN = {"sgd": 0.03, "momentum": 0.01, "nesterov": 0.01, "rmsprop": 0.03, "adam": 0.1}
 _ON_ROSENBROCK = {"sgd": 1e-3, "momentum": 3e-4, "nesterov": 3e-4, "rmsprop": 0.01, "adam": 0.03}
 
 
-def draw_all(models: Mapping[str, Results], folder: Path) -> list[Path]:
+def draw_all(models: Mapping[str, Results], noise: Mapping[int, float], folder: Path) -> list[Path]:
     """Write every picture; their paths."""
-    drawn = [_save(_trajectories(), folder / "trajectories.svg")]
+    drawn = [
+        _save(_trajectories(), folder / "trajectories.svg"),
+        _save(_noise(noise), folder / "noise.svg"),
+    ]
     for model, results in models.items():
         if results:
             drawn.append(_save(_curves(results), folder / f"{model}_curves.svg"))
@@ -37,6 +41,7 @@ def _curves(results: Results) -> Figure:
     figure, panes = pyplot.subplots(1, 3, figsize=(14, 4.5), sharey=True)
     axes_of = {"update": "update", "rows": "row", "seconds": "second (one core)"}
     for axes, (key, label) in zip(panes, axes_of.items(), strict=True):
+        axes.set_prop_cycle(color=_COLOURS)
         for name in names_of(results):
             rate, _ = best_rate(results, name)
             run = next(r for r in results if r["contestant"] == name and r["rate"] == rate)
@@ -52,6 +57,7 @@ def _curves(results: Results) -> Figure:
 def _sensitivity(results: Results) -> Figure:
     """Loss after the last update by learning rate: how wide the valley of each is."""
     figure, axes = pyplot.subplots(figsize=(8, 4.5))
+    axes.set_prop_cycle(color=_COLOURS)
     for name in names_of(results):
         rates = by_rate(results, name)
         middle = [float(np.median(losses)) for losses in rates.values()]
@@ -59,6 +65,18 @@ def _sensitivity(results: Results) -> Figure:
         axes.plot(list(rates), finite, "o-", markersize=4, label=name)
     axes.set(xscale="log", xlabel="learning rate", ylabel="held-out loss, median of seeds")
     axes.legend(fontsize=8, loc="center left", bbox_to_anchor=(1, 0.5))
+    axes.grid(alpha=0.3)
+    return figure
+
+
+def _noise(noise: Mapping[int, float]) -> Figure:
+    """How far gradients of a batch lie from the mean, by its rows; dotted: one over the rows."""
+    figure, axes = pyplot.subplots(figsize=(6, 4))
+    rows = list(noise)
+    axes.loglog(rows, list(noise.values()), "o-", label="measured")
+    axes.loglog(rows, [noise[rows[0]] / size for size in rows], ":", color="grey", label="1 / rows")
+    axes.set(xlabel="rows of a batch", ylabel="variance of the gradient, by its mean squared")
+    axes.legend(fontsize=8)
     axes.grid(alpha=0.3)
     return figure
 

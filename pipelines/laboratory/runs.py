@@ -127,7 +127,7 @@ def train(job: Job, folder: Path) -> dict[str, Any]:
         logging.getLogger(library).setLevel(logging.ERROR)
     warnings.filterwarnings("ignore")
     with tempfile.TemporaryDirectory() as temporary:
-        training = _set_up(job, Path(temporary))
+        training = set_up_small(job, Path(temporary))
         module, source, run = training
         curve = _Curve(job, max(1, job.updates // POINTS))
         batches = Batches(Pool(source, job.pool), Position(0, 0, 0), job.updates)
@@ -147,7 +147,8 @@ def train(job: Job, folder: Path) -> dict[str, Any]:
     return result
 
 
-def _set_up(job: Job, folder: Path) -> Training:
+def set_up_small(job: Job, folder: Path) -> Training:
+    """The small model of a job, on the data of this checkout, not yet trained."""
     params_file = read_params()
     _shrink(params_file, job)
     hardware = validate(params_file, "hardware", Hardware)
@@ -178,7 +179,8 @@ def _shrink(params_file: ParamsFile, job: Job) -> None:
     root = params_file.root
     root["seed"] = stream_seed(job.seed, "optimizers") % 2**31
     root["hardware"].update(
-        accelerator="cpu", devices=1, num_threads=1, num_workers=0, compile=False, watch="off",
+        accelerator="cpu", devices=1, num_nodes=1, strategy="auto", num_threads=1,
+        num_workers=0, compile=False, watch="off",
         micro_batch_size=0 if job.batch <= 256 else 64,
     )  # fmt: skip
     optimization = {

@@ -30,7 +30,15 @@ def watched(module: Any, batch: Any, loss: Tensor, norm: Tensor) -> Iterator[Non
     yield
     if looks:
         _look(module, batch, norm, update)
-    learning.after(update, loss * module.trainer.world_size, norm)
+    learning.after(update, loss * _share(module, batch), norm)
+
+
+def _share(module: Any, batch: Any) -> Any:
+    """Terms in the whole batch over those of this rank, of the first objective: a rank's part of
+    the loss times this is its own mean.
+    """
+    own = next(iter(module.num_terms(batch).values()))
+    return module.agreed.totals[0] / max(1, own)
 
 
 def _look(module: Any, batch: Any, norm: Tensor, update: int) -> None:
@@ -49,6 +57,9 @@ def _look(module: Any, batch: Any, norm: Tensor, update: int) -> None:
         return sum(float(total) / max(1, terms[name]) for name, total in losses.objective.items())
 
     named = list(module.network.named_parameters())
-    several = (len(parts), norm) if len(parts) > 1 else None
+    # The estimate is of equal parts that one rank has, and of all weights.
+    equal = rows == sum(1 for _ in parts[-1].split(1)) and not module.frozen(update - 1)
+    alone = equal and module.trainer.world_size == 1
+    several = (len(parts), norm) if alone and len(parts) > 1 else None
     module.learning.look(update, named, loss_of, several)
     module.compiled, module.detailed = compiled, detailed

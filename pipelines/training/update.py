@@ -133,9 +133,13 @@ class TrainingModule(Objective):
                 self.manual_backward(loss * self.trainer.world_size)
             self.meter.add(losses.measured)
             whole += loss.detach()
-            if self.learning and number == 1 < len(parts):
+            if number == 1 < len(parts) and self._looks():
+                assert self.learning is not None
                 self.learning.first_part(list(self.network.parameters()))
         return whole
+
+    def _looks(self) -> bool:
+        return self.learning is not None and self.learning.looks(self.global_step + 1)
 
     def _try(self, batch: Any, rows: int) -> None:
         """Forward and backward of so many rows, for their memory alone."""
@@ -329,6 +333,8 @@ class TrainingLoop(lightning.Callback):
         if broken < 0:
             self._unchecked.clear()
             return
+        if module.learning:
+            module.learning.flush()  # what it foresaw, and how it broke
         position = next(position for position in self._unchecked if position.update == broken)
         end = self._source.after(position)
         samples = f"from {position.samples}" + (
