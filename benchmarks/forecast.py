@@ -39,11 +39,11 @@ _OPTIMIZERS: dict[str, dict[str, Any]] = {
         for beta in (0.98, 0.999)
     },
 }  # fmt: skip
-_CHOOSE = {"bert": {
+_CHOOSE: dict[str, dict[str, list[Any]]] = {"bert": {
     "momentum": [0.1, 0.2, 0.3, 0.5, 0.8, 1.2], "sgd": [1, 2, 4, 8, 12],
     "adamw 0.98": [0.003, 0.01, 0.02, 0.04, 0.08], "adamw 0.999": [0.003, 0.01, 0.03, 0.08],
 }}  # fmt: skip
-_TRY = {
+_TRY: dict[str, dict[str, list[Any]]] = {
     "transformer": {
         "momentum": [0.1, 0.3, 0.6, 1.0, 2.0], "sgd": [1, 3, 6, 12],
         "adamw 0.98": [0.003, 0.01, 0.03, 0.08],
