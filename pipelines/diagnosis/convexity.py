@@ -23,13 +23,13 @@ class Convexity:
     Attributes:
         lowest: the smallest Ritz value of the Hessian at any of the points, as a share of the
             largest there; an eigenvalue is no larger.
-        below_chord: how far the loss between two points lies above the chord, at most, as a share
-            of the loss there; a convex function lies below.
+        above_chord: how far the loss between two points lies above the chord, at most, as a share
+            of the loss there; negative where it lies below, as of a convex function.
         counterexample: what refutes convexity, in words; empty where nothing does.
     """
 
     lowest: float
-    below_chord: float
+    above_chord: float
     counterexample: str
 
 

@@ -43,17 +43,15 @@ def eigenpairs(
     like: Tensor,
     count: int,
     *,
-    end: str = "largest",
     tolerance: float = 1e-3,
     seed: int = 0,
 ) -> Eigenpairs:
-    """The eigenvalues at one end of the spectrum.
+    """The largest eigenvalues, by value, not by size.
 
     Args:
         product: of the matrix.
         like: a vector [P], for its type and device.
         count: how many.
-        end: ``largest`` or ``smallest``, by value, not by size.
         tolerance: of an eigenvalue, relative; ARPACK stops there.
         seed: of the vector it starts from.
 
@@ -63,7 +61,7 @@ def eigenpairs(
     """
     size = len(like)
     if size <= max(12, count + 1):
-        return _dense(product, like, count, end)
+        return _dense(product, like, count)
     start = _probe(like, seed, "normal").cpu().numpy()
 
     def times(vector: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -72,25 +70,24 @@ def eigenpairs(
 
     matrix = LinearOperator((size, size), matvec=times, dtype=start.dtype)
     room = min(size, max(2 * count + 1, _ROOM))
-    settings = {"which": "LA" if end == "largest" else "SA", "tol": tolerance, "v0": start}
+    settings = {"which": "LA", "tol": tolerance, "v0": start}
     try:
         values, vectors = eigsh(matrix, count, ncv=room, maxiter=_RESTARTS, **settings)
     except ArpackError:  # they lie too close to each other, or the matrix is 0
         made = lanczos(product, _probe(like, seed, "normal"), 2 * room)
-        return made.extreme(product, count, end)
-    return _checked(product, values, torch.from_numpy(vectors.T).to(like), end)
+        return made.largest(product, count)
+    return _checked(product, values, torch.from_numpy(vectors.T).to(like))
 
 
-def _dense(product: Product, like: Tensor, count: int, end: str) -> Eigenpairs:
+def _dense(product: Product, like: Tensor, count: int) -> Eigenpairs:
     unit = torch.eye(len(like), dtype=like.dtype, device=like.device)
     matrix = torch.stack([product(row) for row in unit])
     values, vectors = torch.linalg.eigh((matrix + matrix.T) / 2)
-    chosen = slice(-count, None) if end == "largest" else slice(0, count)
-    return _checked(product, values[chosen].cpu().numpy(), vectors.T[chosen], end)
+    return _checked(product, values[-count:].cpu().numpy(), vectors.T[-count:])
 
 
-def _checked(product: Product, values: Array, vectors: Tensor, end: str) -> Eigenpairs:
-    order = np.argsort(values)[:: -1 if end == "largest" else 1].tolist()
+def _checked(product: Product, values: Array, vectors: Tensor) -> Eigenpairs:
+    order = np.argsort(values)[::-1].tolist()
     pairs = [(float(values[number]), vectors[number]) for number in order]
     residuals = [float((product(vector) - value * vector).norm()) for value, vector in pairs]
     return Eigenpairs([value for value, _ in pairs], [vector for _, vector in pairs], residuals)
@@ -133,13 +130,6 @@ class Spectrum:
             "negative_share": self.negative_share,
         }
 
-    def smoothed(self, places: Sequence[float], width: float) -> list[float]:
-        """The density at some places, each point spread to a normal distribution of this width."""
-        spread = (np.asarray(places)[:, None] - np.asarray(self.values)) / width
-        bumps = np.exp(-0.5 * spread**2) / (width * np.sqrt(2 * np.pi))
-        density: list[float] = (bumps @ np.asarray(self.weights)).tolist()
-        return density
-
 
 def spectrum(
     product: Product, like: Tensor, *, steps: int, probes: int = 1, seed: int = 0
@@ -165,7 +155,7 @@ def spectrum(
         [weight for _, weight in points],
         float(np.mean(traces)),
         error,
-        runs[0].extreme(product, 1, "smallest"),
+        runs[0].lowest(product),
     )
 
 
@@ -188,13 +178,19 @@ class Tridiagonal:
         found: Array = eigh_tridiagonal(self.diagonal, self.beside, eigvals_only=True)
         return found
 
-    def extreme(self, product: Product, count: int, end: str) -> Eigenpairs:
-        """So many Ritz values at one end, and their directions."""
+    def largest(self, product: Product, count: int) -> Eigenpairs:
+        """So many of the largest Ritz values, and their directions."""
+        return self._ritz(product, slice(-count, None))
+
+    def lowest(self, product: Product) -> Eigenpairs:
+        """The smallest Ritz value, and its direction."""
+        return self._ritz(product, slice(0, 1))
+
+    def _ritz(self, product: Product, chosen: slice) -> Eigenpairs:
         values, vectors = eigh_tridiagonal(self.diagonal, self.beside)
-        chosen = slice(-count, None) if end == "largest" else slice(0, count)
         weights = torch.from_numpy(vectors[:, chosen].T.copy()).to(self.basis)
         directions = weights @ self.basis
-        return _checked(product, values[chosen], directions / directions.norm(dim=1)[:, None], end)
+        return _checked(product, values[chosen], directions / directions.norm(dim=1)[:, None])
 
 
 def lanczos(product: Product, start: Tensor, steps: int) -> Tridiagonal:

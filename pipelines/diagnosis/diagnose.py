@@ -7,16 +7,19 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+from pipelines.bert.params import BertParams
+from pipelines.classification.params import ClassificationCommon
 from pipelines.diagnosis.params import Closely, Diagnosed
 from pipelines.frame.params_reader import ParamsFile, Seed, validate
 from pipelines.frame.stage import Metrics, Stage, StageRun, item_argument, run_stage
 from pipelines.frame.trials import declared, set_up
+from pipelines.seq2seq.params import CommonParams
 
-# Sections of all trainings, for DVC cannot choose those of one.
-_TRAINED_BY = {
-    "bert": "pipelines.bert.params:BertParams",
-    "classification.common": "pipelines.classification.params:ClassificationCommon",
-    "seq2seq.common": "pipelines.seq2seq.params:CommonParams",
+# Of all trainings, for DVC cannot choose the sections of one.
+_SECTIONS = {
+    "bert": BertParams,
+    "classification.common": ClassificationCommon,
+    "seq2seq.common": CommonParams,
 }
 
 
@@ -35,7 +38,7 @@ def declare(params_file: ParamsFile, name: str) -> Stage:
         "diagnosis.common": Closely,
         block: Diagnosed,
         **languages,
-        **{path: _schema(where) for path, where in _TRAINED_BY.items()},
+        **_SECTIONS,
         model.section: training.sections[model.section],
     }
     data = (Path(model.trained), Path(model.data), Path("data/shards"), Path("data/tokenizer"))
@@ -47,13 +50,6 @@ def declare(params_file: ParamsFile, name: str) -> Stage:
         item=name,
         modules=(training.entry, *training.modules),
     )
-
-
-def _schema(where: str) -> Any:
-    from importlib import import_module
-
-    module, _, name = where.partition(":")
-    return getattr(import_module(module), name)
 
 
 def diagnose(run: StageRun) -> Metrics:

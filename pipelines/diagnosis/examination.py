@@ -5,7 +5,7 @@ numbers each time.
 """
 
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from itertools import pairwise
 from typing import Any
 
@@ -20,11 +20,10 @@ from pipelines.diagnosis.flow import by_distance, by_layer, noise_of, step_jacob
 from pipelines.diagnosis.landscape import filter_normalised, line, plane, principal
 from pipelines.diagnosis.params import Closely
 from pipelines.diagnosis.problem import Problem
-from pipelines.diagnosis.stability import bound_of, stability
-from pipelines.diagnosis.subject import Subject
+from pipelines.diagnosis.stability import Bound, bound_of, stability
+from pipelines.diagnosis.subject import Subject, rows_of
 
 Found = dict[str, Any]
-Moment = tuple[Tensor, float]
 
 
 def examine(subject: Subject, closely: Closely, seed: int) -> Found:
@@ -40,9 +39,10 @@ def examine(subject: Subject, closely: Closely, seed: int) -> Found:
     problem = subject.problem(rows)
     found = _loss(subject, problem, rows)
     gradients = [subject.gradient_on(batch) for batch in batches[1:]]
-    moment = _moment(subject)
-    found |= _curvature(subject, problem, closely, moment, seed)
-    found |= _flow(subject, problem, rows, gradients, moment)
+    pace = _pace(subject)
+    found |= _curvature(problem, closely, pace, seed)
+    found |= _flow(subject, problem, rows, gradients, pace)
+    found["noise"] = asdict(noise_of(gradients, rows_of(batches[1])))
     if closely.points:
         found |= _landscape(subject, problem, closely.points, seed)
     return found
@@ -64,8 +64,6 @@ def _loss(subject: Subject, problem: Problem, rows: Any) -> Found:
         "objective": problem.loss(),
         "learning_rate": subject.learning_rate(),
         "peak_rate": module.learning_rate,
-        "recurrent": any("cell" in name for name in (model.section,))
-        or getattr(subject.network, "encoder", None).__class__.__name__ == "Recurrent",
         "rate_key": f"{common if stage == 'bert' else model.section}.learning_rate",
         "schedule_key": f"{common}.schedule",
         "training_key": common,
@@ -74,22 +72,39 @@ def _loss(subject: Subject, problem: Problem, rows: Any) -> Found:
     }
 
 
-def _moment(subject: Subject) -> Moment | None:
-    """The optimizer's own average of squared gradients, which a snapshot has, and its ε. A few
-    batches cannot stand for it: where they have no gradient, its inverse would know no bound.
+@dataclass(frozen=True)
+class _Pace:
+    """How an optimizer steps at the update that is looked at.
+
+    Attributes:
+        rate: the learning rate.
+        bound: see `bound_of`.
+        momentum: β of heavy-ball and Nesterov momentum, else 0.
+        moment: average of squared gradients [P] and ε, of a preconditioned optimizer.
     """
-    epsilon = float(getattr(subject.training.module.params.optimizer, "epsilon", 0.0))
+
+    rate: float
+    bound: Bound
+    momentum: float
+    moment: tuple[Tensor, float] | None
+
+
+def _pace(subject: Subject) -> _Pace | None:
+    """None where it is not known: for an optimizer without a bound, weights of no one update, and
+    preconditioned optimizers without a snapshot. A few batches cannot stand for the average of
+    squared gradients: where they have no gradient, its inverse would know no bound.
+    """
+    optimizer = subject.training.module.params.optimizer
+    bound, rate = bound_of(optimizer), subject.learning_rate()
+    if bound is None or rate is None:
+        return None
+    if not bound.preconditioned:
+        return _Pace(rate, bound, getattr(optimizer, "momentum", 0.0), None)
     own = subject.second_moment()
-    return None if own is None else (own, epsilon)
+    return None if own is None else _Pace(rate, bound, 0.0, (own, optimizer.epsilon))
 
 
-def _curvature(
-    subject: Subject,
-    problem: Problem,
-    closely: Closely,
-    moment: Moment | None,
-    seed: int,
-) -> Found:
+def _curvature(problem: Problem, closely: Closely, pace: _Pace | None, seed: int) -> Found:
     product, like = problem.hessian_product, problem.weights()
     top = eigenpairs(product, like, closely.eigenvalues, seed=seed)
     steps = closely.lanczos_steps
@@ -101,15 +116,16 @@ def _curvature(
             "largest": top.values,
             "residuals": top.residuals,
             "smallest": hessian.lowest.values,
+            "smallest_residuals": hessian.lowest.residuals,
         },
         "spectrum": hessian.for_json(),
         "gauss_newton": gauss_newton.for_json(),
         "point": asdict(point) | {"holds": point.holds},
     }
-    bound = bound_of(subject.training.module.params.optimizer)
-    rate = subject.learning_rate()
-    if bound is not None and rate is not None and (moment is not None or not bound.preconditioned):
-        held = stability(product, top.values[0], bound, rate, moment=moment, seed=seed)
+    if pace is not None:
+        held = stability(
+            product, top.values[0], pace.bound, pace.rate, moment=pace.moment, seed=seed
+        )
         found["stability"] = asdict(held)
     return found
 
@@ -119,25 +135,18 @@ def _flow(
     problem: Problem,
     rows: Any,
     gradients: list[Tensor],
-    moment: Moment | None,
+    pace: _Pace | None,
 ) -> Found:
     network, loss = subject.network, subject.loss_on(rows)
-    bound = bound_of(subject.training.module.params.optimizer)
     step = torch.zeros_like(gradients[0])
-    rate = subject.learning_rate()
-    if bound is not None and rate is not None and (moment is not None or not bound.preconditioned):
-        momentum = getattr(subject.training.module.params.optimizer, "momentum", 0.0)
-        used = moment if bound.preconditioned else None
-        step = step_of(gradients[0], rate / (1.0 - momentum), used)
-    batch = subject.batches(1)[0]
-    number = sum(1 for _ in batch.split(1))
+    if pace is not None:
+        step = step_of(gradients[0], pace.rate / (1.0 - pace.momentum), pace.moment)
     with Activations(network) as activations, torch.no_grad():
         problem.loss()
     found: Found = {
         "layers": {
             name: asdict(one) for name, one in by_layer(problem, gradients[0], step).items()
         },
-        "noise": asdict(noise_of(gradients, number)),
         "saturated": {kind: activations.of_kind(kind) for kind in ("tanh", "sigmoid", "relu")},
         "saturated_in": activations.shares(),
         "step_jacobians": {

@@ -3,7 +3,7 @@
 Shapes: B rows, D width of a recurrent state.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -183,11 +183,8 @@ def by_distance(network: Any, lengths_B: Tensor, loss: Callable[[], Tensor]) -> 
         made = loss()
     handle.remove()
     torch.autograd.grad(made, list(network.parameters()), allow_unused=True)
-    return distances_of(
-        {name: float(total) / int(n) for name, (total, n) in told.items() if int(n)}
-    )
-
-
-def distances_of(named: Mapping[str, float]) -> dict[int, float]:
-    """``source_gradient/04`` → 4."""
-    return {int(name.partition("/")[2]): value for name, value in sorted(named.items())}
+    return {
+        int(name.partition("/")[2]): float(total) / int(n)  # source_gradient/04
+        for name, (total, n) in sorted(told.items())
+        if int(n)
+    }

@@ -10,10 +10,12 @@ import numpy as np
 mpl.use("Agg")
 from matplotlib import pyplot
 from matplotlib.figure import Figure
+from numpy.typing import NDArray
 
 mpl.rcParams["svg.hashsalt"] = "maskline"
 _SIZE = (6.0, 3.5)
 Found = Mapping[str, Any]
+Array = NDArray[np.float64]
 
 
 def draw(found: Found, folder: Path) -> list[str]:
@@ -40,12 +42,19 @@ def _spectrum(found: Found) -> Figure:
         low, high = values.min(), values.max()
         places = np.linspace(low - 0.05 * (high - low), high + 0.05 * (high - low), 400)
         width = max(0.01 * (high - low), 1e-12)
-        bumps = np.exp(-0.5 * ((places[:, None] - values) / width) ** 2) / (width * 2.5066)
-        axes.semilogy(places, np.maximum(bumps @ weights, 1e-12), color=colour, label=label)
+        density = smoothed(values, weights, places, width)
+        axes.semilogy(places, np.maximum(density, 1e-12), color=colour, label=label)
     axes.axvline(found["eigenvalues"]["largest"][0], color="grey", linewidth=1, linestyle=":")
     axes.set(xlabel="eigenvalue", ylabel="density", ylim=(1e-8, None), title=found["section"])
     axes.legend(fontsize=8)
     return figure
+
+
+def smoothed(values: Array, weights: Array, places: Array, width: float) -> Array:
+    """Density at some places of points with weights, each spread to a normal distribution."""
+    bumps = np.exp(-0.5 * ((places[:, None] - values) / width) ** 2)
+    density: Array = bumps @ weights / (width * np.sqrt(2 * np.pi))
+    return density
 
 
 def _layers(found: Found) -> Figure:
@@ -82,11 +91,11 @@ def _lines(found: Found) -> Figure | None:
 
 
 def _surroundings(found: Found) -> Figure | None:
-    return _contours(found, "surroundings", "two random directions, filter-normalised")
+    return _contours(found, "surroundings", "two random directions, filter-normalised, and the way")
 
 
 def _way(found: Found) -> Figure | None:
-    return _contours(found, "way", "principal directions of the training's way")
+    return _contours(found, "way", "principal directions of the way")
 
 
 def _contours(found: Found, key: str, title: str) -> Figure | None:
@@ -99,7 +108,8 @@ def _contours(found: Found, key: str, title: str) -> Figure | None:
     shown = axes.contourf(plane["axis"], plane["axis"], losses, levels=20, cmap="viridis")
     figure.colorbar(shown, label="training loss")
     near = [point for point in plane["trajectory"] if max(map(abs, point)) <= 1]
-    if key == "way" and near:
+    if near:  # of random directions next to nothing of the way lies in the plane
+        title += f"; {min(plane['kept']):.0%} of its length lie in the plane"
         axes.plot(*zip(*[*near, [0.0, 0.0]], strict=True), "o-", color="white", markersize=4)
     axes.plot(0, 0, "*", color="tab:red", markersize=12)
     axes.set_title(title, fontsize=9)

@@ -37,6 +37,7 @@ class Problem:
         parameters: name → weight; all are leaves that want gradients.
         parts: one forward pass each. They must give the same number each time.
         what: name for errors.
+        rows: that a pass goes through, for errors.
 
     Raises:
         CheckFailed: there is no weight, a weight or the loss is not finite, or the loss depends on
@@ -44,9 +45,14 @@ class Problem:
     """
 
     def __init__(
-        self, parameters: Mapping[str, Tensor], parts: Sequence[Part], what: str = "the loss"
+        self,
+        parameters: Mapping[str, Tensor],
+        parts: Sequence[Part],
+        what: str = "the loss",
+        *,
+        rows: int = 1,
     ) -> None:
-        self.parameters, self.parts, self.what = dict(parameters), parts, what
+        self.parameters, self.parts, self.what, self.rows = dict(parameters), parts, what, rows
         self._tensors = list(self.parameters.values())
         self._kept: _Graph | None = None
         if not self._tensors:
@@ -120,7 +126,7 @@ class Problem:
         """
         total = torch.zeros_like(self.weights())
         for part in self.parts:
-            with room(_ROWS, self.what), twice_differentiable():
+            with room(_ROWS, self.rows), twice_differentiable():
                 total += flat(self._gradients(part(), create_graph=False))
         if not torch.isfinite(total).all():
             raise CheckFailed(f"{self.what}: its gradient must be finite; lower the learning rate")
@@ -186,7 +192,7 @@ class Problem:
         total = torch.zeros_like(vector)
         pieces, totals = self.unflat(vector), self.unflat(total)
         for part in self.parts:
-            with room(_ROWS, self.what):
+            with room(_ROWS, self.rows):
                 found = product(self._graph(part), pieces)
             for place, piece in enumerate(found):
                 if piece is not None:
@@ -209,12 +215,12 @@ class Problem:
 
 
 @contextmanager
-def room(key: str, what: str) -> Iterator[None]:
+def room(key: str, rows: int) -> Iterator[None]:
     """A block whose rows have to fit into the memory.
 
     Args:
         key: of params.yaml, to lower where they do not.
-        what: for the error.
+        rows: of a pass.
 
     Raises:
         OutOfMemory: they do not.
@@ -224,8 +230,8 @@ def room(key: str, what: str) -> Iterator[None]:
     except RuntimeError as error:  # torch's own of a GPU is one too; that of a CPU has no name
         if not isinstance(error, torch.OutOfMemoryError) and "allocate memory" not in str(error):
             raise
-        rule = "let the rows of a pass fit into the memory"
-        raise OutOfMemory(broken_rule("params.yaml", key, what, rule, "lower it")) from None
+        rule = f"let the {rows} rows of a pass fit into the memory"
+        raise OutOfMemory(broken_rule("params.yaml", key, rows, rule, "lower it")) from None
 
 
 def flat(tensors: Sequence[Tensor]) -> Tensor:
@@ -236,15 +242,6 @@ def flat(tensors: Sequence[Tensor]) -> Tensor:
 def inner(a: Sequence[Tensor], b: Sequence[Tensor]) -> Tensor:
     """⟨a, b⟩ of two lists of tensors."""
     return torch.stack([(x * y).sum() for x, y in zip(a, b, strict=True)]).sum()
-
-
-def of_function(
-    function: Callable[..., Tensor], *start: float, dtype: torch.dtype = torch.float64
-) -> Problem:
-    """A function of a few numbers as a problem, each number a weight of its own."""
-    weights = [torch.tensor(x, dtype=dtype, requires_grad=True) for x in start]
-    named = {f"x{number}": weight for number, weight in enumerate(weights)}
-    return Problem(named, [lambda: function(*weights)], "the function")
 
 
 def learnable(module: nn.Module) -> dict[str, Tensor]:

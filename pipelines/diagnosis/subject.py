@@ -88,7 +88,9 @@ class Subject:
 
     def problem(self, batch: Any) -> Problem:
         """The training loss on a batch, as one part."""
-        return Problem(learnable(self.network), [self.loss_on(batch)], self.model.section)
+        return Problem(
+            learnable(self.network), [self.loss_on(batch)], self.model.section, rows=rows_of(batch)
+        )
 
     def gradient_on(self, batch: Any) -> Tensor:
         """The gradient [P] on a batch, in micro-batches, by the kernels of its training.
@@ -100,7 +102,7 @@ class Subject:
         terms = module.num_terms(batch)
         total = torch.zeros_like(flat(weights))
         for part in module.micro_batches(batch):
-            with room("hardware.micro_batch_size", self.model.section):
+            with room("hardware.micro_batch_size", rows_of(part)):
                 loss = self.loss_on(part, terms)()
                 found = torch.autograd.grad(loss, weights, allow_unused=True)
             total += flat(
@@ -187,6 +189,11 @@ class Subject:
         labels = torch.cat([batch.labels_R for batch in module.validation_batches])
         counts = torch.bincount(labels[labels >= 0]).numpy()
         return _baselines(counts[counts > 0], len(counts))
+
+
+def rows_of(batch: Any) -> int:
+    """Rows of a batch, whatever it is made of."""
+    return sum(1 for _ in batch.split(1))
 
 
 def _keeps_the_last(params: Any) -> bool:

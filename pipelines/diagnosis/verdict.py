@@ -106,11 +106,15 @@ def _diverged(found: Found) -> Verdict | None:
     )
 
 
+def _distances(found: Found) -> dict[int, float]:
+    """Gradients by distance from the source's end, of recurrent models that have one there."""
+    told = {int(place): value for place, value in found.get("by_distance", {}).items()}
+    return told if found.get("step_jacobians") and told.get(0) else {}
+
+
 def _vanishing(found: Found) -> Verdict | None:
-    distances = {int(place): value for place, value in found.get("by_distance", {}).items()}
-    if not distances.get(0):
-        return None
-    if not found.get("recurrent") or (place := max(distances)) < 4:
+    distances = _distances(found)
+    if not distances or (place := max(distances)) < 4:
         return None
     share = distances[place] / distances[0]
     left = share ** (1 / place)
@@ -126,8 +130,8 @@ def _vanishing(found: Found) -> Verdict | None:
 
 
 def _exploding(found: Found) -> Verdict | None:
-    distances = {int(place): value for place, value in found.get("by_distance", {}).items()}
-    if not distances.get(0) or not found.get("recurrent"):
+    distances = _distances(found)
+    if not distances:
         return None
     place, value = max(distances.items(), key=lambda one: one[1])
     if value / distances[0] < EXPLODED:

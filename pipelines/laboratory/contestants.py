@@ -1,11 +1,8 @@
 """Who is compared: optimizers, their batches, and the learning rates each may try."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
-
-import torch
-from torch import nn
 
 _ADAM = {"beta1": 0.9, "beta2": 0.98, "epsilon": 1e-8, "weight_decay": 0.0}
 _ADAMW = {**_ADAM, "weight_decay": 0.01}
@@ -20,22 +17,15 @@ class Contestant:
         optimizer: its section, as in params.yaml.
         centre: the learning rate in the middle of its grid.
         batch: ``mini``, ``full``, or rows.
-        make: makes the optimizer, where params.yaml knows none of that name.
     """
 
     optimizer: Mapping[str, Any]
     centre: float
     batch: str | int = "mini"
-    make: Callable[[nn.Module, float], torch.optim.Optimizer] | None = None
 
     def rates(self, count: int) -> list[float]:
         """So many learning rates around the centre, each √10 times the one before."""
         return [self.centre * 10 ** ((place - count // 2) / 2) for place in range(count)]
-
-
-def _adafactor(network: nn.Module, rate: float) -> torch.optim.Optimizer:
-    """Shazeer & Stern 2018, as PyTorch has it."""
-    return torch.optim.Adafactor(network.parameters(), lr=rate)
 
 
 CONTESTANTS: Mapping[str, Contestant] = {
@@ -53,7 +43,5 @@ CONTESTANTS: Mapping[str, Contestant] = {
     "adamw": Contestant({"name": "adamw", **_ADAMW, "bias_correction": True}, 3e-3),
     "lamb": Contestant({"name": "lamb", **_ADAMW, "bias_correction": True}, 1e-2),
     "muon": Contestant({"name": "muon", "momentum": 0.95, **_ADAMW}, 3e-3),
-    "adafactor": Contestant(
-        {"name": "adamw", **_ADAMW, "bias_correction": True}, 3e-2, make=_adafactor
-    ),
+    "adafactor": Contestant({"name": "adafactor", "weight_decay": 0.0}, 3e-2),
 }

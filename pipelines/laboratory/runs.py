@@ -158,20 +158,7 @@ def set_up_small(job: Job, folder: Path) -> Training:
     module = training.module
     held = module.validation_batches
     module.validation_batches = [held[number] for number in range(min(2, len(held)))]
-    if (make := CONTESTANTS[job.contestant].make) is not None:
-        module.configure_optimizers = lambda: _with_schedule(module, make(module.network, job.rate))
     return training
-
-
-def _with_schedule(module: Any, optimizer: torch.optim.Optimizer) -> Any:
-    from torch.optim.lr_scheduler import LambdaLR
-
-    from pipelines.optim.schedules import factor
-
-    schedule = LambdaLR(
-        optimizer, lambda update: factor(module.params.schedule, update, total=module.updates)
-    )
-    return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
 
 def _shrink(params_file: ParamsFile, job: Job) -> None:

@@ -49,6 +49,8 @@ def build_optimizer(
             )
         case schemas.Adagrad():
             return torch.optim.Adagrad(groups, lr=learning_rate, eps=params.epsilon)
+        case schemas.Adafactor():
+            return torch.optim.Adafactor(groups, lr=learning_rate)
         case schemas.Adam():
             betas = (params.beta1, params.beta2)
             return torch.optim.Adam(

@@ -46,6 +46,15 @@ class Adagrad(Section):
     weight_decay: Decay
 
 
+class Adafactor(Section):
+    """Shazeer & Stern 2018, as PyTorch has it: of squared gradients it keeps the means of rows and
+    columns alone, and steps are a share of the weights' size.
+    """
+
+    name: Literal["adafactor"]
+    weight_decay: Decay
+
+
 class Adam(Section):
     """Kingma & Ba 2015; weight decay as an L2 term of the gradient."""
 
@@ -96,7 +105,8 @@ class Muon(Section):
 
 
 Optimizer = Annotated[
-    Sgd | Momentum | RmsProp | Adagrad | Adam | AdamW | Lamb | Muon, Field(discriminator="name")
+    Sgd | Momentum | RmsProp | Adagrad | Adafactor | Adam | AdamW | Lamb | Muon,
+    Field(discriminator="name"),
 ]
 
 

@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import shutil
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -50,7 +49,7 @@ def write(run: StageRun) -> Metrics:
     """
     from pipelines.report import page
     from pipelines.report.curves import write_curves
-    from pipelines.report.diagnoses import diagnosis_markdown, read_diagnoses
+    from pipelines.report.diagnoses import diagnosis_markdown, pictures_of, read_diagnoses
     from pipelines.report.pictures import draw_all, draw_distances
     from pipelines.report.plots_page import plots_page
     from pipelines.report.results import read_results
@@ -66,7 +65,11 @@ def write(run: StageRun) -> Metrics:
     diagnoses = read_diagnoses(list(run.section("diagnosis.models", dict)))
     draw_all(results, architectures, run.work)
     draw_distances(diagnoses, run.work)
-    shutil.copytree(DIAGNOSES, run.work / "diagnosis", ignore=_all_but_pictures(list(diagnoses)))
+    for name in diagnoses:
+        pictures = run.work / "diagnosis" / name
+        pictures.mkdir(parents=True)
+        for file in pictures_of(name):
+            shutil.copyfile(DIAGNOSES / name / file, pictures / file)
     write_json(run.work / "scores.json", scores(results))
     write_curves(architectures, run.work / "curves")
     samples = _samples(
@@ -83,15 +86,6 @@ def write(run: StageRun) -> Metrics:
     return {
         "report": {"architectures": architectures, "ensembles": ensembles, "samples": len(samples)}
     }
-
-
-def _all_but_pictures(models: list[str]) -> Callable[[str, list[str]], list[str]]:
-    """For `shutil.copytree`: what is not the picture of one of these models."""
-    return lambda folder, names: [
-        name
-        for name in names
-        if not name.endswith(".svg") and not (Path(folder) == DIAGNOSES and name in models)
-    ]
 
 
 def _samples(names: list[str], languages: tuple[str, str], count: int) -> list[Sample]:

@@ -25,11 +25,12 @@ def watched(module: Any, batch: Any, loss: Tensor, norm: Tensor) -> Iterator[Non
         yield
         return
     looks = learning.looks(update)
+    rate = module.trainer.optimizers[0].param_groups[0]["lr"]  # before the schedule goes on
     if looks:
         learning.before(list(module.network.parameters()))
     yield
     if looks:
-        _look(module, batch, norm, update)
+        _look(module, batch, norm, update, rate)
     learning.after(update, loss * _share(module, batch), norm)
 
 
@@ -41,7 +42,7 @@ def _share(module: Any, batch: Any) -> Any:
     return module.agreed.totals[0] / max(1, own)
 
 
-def _look(module: Any, batch: Any, norm: Tensor, update: int) -> None:
+def _look(module: Any, batch: Any, norm: Tensor, update: int, rate: float) -> None:
     """Let it look at the step just taken; no random stream goes on from here."""
     parts = module.micro_batches(batch)
     rows = sum(1 for _ in parts[0].split(1))
@@ -61,5 +62,5 @@ def _look(module: Any, batch: Any, norm: Tensor, update: int) -> None:
     equal = rows == sum(1 for _ in parts[-1].split(1)) and not module.frozen(update - 1)
     alone = equal and module.trainer.world_size == 1
     several = (len(parts), norm) if alone and len(parts) > 1 else None
-    module.learning.look(update, named, loss_of, several)
+    module.learning.look(update, named, loss_of, several, rate=rate)
     module.compiled, module.detailed = compiled, detailed

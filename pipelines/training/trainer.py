@@ -109,11 +109,12 @@ def train(module: TrainingModule, source: BatchSource, run: StageRun) -> dict[st
 
 def _learning(module: TrainingModule, run: StageRun, done: int, watch: Watch) -> Learning | None:
     """What watches it learn: on the first rank, unless it is off."""
-    if process_rank() > 0 or run.hardware.watch == "off":
+    mode = run.hardware.watch
+    if process_rank() > 0 or mode == "off":
         return None
     return Learning(
         Records(run.folder.path / "learning.jsonl"),
-        run.hardware.watch,
+        mode,
         done,
         watch.warn,
         adaptive=module.params.optimizer.name not in ("sgd", "momentum", "nesterov"),

@@ -1,9 +1,9 @@
 """How well a training learns, watched while it runs: nothing that is learnt depends on it.
 
-Every update its loss and gradient norm, which a `Forecast` looks at; at some updates the step it
-takes is looked at closer: how far along it the loss would fall (`critical_step`), how long it is
-beside the weights, and, where there are micro-batches, how noisy gradients are. All of it goes to
-``learning.jsonl`` in the run folder, never into an out.
+Every update its loss and gradient norm, which a `Forecast` looks at, and whether the loss is a
+spike. At some updates the step it takes is looked at closer: how far along it the loss would fall
+(`critical_step`), how long it is beside the weights, and, where there are micro-batches, how noisy
+gradients are. All of it goes to ``learning.jsonl`` in the run folder, never into an out.
 """
 
 import math
@@ -18,7 +18,7 @@ from torch import Tensor
 from pipelines.frame.records import Records
 from pipelines.watch.forecast import Forecast
 
-Watching = Literal["off", "cheap", "full"]
+Watching = Literal["cheap", "full"]
 _READ_EVERY = 10  # updates between readings of the device
 _MOST = 1e4  # steps beyond which none is sought: the loss is flat along the update
 
@@ -36,15 +36,15 @@ class How:
     share: float
 
 
-_MODES = {"cheap": How(100, 0.125), "full": How(10, 1.0)}
+_MODES: dict[Watching, How] = {"cheap": How(100, 0.125), "full": How(10, 1.0)}
 
 
 class Learning:
-    """Watches one training on its first rank; does nothing elsewhere, or where it is off.
+    """Watches one training, on its first rank.
 
     Args:
         records: where it writes.
-        mode: off, cheap (under 2 % of the time) or full.
+        mode: cheap (under 2 % of the time) or full.
         done: updates before this start; records of later ones are dropped, those of earlier ones
             are gone through again, so that a resumed training is watched as if it had not stopped.
         warn: is told what a user should know, at once.
@@ -61,22 +61,21 @@ class Learning:
         adaptive: bool,
     ) -> None:
         self._records, self._warn = records, warn
-        self._how = _MODES.get(mode)
+        self._how = _MODES[mode]
         self._waiting: list[tuple[int, Tensor, Tensor]] = []
         self._looks: dict[int, dict[str, float]] = {}
         self._before: list[Tensor] | None = None
         self._small: Tensor | None = None
         self._guess = 2.0
         self.forecast = Forecast(adaptive=adaptive)
-        if self._how:
-            records.rewind(done)
-            for record in records.read():
-                self._guess = record.get("critical_step", self._guess)
-                self.forecast.add(record["step"], record["loss"], record["gradient_norm"])
+        records.rewind(done)
+        for record in records.read():
+            self._guess = record.get("critical_step", self._guess)
+            self.forecast.add(record["step"], float(record["loss"]), float(record["gradient_norm"]))
 
     def looks(self, update: int) -> bool:
         """Whether a closer look is due at this update (from 1)."""
-        return self._how is not None and (update % self._how.every == 0 or update == 1)
+        return update % self._how.every == 0 or update == 1
 
     def first_part(self, weights: Sequence[Tensor]) -> None:
         """After the first of several micro-batches: its gradient is compared with the whole's."""
@@ -95,8 +94,6 @@ class Learning:
             loss: of its batch.
             norm: of its gradient, before it was clipped.
         """
-        if self._how is None:
-            return
         self._waiting.append((update, loss, norm))
         if len(self._waiting) >= _READ_EVERY:
             self.flush()
@@ -107,6 +104,8 @@ class Learning:
         named: Sequence[tuple[str, Tensor]],
         loss_of: Callable[[float], float],
         parts: tuple[int, Tensor] | None,
+        *,
+        rate: float,
     ) -> None:
         """Look at the step just taken.
 
@@ -116,9 +115,9 @@ class Learning:
             loss_of: share of the micro-batch's rows → its loss with the weights as they are.
             parts: number of micro-batches and the norm of the whole gradient, where there are
                 several.
+            rate: η, the learning rate of the step.
         """
         assert self._before is not None
-        assert self._how is not None
         share = self._how.share
         ends = [weight.detach().clone() for _, weight in named]
         tensors = [weight for _, weight in named]
@@ -130,8 +129,10 @@ class Learning:
                 return loss_of(share)
 
             critical = critical_step(at, self._guess)
-        found = {"critical_step": critical} if math.isfinite(critical) else {}
-        self._guess = found.get("critical_step", self._guess)
+        found = {}
+        if math.isfinite(critical):
+            self._guess = critical
+            found = {"critical_step": critical, "critical_sharpness": 2 / (critical * rate)}
         found |= ratios(named, self._before)
         if parts and self._small is not None:
             number, norm = parts
@@ -151,8 +152,10 @@ class Learning:
         ).tolist()
         for (update, _, _), (loss, norm) in zip(self._waiting, numbers, strict=True):
             record = {"step": update, "loss": loss, "gradient_norm": norm}
-            self._records.append({**record, **self._looks.pop(update, {})})
-            if said := self.forecast.add(update, loss, norm):
+            said = self.forecast.add(update, loss, norm)
+            spike = {"spike": True} if update in self.forecast.spikes else {}
+            self._records.append({**record, **spike, **self._looks.pop(update, {})})
+            if said:
                 self._warn(said)
         self._waiting = []
 

@@ -7,7 +7,8 @@ from torch.nn import functional as F
 
 from pipelines.diagnosis.convexity import examine, last_layer, linear_regression, softmax_regression
 from pipelines.diagnosis.landscape import filter_normalised, line, plane, principal
-from pipelines.diagnosis.problem import Problem, learnable, of_function
+from pipelines.diagnosis.problem import Problem, learnable
+from tests.diagnosis.functions import of_function
 
 
 def _at(*numbers):
@@ -67,7 +68,7 @@ def test_regressions_on_features_that_stand_still_are_convex():
     for one in found.values():
         assert one["counterexample"] == ""
         assert one["lowest"] > -1e-4
-        assert one["below_chord"] <= 1e-5
+        assert one["above_chord"] <= 1e-5
     exact = softmax_regression(features.double(), labels, 5)
     hessian = torch.stack(
         [exact.hessian_product(row) for row in torch.eye(exact.num_weights).double()]
@@ -86,7 +87,7 @@ def test_a_network_gets_its_counterexample():
     points = [problem.weights() * scale for scale in (1.0, -2.0, 3.0)]
     found = examine(problem, points)
     assert found.counterexample
-    assert found.lowest < -1e-3 or found.below_chord > 1e-4
+    assert found.lowest < -1e-3 or found.above_chord > 1e-4
     bump = of_function(lambda x: -(x.square()), 0.5)
     assert "bends downwards, λ = -2" in examine(bump, [_at(0.5), _at(1.0)]).counterexample
     hill = of_function(lambda x: -torch.exp(-x.square()) - 2 * torch.exp(-(x - 4).square()), 0.0)

@@ -6,10 +6,10 @@ from pydantic import TypeAdapter
 from torch import nn
 
 from pipelines.diagnosis.curvature import eigenpairs
-from pipelines.diagnosis.problem import of_function
 from pipelines.diagnosis.stability import Bound, bound_of, preconditioned, stability
 from pipelines.optim.optimizers import build_optimizer
 from pipelines.optim.params import Optimizer
+from tests.diagnosis.functions import of_function
 
 SHARPNESS = 7.0
 

@@ -19,6 +19,7 @@ OPTIMIZERS = {
     "nesterov": {"momentum": 0.9},
     "rmsprop": {"beta": 0.95, "epsilon": 1e-6},
     "adagrad": {"epsilon": 1e-8},
+    "adafactor": {},
     "adam": ADAM,
     "adamw": {**ADAM, "bias_correction": True},
     "lamb": {**ADAM, "bias_correction": True},

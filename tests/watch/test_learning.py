@@ -115,7 +115,7 @@ def _train(learning, first, last):
             weight -= 0.01
         if looks:
             kept = weight.detach().clone()
-            learning.look(update, [("w", weight)], lambda _: float(weight.square()), None)  # noqa: B023
+            learning.look(update, [("w", weight)], lambda _: float(weight.square()), None, rate=0.1)  # noqa: B023
             assert torch.equal(weight, kept)
         learning.after(update, weight.square().sum().detach(), weight.norm().detach())
     learning.flush()
@@ -132,15 +132,12 @@ def test_a_training_that_goes_on_is_watched_as_if_it_had_not_stopped(tmp_path):
     records = [json.loads(line) for line in straight.splitlines()]
     assert [record["step"] for record in records] == [*range(1, 61)]
     assert [one["step"] for one in records if "critical_step" in one] == [1, *range(10, 61, 10)]
+    looked = [one for one in records if "critical_step" in one]
+    assert all(
+        one["critical_sharpness"] == pytest.approx(2 / (0.1 * one["critical_step"]))
+        for one in looked
+    )
     again = [json.loads(line) for line in stopped.splitlines()]
     assert [one["loss"] for one in again] == pytest.approx(
         [one["loss"] for one in records], rel=1e-5
     )
-
-
-def test_nothing_is_done_where_it_is_off(tmp_path):
-    learning = Learning(Records(tmp_path / "x"), "off", 0, lambda _: None, adaptive=False)
-    assert not any(learning.looks(update) for update in range(1, 300))
-    learning.after(1, torch.ones(()), torch.ones(()))
-    learning.flush()
-    assert not (tmp_path / "x").exists()
