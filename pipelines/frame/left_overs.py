@@ -19,6 +19,7 @@ FOLDERS: Mapping[str, tuple[str, ...]] = {
     "data/classification": ("classification.tasks",),
     "data/seq2seq": ("seq2seq.architectures",),
     "data/decoding": ("seq2seq.architectures", "ensembles"),
+    "data/diagnosis": ("diagnosis.models",),
 }
 
 

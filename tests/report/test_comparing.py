@@ -79,6 +79,7 @@ def test_every_curve_is_drawn_in_a_page_that_needs_no_network(committed):
 
 B = """
 seq2seq: {architectures: {gru: null, transformer: null, gru_attention: null}}
+diagnosis: {models: {gru: null}}
 ensembles: {both: {members: [rnd2rnd, bert2bert]}}
 """
 
