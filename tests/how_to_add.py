@@ -52,66 +52,33 @@ OPTIMIZER: list[Edit] = [
     ),
 ]
 
-READER: list[Edit] = [
+FILTER: list[Edit] = [
     (
-        "pipelines/corpus/params.py",
-        "class CorpusParams(Section):",
-        "class TableReader(Section):\n"
-        '    """A file of pairs per split in ``corpus.raw``, a tab between."""\n\n'
-        '    kind: Literal["table"]\n\n\n'
-        "class CorpusParams(Section):",
-    ),
-    (
-        "pipelines/corpus/params.py",
-        "reader: Annotated[EmbeddedReader | FilesReader,",
-        "reader: Annotated[EmbeddedReader | FilesReader | TableReader,",
-    ),
-    (
-        "pipelines/corpus/table.py",
+        "pipelines/corpus/filters/shouting.py",
         None,
-        '"""The ``table`` reader."""\n\n'
-        "from pathlib import Path\n\n"
-        "from pipelines.corpus.params import CorpusParams\n"
-        "from pipelines.formats.corpus.files import Corpus, read_lines\n"
-        "from pipelines.formats.text import normalise\n\n\n"
-        "def read_table(params: CorpusParams) -> Corpus:\n"
-        '    """The corpus of ``train.tsv``, ``valid.tsv`` and ``test.tsv``."""\n'
-        "    pairs = {}\n"
-        '    for split in ("train", "valid", "test"):\n'
-        '        lines = read_lines(Path(params.raw, f"{split}.tsv"))\n'
-        '        rows = [tuple(map(normalise, line.split("\\t"))) for line in lines]\n'
-        "        pairs[split] = [(source, target) for source, target in rows]\n"
-        "    documents = {}\n"
-        '    for split in ("train", "valid"):\n'
-        "        for side, language in enumerate(params.languages):\n"
-        "            sentences = [pair[side] for pair in pairs[split]]\n"
-        "            halves = [sentences[0::2], sentences[1::2]]\n"
-        "            documents[split, language] = halves\n"
-        "    return Corpus(params.languages, documents, pairs)\n",
+        '"""``shouting``: sentences in capitals."""\n\n'
+        "from typing import Literal\n\n"
+        "from pydantic import Field\n\n"
+        "from pipelines.corpus.filters.base import Filter\n\n\n"
+        "class Shouting(Filter):\n"
+        '    """More than ``max_share`` of the letters are capitals."""\n\n'
+        '    name: Literal["shouting"]\n'
+        "    max_share: float = Field(gt=0, le=1, examples=[0.5])\n\n"
+        "    def sentence(self, sentence: str, language: str) -> bool:\n"
+        '        """Too many capitals."""\n'
+        "        letters = [char for char in sentence if char.isalpha()]\n"
+        "        return sum(map(str.isupper, letters)) > self.max_share * len(letters)\n",
     ),
     (
-        "pipelines/corpus/prepare.py",
-        "        case _:\n",
-        "        case TableReader():\n            corpus = read_table(params)\n        case _:\n",
+        "pipelines/corpus/filters/__init__.py",
+        "from pipelines.corpus.filters.script import Script\n",
+        "from pipelines.corpus.filters.script import Script\n"
+        "from pipelines.corpus.filters.shouting import Shouting\n",
     ),
     (
-        "pipelines/corpus/prepare.py",
-        "from pipelines.corpus.params import CorpusParams, EmbeddedReader, FilesReader\n",
-        "from pipelines.corpus.params import (\n"
-        "    CorpusParams, EmbeddedReader, FilesReader, TableReader\n)\n"
-        "from pipelines.corpus.table import read_table\n",
-    ),
-    (
-        "pipelines/preflight/__main__.py",
-        "        case _:\n",
-        "        case TableReader():\n            read_table(params).check()\n        case _:\n",
-    ),
-    (
-        "pipelines/preflight/__main__.py",
-        "from pipelines.corpus.params import CorpusParams, EmbeddedReader, FilesReader\n",
-        "from pipelines.corpus.params import (\n"
-        "    CorpusParams, EmbeddedReader, FilesReader, TableReader\n)\n"
-        "from pipelines.corpus.table import read_table\n",
+        "pipelines/corpus/filters/__init__.py",
+        "    | NearDuplicates,\n",
+        "    | NearDuplicates\n    | Shouting,\n",
     ),
 ]
 
@@ -238,7 +205,7 @@ STAGE: list[Edit] = [
 ALL = {
     "A metric": METRIC,
     "An optimizer": OPTIMIZER,
-    "A corpus reader": READER,
+    "A filter of text": FILTER,
     "An architecture, a family": FAMILY,
     "A stage": STAGE,
 }

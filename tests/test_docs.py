@@ -22,6 +22,8 @@ ELSEWHERE = {
     "make run RECIPE=": ("tests/test_whole_recipes.py", "recipes"),
     "make run": (".ci/run", "make run"),
     "python -m pipelines.params new": ("tests/params/test_new.py", "make plan RECIPE=mine"),
+    "python -m pipelines.corpus.fetch": ("tests/corpus/test_fetch.py", "pipelines.corpus.fetch"),
+    "python -m pipelines.corpus.try": ("tests/corpus/test_fetch.py", '"pipelines.corpus.try"'),
     "uv ": ("tests/test_own_environment.py", '"uv"'),
     "make lint": (".ci/run", "make lint"),
     "make speed": ("tests/watch/test_limits.py", "pipelines.speed"),

@@ -70,6 +70,7 @@ def _at_root(monkeypatch: pytest.MonkeyPatch) -> None:
 # Blocks of networks (pipelines/nn) apart, for no network needs all of its folder.
 _SPECIAL_TOKENS_ALONE = {"pipelines/formats/vocabulary/files.py"}
 WIDER = {
+    "corpus": {f"pipelines/corpus/{name}.py" for name in ("fetch", "trial", "try")},
     "shards": _SPECIAL_TOKENS_ALONE,
     "bert": {"pipelines/training/bucketing.py"},
     "classification": {"pipelines/training/unpadding.py"},
@@ -81,7 +82,7 @@ WIDER = {
         "pipelines/models/bert.py",
     },
     "evaluation": _SPECIAL_TOKENS_ALONE,
-    "report": {"pipelines/report/table.py"},
+    "report": {*_SPECIAL_TOKENS_ALONE, "pipelines/report/table.py"},
 }
 # It depends on all that trains, for DVC cannot choose what trained one model.
 TOGETHER = ("diagnosis",)
@@ -153,7 +154,7 @@ def test_an_edit_runs_again_what_the_docs_say(file):
 def test_a_reader_a_family_or_a_progress_line_never_retrains_bert():
     edits = _edits()
     assert len(edits) > 15
-    for part in ("corpus/text_files", "models/transformer", "watch/training"):
+    for part in ("corpus/sources/tables", "models/transformer", "watch/training"):
         assert "bert" not in edits[f"pipelines/{part}.py"]
 
 

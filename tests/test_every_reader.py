@@ -7,9 +7,10 @@ from pathlib import Path
 import pytest
 
 from pipelines.classification.examples import read_tables
+from pipelines.corpus.assembling import read_corpus
+from pipelines.corpus.inspecting import inspect
 from pipelines.corpus.lexicon import read_lexicon
 from pipelines.corpus.params import CorpusParams, FilesReader
-from pipelines.corpus.text_files import inspect, read_corpus
 from pipelines.formats.corpus.files import Corpus
 from pipelines.formats.text import Tally
 from pipelines.frame.errors import DataError
@@ -52,7 +53,7 @@ def _corpus(
 
 
 def _read(folder: Path, lines: list[str], monkeypatch: pytest.MonkeyPatch) -> Corpus:
-    return read_corpus(*_corpus(folder, lines, monkeypatch), folder / "cache")
+    return read_corpus(*_corpus(folder, lines, monkeypatch))
 
 
 def test_documents_and_pairs(tmp_path, monkeypatch):
@@ -100,7 +101,7 @@ def test_bytes_that_are_no_text_are_refused_with_their_place(tmp_path, monkeypat
     for name in ("pairs", "documents"):
         good = Path(params.raw, name).read_bytes()
         Path(params.raw, name).write_bytes(BAD[kind])
-        for read in (inspect, lambda *given: read_corpus(*given, tmp_path / "cache")):
+        for read in (inspect, read_corpus):
             with pytest.raises(DataError, match=f"{name}: cannot be read as UTF-8 text: {message}"):
                 read(params, reader)
         Path(params.raw, name).write_bytes(good)
@@ -118,13 +119,11 @@ def test_bytes_that_are_no_text_are_refused_with_their_place(tmp_path, monkeypat
 def test_what_is_kept_and_dropped_adds_up_to_what_was_read(tmp_path, monkeypatch):
     lines = ["one two", ZWSP, "", "word " * 10, "我" * 10, "ก" * 9, "\u3164"]
     report = _read(tmp_path, lines, monkeypatch).report()
-    dropped = report["dropped"]["train"]
-    assert {kind: found["lines"] for kind, found in dropped.items()} == {
-        "pair longer than 9 words": 2,
-        "pair with an empty side": 3,
-    }
-    assert dropped["pair with an empty side"]["example"] == "pairs and pairs:2: ' ||| '"
     for split in ("train", "valid", "test"):
-        left_out = sum(found["lines"] for found in report["dropped"].get(split, {}).values())
-        assert report["pairs"][split] + left_out == report["pairs_read"][split] == len(lines)
+        account = report["sources"][f"pairs.{split}"]
+        dropped = {kind: found["count"] for kind, found in account["dropped"].items()}
+        assert dropped == ({} if split == "test" else {"empty": 3, "length": 2})
+        assert account["read"] == len(lines) == sum(dropped.values()) + report["pairs"][split]
+    samples = report["sources"]["pairs.train"]["dropped"]["empty"]["samples"]
+    assert samples[0] == {"where": "pairs and pairs:2", "text": " ||| "}
     json.dumps(report)

@@ -15,9 +15,18 @@ from tests.how_to_add import ALL, Edit
 from tests.whole_pipeline import run
 
 LAID_OVER = """\
-corpus: {raw: data/raw/mine, reader: {kind: table, num_documents: null,
-  num_validation_documents: null, num_training_pairs: null, num_validation_pairs: null,
-  num_test_pairs: null}}
+corpus:
+  raw: data/raw/mine
+  reader:
+    kind: sources
+    sources:
+      train: &table {kind: table, files: [train.tsv], fields: {en: 1, de: 2}, sentences: lines,
+        split: train, weight: 1.0}
+      valid: {<<: *table, files: [valid.tsv], split: valid}
+      test: {<<: *table, files: [test.tsv], split: test}
+    filters: [{name: shouting, applies_to: all, max_share: 0.5}]
+    splits: {documents: {valid: 2}, pairs: {valid: 1, test: 1}}
+    make: documents
 seq2seq:
   common: {optimizer: {beta1: 0.9, beta2: 0.99, name: nadam, epsilon: 1.0e-8,
     bias_correction: null, weight_decay: 0.01}}
@@ -64,7 +73,8 @@ def test_all_five_added_at_once_run_to_the_results_table(tmp_path):
         shutil.copy(ROOT / name, project)
     (project / "data/raw/mine").mkdir(parents=True)
     for split, size in (("train", 200), ("valid", 12), ("test", 12)):
-        rows = [f"a b c {n % 10} {n}\tx y z {n % 10} {n}\n" for n in range(size)]
+        rows = [f"{split} a {n % 10} {n}\t{split} x {n % 10} {n}\n" for n in range(size)]
+        rows += ["A LOUD ONE\tein lautes\n"] * (split == "train")
         (project / f"data/raw/mine/{split}.tsv").write_text("".join(rows))
     for edits in ALL.values():
         _edit(project, edits)
@@ -81,6 +91,8 @@ def test_all_five_added_at_once_run_to_the_results_table(tmp_path):
     run_in(project, *apply, tiny, "mine.yaml")
     printed = run(project)
     assert "bag" in printed
+    report = json.loads((project / "data/corpus/report.json").read_text())
+    assert report["sources"]["train"]["dropped"]["shouting"]["count"] == 1
     scored = json.loads((project / "data/evaluation/metrics.json").read_text())["evaluation"]
     assert 0 <= scored["architectures"]["bag"]["beam"]["first_word"] <= 1
     model = json.loads((project / "data/seq2seq/bag/model.json").read_text())

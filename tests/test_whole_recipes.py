@@ -6,6 +6,7 @@ import gzip
 import json
 import random
 import re
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,10 @@ CHAINS = [
     ["quick"],
     ["diagnosis"],
     ["words"],
+    ["wikitext"],
+    ["wikipedia"],
+    ["opus"],
+    ["opus", "multi30k"],
     ["multi30k"],
     ["multi30k", "multi30k_mini"],
     ["multi30k", "multi30k_parts"],
@@ -75,6 +80,8 @@ def _shrink(params: dict[str, Any]) -> None:
     params["hardware"].update(accelerator="cpu", num_threads=1, compile=False)
     reader = params["corpus"]["reader"]
     reader.update({name: 40 for name in reader if name.startswith("num_")})
+    if reader["kind"] == "sources":
+        reader["splits"] = {"documents": {"valid": 20}, "pairs": {"valid": 20, "test": 20}}
 
 
 def _text(folder: Path, reader: dict[str, Any]) -> None:
@@ -91,6 +98,29 @@ def _text(folder: Path, reader: dict[str, Any]) -> None:
                 between = "\n\n" if kind == "documents" else "\n"
                 text = between.join("\n".join(one) for one in lines)
                 (folder / files[language]).write_bytes(gzip.compress(f"{text}\n".encode()))
+
+
+def _sources_text(folder: Path, sources: dict[str, Any]) -> None:
+    """Files of the shipped recipes' sources, in the embedded grammar's words."""
+    lexicon = read_lexicon(ROOT / "data/raw/embedded")
+    folder.mkdir(parents=True)
+    for name, source in sources.items():
+        found = [write_document(lexicon, 1, f"sources {name}", number) for number in range(60)]
+        articles = [" ".join(pair.english for pair in document) for document in found]
+        if source["kind"] == "text":
+            text = "".join(
+                f" = Title {number} = \n \n {article} \n \n"
+                for number, article in enumerate(articles)
+            )
+            (folder / f"wiki.{name}.tokens").write_text(text, encoding="utf-8")
+        elif source["kind"] == "table":
+            rows = "".join(json.dumps({"text": article}) + "\n" for article in articles)
+            (folder / "rows.jsonl.gz").write_bytes(gzip.compress(rows.encode()))
+        else:
+            pairs = [pair for document in found for pair in document]
+            with zipfile.ZipFile(folder / "x.zip", "w") as archive:
+                archive.writestr("x.en", "".join(f"{pair.english}\n" for pair in pairs))
+                archive.writestr("x.de", "".join(f"{pair.german}\n" for pair in pairs))
 
 
 def _bert(folder: Path, positions: int) -> None:
@@ -129,6 +159,8 @@ def _project(folder: Path, chain: list[str]) -> Path:
     params = plain(params_file.root)
     if params["corpus"]["reader"]["kind"] == "files":
         _text(folder / params["corpus"]["raw"], params["corpus"]["reader"])
+    if params["corpus"]["reader"]["kind"] == "sources":
+        _sources_text(folder / params["corpus"]["raw"], params["corpus"]["reader"]["sources"])
     if params["bert"]["starts_from"] == "data/raw/bert":
         _bert(folder / "data/raw/bert", params["bert"]["model"]["max_positions"])
     return folder

@@ -2,20 +2,23 @@
 and a report of what was dropped.
 """
 
-import shutil
+import json
 import sys
 from itertools import count
 from pathlib import Path
-from typing import assert_never
+from typing import Any, assert_never
 
+from pipelines.corpus.assembling import read_corpus
 from pipelines.corpus.embedded import Pair, write_document
 from pipelines.corpus.lexicon import Lexicon, read_lexicon
-from pipelines.corpus.params import CorpusParams, EmbeddedReader, FilesReader
-from pipelines.corpus.text_files import read_corpus
+from pipelines.corpus.params import CorpusParams, EmbeddedReader, FilesReader, SourcesReader
+from pipelines.corpus.passages import content_key
 from pipelines.formats.corpus.files import Corpus
-from pipelines.frame.files import write_json
+from pipelines.frame.files import write_json, write_whole
 from pipelines.frame.params_reader import ParamsFile, Seed, validate
 from pipelines.frame.stage import Metrics, Stage, StageRun, run_stage
+
+HELD_OUT = ("valid", "test")
 
 
 def declare(params_file: ParamsFile) -> Stage:
@@ -37,34 +40,74 @@ def prepare(run: StageRun) -> Metrics:
         case EmbeddedReader():
             lexicon = read_lexicon(Path(params.raw))
             corpus = embedded_corpus(lexicon, run.seed, params.reader, params.languages)
-        case FilesReader():
-            cache = run.folder.path / "datasets"
-            try:
-                corpus = read_corpus(params, params.reader, cache)
-            finally:
-                shutil.rmtree(cache, ignore_errors=True)
+        case FilesReader() | SourcesReader():
+            corpus = read_corpus(params, params.reader)
         case _:
             assert_never(params.reader)
     corpus.check()
     corpus.write(run.work)
-    run.say(_made(corpus))
     report = corpus.report()
+    run.say(_made(corpus) + displaced(corpus, run.folder.path.parent / "held_out.json"))
+    leaked = {name: one["leaked"] for name, one in (corpus.sources or {}).items() if one["leaked"]}
+    if leaked:
+        found = ", ".join(f"{count:,} of {name}" for name, count in leaked.items())
+        run.warn(
+            f"training text must not have validation or test text, but some does ({found}); it is "
+            "left as it was given; reader.kind: sources takes it out"
+        )
     write_json(run.work / "report.json", report)
-    return {"corpus": report}
+    return {"corpus": _figures(report)}
 
 
 def _made(corpus: Corpus) -> str:
-    """``1,488 training pairs, …; dropped: train 9 × pair longer than 60 words, first a.en …``."""
+    """``1,488 training pairs, …; dropped: web: length 12, duplicates 3; news: empty 1``."""
     pairs = {split: len(corpus.pairs[split]) for split in ("train", "valid", "test")}
     sizes = ", ".join(
         f"{len(corpus.documents['train', language]):,} {language}" for language in corpus.languages
     )
-    dropped = [f"{split} {tally}" for split, tally in corpus.dropped.items() if tally.total()]
+    dropped = []
+    for name, account in (corpus.sources or {}).items():
+        counts = [f"{reason} {one['count']:,}" for reason, one in account["dropped"].items()]
+        dropped += [f"{name}: {', '.join(counts)}"] if counts else []
     return (
         f"{pairs['train']:,} training pairs, {pairs['valid']:,} for validation, "
-        f"{pairs['test']:,} to test; {sizes} documents; dropped: "
-        f"{'; '.join(dropped) or 'nothing'}"
+        f"{pairs['test']:,} to test; {sizes} documents; dropped: {'; '.join(dropped) or 'nothing'}"
     )
+
+
+def displaced(corpus: Corpus, path: Path) -> str:
+    """What other text has taken the place of since the last run, whose held-out pairs stand in a
+    file beside the run's folder; an empty string if that is nothing. Scores before and after are of
+    different test sets then.
+
+    Args:
+        corpus: as it is now.
+        path: of the file, which is written anew.
+    """
+    now = {split: [content_key(one) for one, _ in corpus.pairs[split]] for split in HELD_OUT}
+    before = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    gone = {split: len(set(before.get(split, ())) - set(now[split])) for split in HELD_OUT}
+    write_whole(path, now)
+    return "".join(
+        f"; {count:,} of the {len(before[split]):,} {split} pairs of the last run were displaced"
+        for split, count in gone.items()
+        if count
+    )
+
+
+def _figures(report: dict[str, Any]) -> dict[str, Any]:
+    """The report without samples and lengths, which are no metrics."""
+    if "sources" not in report:
+        return report
+    sources = {
+        name: {
+            "read": account["read"],
+            "kept": sum(account["kept"].values()),
+            "dropped": {reason: one["count"] for reason, one in account["dropped"].items()},
+        }
+        for name, account in report["sources"].items()
+    }
+    return {**report, "sources": sources}
 
 
 def embedded_corpus(

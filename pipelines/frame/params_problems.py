@@ -214,20 +214,28 @@ def _at(raw: Any, place: Keys) -> Any:
     return raw
 
 
+_CHOOSING = ("kind", "name", "family")  # keys that choose the schema of their block
+
+
 def _keys_of_the_file(raw: Any, error: "ErrorDetails") -> Keys:
     """The place of a problem as keys of the file.
 
     Pydantic's also names validators and the members of unions: of ``{kind: files, word: 1}`` below
     ``reader``, it says (reader, files, word). Where it misses or refuses the key that chooses the
-    model, that key is the place.
+    model, that key is the place. A member comes right after the block it was chosen for, which may
+    have a key of that name too: of ``{kind: sources, sources: {…}}`` (reader, sources, sources).
     """
     found: list[str | int] = []
-    node = raw
+    node, entered = raw, True
     for number, part in enumerate(error["loc"], start=1):
+        if entered and isinstance(node, Mapping):
+            entered = False
+            if part in (node.get(key) for key in _CHOOSING):
+                continue
         missing = error["type"] == "missing" and number == len(error["loc"])
         of_mapping = isinstance(node, Mapping) and part in node
         if of_mapping or (isinstance(node, list) and part in range(len(node))):
-            node = node[part]
+            node, entered = node[part], True
         elif not missing:
             continue
         found.append(part)

@@ -14,7 +14,7 @@ from pathlib import Path
 from pipelines.frame.errors import exit_code
 from pipelines.frame.params_reader import PARAMS_FILE
 from pipelines.params.kept import back, changes_now
-from pipelines.params.new.recipe import new
+from pipelines.params.new.recipe import new, new_of_documents
 from pipelines.params.recipes import apply_recipes, overview
 from pipelines.report.table import render
 
@@ -48,8 +48,13 @@ def _act(arguments: argparse.Namespace) -> int:
         case "list":
             print(_listed())
         case "new":
-            languages = (arguments.source, arguments.target)
-            for line in new(arguments.name, languages, arguments.raw, arguments.minutes):
+            where = (arguments.raw, arguments.minutes)
+            lines = (
+                new(arguments.name, (arguments.source, arguments.target), *where)
+                if arguments.source
+                else new_of_documents(arguments.name, arguments.target, *where)
+            )
+            for line in lines:
                 print(line, flush=True)
     return 0
 
@@ -68,8 +73,10 @@ def main() -> int:
     commands.add_parser("list", help="all recipes, and which of them are applied now")
     making = commands.add_parser("new", help="a recipe for text of your own, from its folder")
     making.add_argument("name", metavar="NAME", help="of the recipe")
-    making.add_argument("--source", required=True, help="language to translate from")
-    making.add_argument("--target", required=True, help="language to translate into")
+    making.add_argument("--source", help="language to translate from; none: text of one language")
+    making.add_argument(
+        "--target", required=True, help="language to translate into, or of the text"
+    )
     making.add_argument("--raw", required=True, type=Path, metavar="FOLDER", help="with the text")
     making.add_argument("--minutes", type=float, default=10, help="a run may take here (10)")
     arguments = parser.parse_args()

@@ -15,9 +15,9 @@ from typing import assert_never
 
 from pipelines.classification.examples import read_tables
 from pipelines.classification.params import ClassificationParams
+from pipelines.corpus.inspecting import inspect
 from pipelines.corpus.lexicon import read_lexicon
-from pipelines.corpus.params import CorpusParams, EmbeddedReader, FilesReader
-from pipelines.corpus.text_files import inspect
+from pipelines.corpus.params import CorpusParams, EmbeddedReader, FilesReader, SourcesReader
 from pipelines.evaluation.params import EvaluationParams
 from pipelines.evaluation.words import bleu_tokenizer
 from pipelines.frame.errors import EXIT_BAD_INPUT, MasklineError, ParamsError
@@ -86,7 +86,7 @@ def _check_raw_data(params_file: ParamsFile) -> Iterator[Finding]:
     match params.reader:
         case EmbeddedReader():
             read_lexicon(Path(params.raw))
-        case FilesReader():
+        case FilesReader() | SourcesReader():
             inspect(params, params.reader)
             yield from raw_text.check(params_file, params, params.reader)
         case _:

@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from typing import Literal
 
+Severity = Literal["error", "warning"]
+
 
 @dataclass(frozen=True)
 class Finding:
@@ -14,6 +16,6 @@ class Finding:
         message: for people.
     """
 
-    severity: Literal["error", "warning"]
+    severity: Severity
     check: str
     message: str

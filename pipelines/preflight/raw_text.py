@@ -1,76 +1,125 @@
 """Raw text that can be read but is hardly meant: tables, sides exchanged or alike."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from itertools import islice
 from pathlib import Path
 
-from pipelines.corpus.params import CorpusParams, FilesReader
+from pipelines.corpus.params import AnyTextReader, CorpusParams
+from pipelines.corpus.passages import Document, Pair
+from pipelines.corpus.sources.params import AlignedSource, AnySource, TextSource
+from pipelines.corpus.sources.paths import expand
+from pipelines.corpus.sources.reading import Reader
 from pipelines.frame.errors import broken_rule
 from pipelines.frame.files import sha256_of
 from pipelines.frame.params_reader import ParamsFile
 from pipelines.frame.run_folder import folder_of_out
 from pipelines.params.raw_text import Sample, share_equal
-from pipelines.preflight.finding import Finding
+from pipelines.preflight.finding import Finding, Severity
 
 _ALIKE = 0.5  # a share of equal lines that is no accident
+_LOOKED_AT = 2_000  # documents or pairs of a source
 
 
-def check(params_file: ParamsFile, params: CorpusParams, reader: FilesReader) -> Iterator[Finding]:
-    """What looks wrong in files that are all there and can be read."""
-    raw = Path(params.raw)
-    samples = {
-        key: [Sample.of(raw / files[language]) for language in params.languages]
-        for key, files in reader.files.items()
-    }
-    for key, sides in samples.items():
-        for language, side in zip(params.languages, sides, strict=True):
-            if table := side.table:
-                name = f"corpus.reader.{key}.{language}"
+def check(
+    params_file: ParamsFile, params: CorpusParams, reader: AnyTextReader
+) -> Iterator[Finding]:
+    """What looks wrong in sources that are all there and can be read."""
+    for name, source in reader.sources.items():
+        where = _Where(params_file, reader.key(name))
+        sides: dict[str, list[str]] = {}
+        if isinstance(source, AlignedSource):
+            sides = {language: source.files[language] for language in params.languages}
+        elif isinstance(source, TextSource):
+            sides = {source.language: source.files}
+        files = {
+            language: expand(Path(params.raw), patterns, "text", where.key)
+            for language, patterns in sides.items()
+        }
+        yield from _tables(files, where)
+        if isinstance(source, AlignedSource):
+            one, other = files.values()
+            found = list(_alike_files(one, other, params.languages, where))
+            yield from found
+            if found:
+                continue
+        yield from _languages(params, source, where)
+
+
+@dataclass(frozen=True)
+class _Where:
+    """A key of params.yaml, to write findings about.
+
+    Attributes:
+        params_file: in which it stands.
+        key: dotted.
+    """
+
+    params_file: ParamsFile
+    key: str
+
+    def finding(self, severity: Severity, given: str, rule: str, remedy: str) -> Finding:
+        place = self.params_file.place(self.key.split("."))
+        return Finding(severity, "text", broken_rule(place, self.key, given, rule, remedy))
+
+
+def _tables(files: Mapping[str, list[Path]], where: _Where) -> Iterator[Finding]:
+    """Files that are read as text and are none."""
+    for language, paths in files.items():
+        side = replace(where, key=f"{where.key}.{language}") if len(files) > 1 else where
+        for path in paths:
+            if table := Sample.of(path).table:
                 rule = f"have a sentence on each line, but looks like {table}"
-                remedy = "`python -m pipelines.params new` makes such files of it"
-                where = params_file.place(name.split("."))
-                yield Finding(
-                    "error", "text", broken_rule(where, name, side.path.name, rule, remedy)
+                remedy = (
+                    "`python -m pipelines.params new` makes a recipe of it, or set kind: table in "
+                    "reader.kind: sources"
                 )
-        yield from _sides(params_file, params, key, sides)
-    yield from _languages(params_file, params, samples)
+                yield side.finding("error", path.name, rule, remedy)
 
 
-def _sides(
-    params_file: ParamsFile, params: CorpusParams, key: str, sides: list[Sample]
+def _alike_files(
+    ones: list[Path], others: list[Path], languages: tuple[str, str], where: _Where
 ) -> Iterator[Finding]:
-    """Two sides that are one file, or mostly equal."""
-    name = f"corpus.reader.{key}"
-    where, (one, other) = params_file.place(name.split(".")), sides
-    given = f"{one.path.name}, {other.path.name}"
-    if one.path == other.path:
-        rule = f"name a file for {params.source_language} and another for {params.target_language}"
-        yield Finding("error", "text", broken_rule(where, name, given, rule, "correct one"))
-    elif one.lines and sha256_of(one.path) == sha256_of(other.path):
-        remedy = "look at them; is one a copy of the other?"
-        yield Finding("warning", "text", broken_rule(where, name, given, "differ", remedy))
-    elif key.startswith("pairs") and (share := share_equal(one.lines, other.lines)) > _ALIKE:
-        rule = f"differ, but {share:.0%} of the first {len(one.lines):,} lines are equal"
-        remedy = "look at them; copies teach a model to copy"
-        yield Finding("warning", "text", broken_rule(where, name, given, rule, remedy))
+    """Two sides that are one file, or have the same bytes."""
+    for one, other in zip(ones, others, strict=True):
+        given = f"{one.name}, {other.name}"
+        if one == other:
+            rule = f"name a file for {languages[0]} and another for {languages[1]}"
+            yield where.finding("error", given, rule, "correct one")
+        elif sha256_of(one) == sha256_of(other):
+            remedy = "look at them; is one a copy of the other?"
+            yield where.finding("warning", given, "differ", remedy)
 
 
-def _languages(
-    params_file: ParamsFile, params: CorpusParams, samples: dict[str, list[Sample]]
-) -> Iterator[Finding]:
-    """Files that seem to be in the other language; names that are no languages are not guessed."""
-    source, target = params.languages
-    for key, sides in samples.items():
-        seen = [side.languages() for side in sides]
-        if not all(seen) or seen[0][0] == source or seen[1][0] == target:
-            continue
-        if seen[0][0] == target and seen[1][0] == source:
-            name = f"corpus.reader.{key}"
-            where = params_file.place(name.split("."))
-            given = ", ".join(side.path.name for side in sides)
-            rule = f"be {source} and {target}, in this order, but looks like {target} and {source}"
-            remedy = "exchange the files, or corpus.source_language and target_language"
-            yield Finding("warning", "text", broken_rule(where, name, given, rule, remedy))
+def _languages(params: CorpusParams, source: AnySource, where: _Where) -> Iterator[Finding]:
+    """Text that seems to be in the other language, or the same on both sides; names that are no
+    languages are not guessed.
+    """
+    reading = Reader(Path(params.raw), params.languages)
+    first = list(islice(reading.read({"": source}, lambda _: where.key), _LOOKED_AT))
+    pairs = [one.sides for one in first if isinstance(one, Pair)]
+    given = first[0].file.replace(" and ", ", ") if first else source.kind
+    if pairs and (share := share_equal(*zip(*pairs, strict=True))) > _ALIKE:
+        rule = f"differ, but {share:.0%} of the first {len(pairs):,} lines are equal"
+        yield where.finding("warning", given, rule, "look at them; copies teach a model to copy")
+    expected, other = params.languages
+    sides = [[one for one, _ in pairs], [two for _, two in pairs]]
+    if not pairs:
+        documents = [one for one in first if isinstance(one, Document)]
+        sides = [[text for one in documents for text in one.sentences if text]]
+        if documents and documents[0].language == other:
+            expected, other = other, expected
+    seen = [Sample(Path(), tuple(side)).languages() for side in sides]
+    if not all(seen) or not seen or seen[0][0] != other:
+        return
+    if pairs and seen[1][0] != expected:
+        return
+    names = f"{expected} and {other}, in this order," if pairs else expected
+    looks = f"{other} and {expected}" if pairs else other
+    rule = f"be {names} but looks like {looks}"
+    remedy = "exchange them, or corpus.source_language and target_language"
+    yield where.finding("warning", given, rule, remedy)
 
 
 def changed_since(params: CorpusParams) -> Iterator[Finding]:

@@ -147,7 +147,18 @@ tested.
 """
 
 
-def html_page(results: Results, samples: list[Sample], diagnoses: Diagnoses) -> str:
+@dataclass(frozen=True)
+class TextTables:
+    """What `pipelines.report.text` tells of the text, each a table with its header."""
+
+    corpus: list[list[str]]
+    dropped: list[list[str]]
+    tokenizer: list[list[str]]
+
+
+def html_page(
+    results: Results, samples: list[Sample], diagnoses: Diagnoses, text: TextTables
+) -> str:
     """``index.html``, readable without a network."""
     template = _templates().get_template("page.html.jinja")
     return template.render(
@@ -158,6 +169,7 @@ def html_page(results: Results, samples: list[Sample], diagnoses: Diagnoses) -> 
         differences=differences_table(results),
         pictures=PICTURES,
         samples=samples,
+        text=text,
         diagnosis=diagnosis_table(diagnoses),
         verdicts=verdict_sentences(diagnoses),
         diagnosed={name: pictures_of(name) for name in diagnoses},

@@ -47,12 +47,12 @@ def write(run: StageRun) -> Metrics:
     Raises:
         DataError: a stage has not run yet.
     """
-    from pipelines.report import page
+    from pipelines.report import page, text
     from pipelines.report.curves import write_curves
     from pipelines.report.diagnoses import diagnosis_markdown, pictures_of, read_diagnoses
     from pipelines.report.pictures import draw_all, draw_distances
     from pipelines.report.plots_page import plots_page
-    from pipelines.report.results import read_results
+    from pipelines.report.results import read_json, read_results
     from pipelines.report.scores import scores
 
     languages = (
@@ -70,18 +70,25 @@ def write(run: StageRun) -> Metrics:
         pictures.mkdir(parents=True)
         for file in pictures_of(name):
             shutil.copyfile(DIAGNOSES / name / file, pictures / file)
+    found = text.groups(languages)
+    text.draw_lengths(found, run.work)
+    tables = page.TextTables(
+        text.corpus_table(report := read_json(CORPUS / "report.json")),
+        text.dropped_samples(report),
+        text.tokenizer_table(found),
+    )
     write_json(run.work / "scores.json", scores(results))
     write_curves(architectures, run.work / "curves")
     samples = _samples(
         [*architectures, *ensembles], languages, run.section("report", ReportParams).num_samples
     )
-    for name, text in (
+    for name, written in (
         ("tables.md", page.tables_markdown(results) + diagnosis_markdown(diagnoses)),
         ("model_card.md", page.model_card(results, languages)),
-        ("index.html", page.html_page(results, samples, diagnoses)),
+        ("index.html", page.html_page(results, samples, diagnoses, tables)),
         ("plots_page.html", plots_page()),
     ):
-        (run.work / name).write_text(text, encoding="utf-8")
+        (run.work / name).write_text(written, encoding="utf-8")
     run.say("data/report/index.html for eyes, scores.json and curves for DVC")
     return {
         "report": {"architectures": architectures, "ensembles": ensembles, "samples": len(samples)}

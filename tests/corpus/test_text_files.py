@@ -6,8 +6,9 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
+from pipelines.corpus.assembling import read_corpus
+from pipelines.corpus.inspecting import inspect
 from pipelines.corpus.params import CorpusParams, FilesReader
-from pipelines.corpus.text_files import inspect, read_corpus
 from pipelines.formats.corpus.files import Corpus, read_documents
 from pipelines.frame.errors import DataError
 
@@ -47,12 +48,12 @@ def _params() -> tuple[CorpusParams, FilesReader]:
     return params, reader
 
 
-def _read(tmp_path: Path) -> Corpus:
-    return read_corpus(*_params(), tmp_path / "cache")
+def _read() -> Corpus:
+    return read_corpus(*_params())
 
 
 def test_read_corpus_documents_are_split_at_blank_lines(raw, tmp_path):
-    corpus = _read(tmp_path)
+    corpus = _read()
     assert corpus.documents["train", "en"] == [["One a.", "One b."], ["Two a.", "Two b."]]
     assert corpus.documents["train", "de"] == [["Eins a.", "Eins b."], ["Zwei a."]]
 
@@ -68,7 +69,7 @@ def test_read_corpus_of_any_pair_task(raw, tmp_path):
     params = CorpusParams(
         raw="data/raw/mine", source_language="question", target_language="answer", reader=reader
     )
-    corpus = read_corpus(params, reader, tmp_path / "cache")
+    corpus = read_corpus(params, reader)
     corpus.write(tmp_path)
     assert corpus.pairs["train"] == [
         ("Who barks?", "The dog."),
@@ -86,20 +87,32 @@ def test_language_that_makes_no_file_name_is_refused(raw, name):
 
 
 def test_read_corpus_normalises_drops_and_reports(raw, tmp_path):
-    corpus = _read(tmp_path)
+    corpus = _read()
     assert corpus.pairs["train"] == [("A dog barks.", "Ein Hund bellt."), ("Café.", "Café.")]
-    dropped = {
-        "pair longer than 5 words": {
-            "lines": 1,
-            "example": "train.en and train.de:3: 'Long word word word word word. ||| Lang.'",
-        },
-        "pair with an empty side": {"lines": 1, "example": "train.en and train.de:4: ' ||| Leer.'"},
-    }
-    assert corpus.report()["dropped"] == {"train": dropped, "valid": dropped}
+    sources = corpus.report()["sources"]
+    for split in ("train", "valid"):
+        account = sources[f"pairs.{split}"]
+        assert account["read"] == 4
+        assert account["dropped"] == {
+            "empty": {
+                "count": 1,
+                "samples": [{"where": "train.en and train.de:4", "text": " ||| Leer."}],
+            },
+            "length": {
+                "count": 1,
+                "samples": [
+                    {
+                        "where": "train.en and train.de:3",
+                        "text": "Long word word word word word. ||| Lang.",
+                    }
+                ],
+            },
+        }
+    assert sources["pairs.test"]["dropped"] == {}
 
 
 def test_write_and_read_documents_round_trip(raw, tmp_path):
-    corpus = _read(tmp_path)
+    corpus = _read()
     corpus.write(tmp_path)
     assert read_documents(tmp_path, "train", "en") == corpus.documents["train", "en"]
 
@@ -117,7 +130,7 @@ def test_write_and_read_documents_round_trip(raw, tmp_path):
             r"test\.en\.gz: cannot be read",
         ),
         ("docs.en.txt", b"Only.\nOne document.\n", r"number of documents \(1\) must be at least 2"),
-        ("docs.en.txt", b"\n\n\n", r"number of documents \(0\) must be at least 2"),
+        ("docs.en.txt", b"\n\n\n", r"source documents\.train\.en \(text\) must hold text"),
         ("docs.en.txt", b"One.\n\nTwo.\n", r"longest document .* at least 2 sentences"),
         (
             "docs.en.txt",
@@ -129,7 +142,6 @@ def test_write_and_read_documents_round_trip(raw, tmp_path):
             gzip.compress(b"One.\nTwo.\n\n" * 50, mtime=0)[:-12],
             r"docs\.de\.txt\.gz: cannot be read",
         ),
-        ("test.de", b"  \n", r"test pairs with text \(0\) must be at least 1"),
     ],
 )
 def test_inspect_and_read_refuse_bad_files_alike(raw, tmp_path, name, data, message):
@@ -139,14 +151,14 @@ def test_inspect_and_read_refuse_bad_files_alike(raw, tmp_path, name, data, mess
     with pytest.raises(DataError, match=message):
         inspect(*_params())
     with pytest.raises(DataError, match=message):
-        _read(tmp_path)
+        _read()
 
 
 def test_inspect_counts_lines_as_datasets_does(raw, tmp_path):
     """A lone carriage return ends a line for both; a Unicode line separator for neither."""
     for name in ("train.en", "train.de"):
         (raw / name).write_bytes("One\rtwo.\nThree\u2028four.\n".encode())
-    assert len(_read(tmp_path).pairs["train"]) == 3
+    assert len(_read().pairs["train"]) == 3
     (raw / "train.de").write_bytes(b"One two.\nThree four.\n")
     with pytest.raises(DataError, match=r"number of lines \(3 and 2\)"):
         inspect(*_params())

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from pydantic import Field
 
+from pipelines.corpus.params import CorpusParams
 from pipelines.frame.errors import ParamsError
 from pipelines.frame.params_reader import Section, read_params, validate
 from tests.conftest import ROOT
@@ -65,6 +66,40 @@ def test_get_missing_section_suggests_the_nearest(tmp_path):
 def test_read_document_broken_yaml_is_a_params_error(tmp_path, text):
     with pytest.raises(ParamsError, match=r"params\.yaml"):
         _document(tmp_path, text)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("make: nothing", "make: pair", r"corpus\.reader\.make \('pair'\) must be one of"),
+        ("max_words: 9", "max_word: 9", r"corpus\.reader\.filters\[0\]\.max_word \(9\)"),
+        ("name: length", "name: lenth", r"corpus\.reader\.filters\[0\]\.name \('lenth'\)"),
+        ("weight: 1.0", "weight: 0", r"corpus\.reader\.sources\.web\.weight \(0\) must be above"),
+        ("kind: opus", "kind: opsu", r"corpus\.reader\.sources\.web\.kind \('opsu'\)"),
+        ("valid: 0.1}, p", "valid: 2.5}, p", r"corpus\.reader\.splits\.documents\.valid \(2\.5\)"),
+    ],
+)
+def test_a_kind_that_is_the_name_of_a_key_too_is_told_from_it(tmp_path, old, new, message):
+    """``kind: sources`` stands beside ``sources``."""
+    text = """\
+corpus:
+  raw: data/raw/mine
+  source_language: en
+  target_language: de
+  reader:
+    kind: sources
+    sources:
+      web: {kind: opus, files: [x.zip], split: drawn, weight: 1.0}
+    filters:
+    - {name: length, applies_to: all, min_characters: 1, max_characters: 9, min_words: 1,
+      max_words: 9}
+    splits: {documents: {valid: 0.1}, pairs: {valid: 1, test: 1}}
+    make: nothing
+"""
+    assert old in text
+    (tmp_path / "params.yaml").write_text(text.replace(old, new), encoding="utf-8")
+    with pytest.raises(ParamsError, match=message):
+        validate(read_params(tmp_path / "params.yaml"), "corpus", CorpusParams)
 
 
 def test_read_document_missing_file_is_a_params_error(tmp_path):

@@ -2,15 +2,21 @@
 
 import gzip
 import json
+import lzma
+import zipfile
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
+from pipelines.corpus.assembling import read_corpus
+from pipelines.corpus.params import CorpusParams
 from pipelines.frame.errors import DataError, MasklineError, ParamsError
-from pipelines.frame.params_reader import plain
+from pipelines.frame.params_reader import plain, validate
 from pipelines.params.new import pairs as pairs_module
 from pipelines.params.new.find import find
-from pipelines.params.new.recipe import new
+from pipelines.params.new.recipe import new, new_of_documents
 from pipelines.params.new.sizes import Counts, guess
 from pipelines.params.recipes import with_recipes
 from pipelines.params.rules import problems_of
@@ -135,7 +141,7 @@ def test_named_splits_and_documents_are_kept_and_test_pairs_are_no_training_pair
         ({"a.jsonl": '{"text": "x"}\n'}, "has no fields en and fr (text)"),
         ({"a.json": '[\n  {"en": "x", "fr": "y"}\n]\n'}, "(no record on a line of its own)"),
         ({"a.jsonl": '{"en": "x", "fr": "y"}\n[1]\n'}, "a.jsonl:2: must be a record"),
-        ({"a.csv": "en,fr\n" + "x" * 200_000 + ",y\n"}, "a.csv: must be a table (field larger"),
+        ({"a.csv": "en,fr\n" + "x" * 10_000_001 + ",y\n"}, "a.csv: must be a table (field larger"),
         ({"a.en.gz": CORRUPT, "a.fr.gz": CORRUPT}, "cannot be read"),
         ({"photo.jpg": bytes(range(256)) * 99}, "photo.jpg named neither for en nor for fr"),
         ({"a.jsonl": '{"en": "x", "fr": "y"}\n{"en": 1}\n'}, "a.jsonl:2: must be a record"),
@@ -227,3 +233,126 @@ def test_records_that_lack_a_side_are_left_out_and_counted(checkout, tmp_path):
         checkout / "data/raw/two/train.fr"
     ).read_text()
     assert "None" not in trained
+
+
+def _tmx(folder: Path) -> None:
+    units = "".join(
+        f"<tu><tuv xml:lang='en-GB'><seg>{en}</seg></tuv>"
+        f"<tuv xml:lang='fr'><seg>{fr}</seg></tuv></tu>"
+        for en, fr in zip(EN, FR, strict=True)
+    )
+    (folder / "memory.tmx").write_text(f"<tmx><body>{units}</body></tmx>", encoding="utf-8")
+
+
+def _opus(folder: Path) -> None:
+    with zipfile.ZipFile(folder / "en-fr.txt.zip", "w") as archive:
+        archive.writestr("X.en-fr.en", "".join(f"{line}\n" for line in EN))
+        archive.writestr("X.en-fr.fr", "".join(f"{line}\n" for line in FR))
+
+
+def _parquet(folder: Path) -> None:
+    pq.write_table(pa.table({"id": list(range(300)), "en": EN, "fr": FR}), folder / "t.parquet")
+
+
+def _packed(folder: Path) -> None:
+    for name, lines in (("a.en.xz", EN), ("a.fr.xz", FR)):
+        (folder / name).write_bytes(lzma.compress("\n".join(lines).encode()))
+
+
+@pytest.mark.parametrize("form", [_tmx, _opus, _parquet, _packed])
+def test_other_forms_give_the_same_pairs(checkout, tmp_path, form):
+    folder = tmp_path / "text"
+    folder.mkdir()
+    form(folder)
+    said = "\n".join(new("mine", ("en", "fr"), folder, 10, SPEED))
+    assert "240 pairs" in said
+    raw = checkout / "data/raw/mine"
+    found = [line for split in ("train", "valid", "test") for line in _lines(raw / f"{split}.en")]
+    assert sorted(found) == sorted(EN)
+
+
+ARTICLES = [
+    [f"Article {n} is about Dr. {name}.", "It was cold; nobody came.", f"In {n}, they left again."]
+    for n in range(12)
+    for name in NUMBERS
+]
+
+
+def _books(folder: Path) -> None:
+    for number, article in enumerate(ARTICLES):
+        (folder / f"{number}.txt").write_text(" ".join(article) + "\n", encoding="utf-8")
+    (folder / "cover.jpg").write_bytes(b"\xff\xd8\x00")
+
+
+def _wiki(folder: Path) -> None:
+    text = "".join(f" = T {n} = \n\n {' '.join(one)} \n\n" for n, one in enumerate(ARTICLES))
+    (folder / "wiki.txt.gz").write_bytes(gzip.compress(text.encode()))
+
+
+def _wrapped(folder: Path) -> None:
+    blocks = [
+        " ".join(one).replace(" is ", " is\n").replace(" they ", "\nthey ") for one in ARTICLES
+    ]
+    (folder / "book.txt").write_text("\n\n".join(blocks), encoding="utf-8")
+
+
+def _lines_form(folder: Path) -> None:
+    (folder / "a.txt").write_text("\n\n".join("\n".join(one) for one in ARTICLES), encoding="utf-8")
+
+
+def _reviews(folder: Path) -> None:
+    rows = "".join(f'{n};5;"{" ".join(one)}"\r\n' for n, one in enumerate(ARTICLES))
+    (folder / "reviews.csv").write_text("id;stars;Review text\r\n" + rows, encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    ("form", "documents", "sentences"),
+    [
+        (_books, "each file is one", "split, several on a line"),
+        (_wiki, "a heading begins one", "split, several on a line"),
+        (_wrapped, "a blank line ends one", "split, across line ends"),
+        (_lines_form, "a blank line ends one", "one on a line"),
+        (_reviews, "each row is one", "split, several on a line"),
+    ],
+)
+def test_text_of_one_language_gives_a_recipe_that_reads_it_as_it_is(
+    checkout, tmp_path, form, documents, sentences
+):
+    folder = tmp_path / "text"
+    folder.mkdir()
+    form(folder)
+    said = "\n".join(new_of_documents("mine", "en", folder, 10, SPEED))
+    assert f"documents: {documents}; sentences: {sentences}" in said
+    assert ("cover.jpg is no UTF-8 text" in said) == (form is _books)
+    laid = with_recipes(["mine"])
+    assert problems_of(laid) == []
+    params = validate(laid, "corpus", CorpusParams)
+    corpus = read_corpus(params, params.reader)
+    found = [one for split in ("train", "valid") for one in corpus.documents[split, "en"]]
+    assert len(found) > 90
+    assert all(document in ARTICLES for document in found)
+    assert corpus.pairs["test"]
+    assert plain(laid.root)["bert"]["segments"]["nsp"] == "random"
+
+
+@pytest.mark.parametrize(
+    ("files", "message"),
+    [
+        ({}, "it is empty"),
+        ({"a.txt": b"\xff\xfe\x00"}, "a.txt is no UTF-8 text"),
+        ({"a.csv": b"id,n\n1,2\n"}, "a.csv: must have a column of text, but has id, n"),
+        ({"a.txt": b"One.\nTwo.\n"}, "number of documents (1) must be at least 4"),
+    ],
+)
+def test_text_of_one_language_that_cannot_be_used_leaves_nothing(
+    checkout, tmp_path, files, message
+):
+    folder = tmp_path / "text"
+    folder.mkdir()
+    for name, content in files.items():
+        (folder / name).write_bytes(content)
+    with pytest.raises(DataError) as caught:
+        list(new_of_documents("mine", "en", folder, 10, SPEED))
+    assert message in str(caught.value)
+    assert not (checkout / "data/raw/mine").exists()
+    assert not list((checkout / "recipes").iterdir())

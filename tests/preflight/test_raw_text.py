@@ -74,6 +74,30 @@ def test_a_table_where_lines_are_expected(checkout, lines, table):
     assert "python -m pipelines.params new" in said[0]
 
 
+def test_columns_exchanged_and_copies_in_a_table(checkout):
+    def said(rows: list[tuple[str, str]]) -> list[str]:
+        lines = "".join(f"{one}\t{other}\n" for one, other in rows)
+        (checkout / "data/raw/mine/t.tsv").write_text(lines, encoding="utf-8")
+        return [one.message for one in findings(["mine.yaml"]) if one.check in ("text", "data")]
+
+    source = "{kind: table, files: [t.tsv], fields: {en: 1, de: 2}, sentences: lines, "
+    source += "split: drawn, weight: 1.0}"
+    (checkout / "mine.yaml").write_text(
+        "corpus:\n  raw: data/raw/mine\n  reader:\n    kind: sources\n    sources:\n"
+        f"      web: {source}\n    filters: []\n"
+        "    splits: {documents: {valid: 2}, pairs: {valid: 2, test: 2}}\n    make: documents\n"
+    )
+    rows = list(zip(EN[:120], DE, strict=True))
+    assert said(rows) == []
+    (message,) = said([(de, en) for en, de in rows])
+    assert "mine.yaml:6: corpus.reader.sources.web ('t.tsv') must be en and de" in message
+    assert "looks like de and en; exchange them" in message
+    copies = said([(one, one) for one in EN[:120]])
+    assert any("100% of the first 120 lines are equal" in one for one in copies)
+    (message,) = said([("a", "b")])
+    assert "number of pairs (1) must be at least 3" in message
+
+
 def test_files_that_changed_since_the_corpus_was_made(reproduced_copy):
     def said() -> list[str]:
         return [one.message for one in findings() if "changed since" in one.message]

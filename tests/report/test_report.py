@@ -8,6 +8,7 @@ from pipelines.frame.errors import DataError
 from pipelines.report.markdown import markdown_table
 from pipelines.report.page import (
     Sample,
+    TextTables,
     bert_table,
     comparison_sentences,
     differences_table,
@@ -77,12 +78,15 @@ def test_render_aligns_columns():
     assert lines[3] == "transformer  39.05"
 
 
+TEXT = TextTables([["source"], ["<b>"]], [["filter"], ["<b>"]], [["text"], ["training"]])
+
+
 def test_markdown_table_has_a_header_rule():
     assert markdown_table([["a", "b"], ["1", "2"]]) == "| a | b |\n|---|---|\n| 1 | 2 |"
 
 
 def test_html_page_escapes_text_and_shows_all_pictures():
-    page = html_page(_results(1.0, 0.01), [Sample("<script>", "&", {"a": "<b>"})], {})
+    page = html_page(_results(1.0, 0.01), [Sample("<script>", "&", {"a": "<b>"})], {}, TEXT)
     assert "&lt;script&gt;" in page
     assert "<b>" not in page
     assert all(name in page for name in PICTURES)
@@ -106,7 +110,7 @@ def test_where_answers_are_too_short_for_bleu_chrf_leads_and_it_is_said():
     assert row[2:] == ["55.00", "55.00 ± 2.50", "30.00", "30.00", "25.0 %"]
     assert comparison_sentences(results)[0].startswith("a beats b by 1.00 chrF ")
     assert differences_table(results)[0][0] == "chrF, row less column"
-    assert "<b>Warning</b>: &lt;too short&gt;" in html_page(results, [], {})
+    assert "<b>Warning</b>: &lt;too short&gt;" in html_page(results, [], {}, TEXT)
 
 
 def test_a_low_ceiling_is_a_row_of_its_own():

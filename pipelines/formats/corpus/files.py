@@ -3,15 +3,19 @@
 On disk a sentence is a line and a blank line ends a document; pairs are line-aligned files.
 """
 
+import json
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from pipelines.formats.text import Tally, num_words
 from pipelines.frame.errors import DataError, broken_rule
+from pipelines.frame.files import write_json
 
 DocumentList = list[list[str]]
 DOCUMENT_SPLITS = ("train", "valid")
 PAIR_SPLITS = ("train", "valid", "test")
+ORIGINS_FILE = "sources.json"
 
 
 def document_file(folder: Path, split: str, language: str) -> Path:
@@ -34,15 +38,17 @@ class Corpus:
         languages: source, target.
         documents: (split, language) → documents, each a list of sentences.
         pairs: split → (source, target) sentences.
-        dropped: split → pairs that were left out of it, by reason.
         changed: lines that normalising changed, by kind.
+        sources: name → what was read of it, dropped and kept; None where none were read.
+        origins: file → the sources its sentences come from, in order, with their numbers.
     """
 
     languages: tuple[str, str]
     documents: dict[tuple[str, str], DocumentList]
     pairs: dict[str, list[tuple[str, str]]]
-    dropped: dict[str, Tally] = field(default_factory=dict)
     changed: Tally = field(default_factory=Tally)
+    sources: dict[str, Any] | None = None
+    origins: dict[str, list[tuple[str, int]]] = field(default_factory=dict)
 
     def check(self) -> None:
         """Refuse a corpus no stage could train on.
@@ -85,6 +91,9 @@ class Corpus:
                 text = "".join(f"{pair[side]}\n" for pair in pairs)
                 pair_file(folder, split, language).write_text(text, encoding="utf-8", newline="\n")
 
+        if self.origins:
+            write_json(folder / ORIGINS_FILE, self.origins)
+
     def report(self) -> dict[str, object]:
         """Counts of everything kept and dropped, and how far the test set is seen elsewhere."""
         return {
@@ -99,19 +108,19 @@ class Corpus:
                 for (split, language), documents in self.documents.items()
             },
             "pairs": {split: len(pairs) for split, pairs in self.pairs.items()},
-            "pairs_read": {
-                split: len(pairs) + (self.dropped[split].total() if split in self.dropped else 0)
-                for split, pairs in self.pairs.items()
-            },
-            "dropped": {
-                split: tally.report() for split, tally in self.dropped.items() if tally.total()
-            },
+            **self._origin(),
             "changed": self.changed.report(),
             "test_sentences_seen": {
                 language: self._num_test_sentences_seen(side, language)
                 for side, language in enumerate(self.languages)
             },
         }
+
+    def _origin(self) -> dict[str, Any]:
+        if self.sources is None:  # the grammar writes what is wanted, and nothing else
+            pairs = {split: len(pairs) for split, pairs in self.pairs.items()}
+            return {"pairs_read": pairs, "dropped": {}}
+        return {"sources": self.sources}
 
     def _num_test_sentences_seen(self, side: int, language: str) -> int:
         seen = {pair[side] for pair in self.pairs["train"]}
@@ -131,3 +140,10 @@ def read_documents(folder: Path, split: str, language: str) -> DocumentList:
     """The documents of a split, as written."""
     text = document_file(folder, split, language).read_text(encoding="utf-8")
     return [block.removesuffix("\n").split("\n") for block in text.split("\n\n")]
+
+
+def read_origins(folder: Path, file: Path) -> list[tuple[str, int]]:
+    """The sources of a corpus file's sentences, in order; none where the grammar wrote it."""
+    path = folder / ORIGINS_FILE
+    found = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    return [(str(name), int(count)) for name, count in found.get(file.name, [])]

@@ -1,11 +1,12 @@
 """Which files of a folder hold pairs or documents, by their names and first lines."""
 
 import re
-import zlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from pipelines.corpus.sources.opening import BROKEN
+from pipelines.corpus.sources.paths import suffix_of
 from pipelines.frame.errors import DataError
 from pipelines.params.raw_text import Sample
 
@@ -16,6 +17,7 @@ _SPLITS = {
 }  # fmt: skip
 _DOCUMENTS = {"documents", "document", "docs", "doc", "mono", "monolingual", "captions", "articles"}
 _MOST_FILES = 10_000
+NAMED_INSIDE = (".tmx", ".zip")  # what has its languages in it
 NAMELESS = ("0", "1")  # the fields of a table of two columns without a header
 
 
@@ -26,7 +28,8 @@ class PairFiles:
     Attributes:
         split: train, valid or test, or an empty string where the name does not say.
         source, target: two files with aligned lines; the same file for a table.
-        fields: of a table, the names of its source and target field.
+        fields: of a table, the names of its source and target field; None too of a translation
+            memory and of a zip, which name their languages themselves.
     """
 
     split: str
@@ -64,18 +67,8 @@ def find(folder: Path, languages: tuple[str, str]) -> Found:
         raise DataError(f"{folder}: must be a folder with text; correct --raw")
     found = Found()
     sided: dict[tuple[str, ...], dict[str, Path]] = {}
-    for path in _files(folder):
-        try:
-            sample = Sample.of(path)
-        except (OSError, EOFError, zlib.error) as error:
-            found.left.append((path, f"cannot be read ({error})"))
-            continue
-        if sample.table:
-            _take_table(sample, languages, found)
-        elif (named := _language(path.relative_to(folder), languages)) is None:
-            found.left.append((path, f"named neither for {languages[0]} nor for {languages[1]}"))
-        else:
-            sided.setdefault(named[1], {})[named[0]] = path
+    for path in files_of(folder):
+        _take(path, path.relative_to(folder), languages, found, sided)
     for rest, sides in sided.items():
         split = _split_of(rest)
         if _DOCUMENTS & set(rest):
@@ -89,7 +82,36 @@ def find(folder: Path, languages: tuple[str, str]) -> Found:
     return found
 
 
-def _files(folder: Path) -> Iterator[Path]:
+def _take(
+    path: Path,
+    shown: Path,
+    languages: tuple[str, str],
+    found: Found,
+    sided: dict[tuple[str, ...], dict[str, Path]],
+) -> None:
+    """Put one file where it belongs; one side of a pair of files under the rest of its name."""
+    if suffix_of(path) in NAMED_INSIDE:
+        found.pairs.append(PairFiles(_split_of(_parts(path.name)), path, path))
+        return
+    try:
+        sample = Sample.of(path)
+    except BROKEN as error:
+        found.left.append((path, f"cannot be read ({error})"))
+        return
+    if sample.table:
+        _take_table(sample, languages, found)
+    elif (named := _language(shown, languages)) is None:
+        found.left.append((path, f"named neither for {languages[0]} nor for {languages[1]}"))
+    else:
+        sided.setdefault(named[1], {})[named[0]] = path
+
+
+def files_of(folder: Path) -> Iterator[Path]:
+    """All files of a folder that are not hidden.
+
+    Raises:
+        DataError: they are too many to be a text.
+    """
     paths = (path for path in sorted(folder.rglob("*")) if not path.name.startswith("."))
     for number, path in enumerate(path for path in paths if path.is_file()):
         if number == _MOST_FILES:
@@ -124,9 +146,6 @@ def _split_of(parts: Iterable[str]) -> str:
 
 def _take_table(sample: Sample, languages: tuple[str, str], found: Found) -> None:
     path, columns = sample.path, sample.columns()
-    if sample.table == "parquet":
-        found.left.append((path, "is Parquet; write its columns as CSV"))
-        return
     split = _split_of(_parts(path.name))
     for fields in (languages, ("source", "target"), ("src", "tgt")):
         if set(fields) <= set(columns):
@@ -144,6 +163,7 @@ def _nothing(folder: Path, languages: tuple[str, str], found: Found) -> str:
     seen = "; ".join(f"{path.relative_to(folder)} {why}" for path, why in found.left[:5])
     return (
         f"{folder}: must hold pairs, two files with aligned lines whose names differ in {source} "
-        f"and {target} (train.{source}, train.{target}), or a table (.csv, .tsv, .jsonl) with "
-        f"fields {source} and {target}; {seen or 'it is empty'}"
+        f"and {target} (train.{source}, train.{target}), or a table (.csv, .tsv, .jsonl, "
+        f".parquet) with fields {source} and {target}, a .tmx, "
+        f"or a .zip of OPUS; {seen or 'it is empty'}"
     )

@@ -1,15 +1,17 @@
 """Pairs and documents read from whatever form they have, cleaned of blanks, and split."""
 
 import csv
-import gzip
 import json
 import random
-import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from pipelines.corpus.sources.memories import opus_pairs, tmx_pairs
+from pipelines.corpus.sources.opening import BROKEN, unpacked
+from pipelines.corpus.sources.paths import suffix_of
+from pipelines.corpus.sources.tables import rows_of
 from pipelines.formats.text import Tally, normalise
 from pipelines.frame.errors import DataError
 from pipelines.params.new.find import NAMELESS, Found, PairFiles
@@ -50,7 +52,7 @@ def read(found: Found, languages: tuple[str, str]) -> Text:
     seen: set[Pair] = set()
     # Validation and test first: what they have is no training pair.
     for files in sorted(found.pairs, key=lambda files: files.split in ("", "train")):
-        for number, (source, target) in enumerate(_pairs_of(files), start=1):
+        for number, (source, target) in enumerate(_pairs_of(files, languages), start=1):
             pair = normalise(source, _forget), normalise(target, _forget)
             if not all(pair):
                 text.dropped.add("with an empty side", f"{files.source.name}:{number}", source)
@@ -71,16 +73,16 @@ def read(found: Found, languages: tuple[str, str]) -> Text:
 
 
 def lines_of(path: Path) -> list[str]:
-    """Lines of a file in UTF-8, or in UTF-16 with its mark; plain or gzipped.
+    """Lines of a file in UTF-8, or in UTF-16 with its mark; plain or packed.
 
     Raises:
         DataError: it is neither.
     """
-    raw = path.read_bytes()
     try:
-        raw = gzip.decompress(raw) if path.suffix == ".gz" else raw
+        with unpacked(path) as file:
+            raw = file.read()
         text = raw.decode("utf-16" if raw.startswith(_UTF_16) else "utf-8-sig")
-    except (OSError, EOFError, UnicodeDecodeError, zlib.error) as error:
+    except (*BROKEN, UnicodeDecodeError) as error:
         raise DataError(
             f"{path}: must be UTF-8 text ({error}); if it is from Windows: "
             f"iconv -f WINDOWS-1252 -t UTF-8 '{path}' > '{path.name}.utf8'"
@@ -90,11 +92,22 @@ def lines_of(path: Path) -> list[str]:
 
 
 def _is_utf_16(path: Path) -> bool:
-    with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
+    with unpacked(path) as file:
         return file.read(2) in _UTF_16
 
 
-def _pairs_of(files: PairFiles) -> Iterator[Pair]:
+def _pairs_of(files: PairFiles, languages: tuple[str, str]) -> Iterator[Pair]:
+    match suffix_of(files.source):
+        case ".tmx":
+            yield from (sides for _, sides in tmx_pairs(files.source, languages))
+            return
+        case ".zip":
+            yield from (sides for _, (_, sides) in opus_pairs(files.source, languages))
+            return
+        case ".parquet":
+            rows = rows_of(files.source, files.fields or languages, "--source, --target")
+            yield from ((one, other) for _, (one, other) in rows)
+            return
     if files.fields is None:
         source, target = lines_of(files.source), lines_of(files.target)
         if len(source) != len(target):

@@ -1,11 +1,14 @@
 """Writing the folder below data/raw and the recipe, and saying what was found."""
 
+import json
 import re
 import shutil
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib.resources import files
 from pathlib import Path
+from typing import Any
 from unicodedata import name as name_of
 
 from jinja2 import Environment, StrictUndefined
@@ -13,6 +16,14 @@ from jinja2 import Environment, StrictUndefined
 from pipelines.formats.text import num_words
 from pipelines.frame.errors import ParamsError, broken_rule
 from pipelines.frame.params_problems import NAME, NAMED
+from pipelines.params.new.documents import (
+    BARE,
+    copied,
+    described,
+    layout_of,
+    reader_of,
+    text_of,
+)
 from pipelines.params.new.find import Found, find
 from pipelines.params.new.pairs import SPLITS, Text, read
 from pipelines.params.new.sizes import MAX_WORDS, Counts, Sizes, count, guess
@@ -27,7 +38,7 @@ _SHOWN = 6  # files that are left, each with its reason
 def new(
     name: str, languages: tuple[str, str], folder: Path, minutes: float, speed: float | None = None
 ) -> Iterator[str]:
-    """Make ``data/raw/<name>`` and ``recipes/<name>.yaml`` of a folder of text.
+    """Make ``data/raw/<name>`` and ``recipes/<name>.yaml`` of a folder of pairs.
 
     Args:
         name: of the recipe.
@@ -43,30 +54,64 @@ def new(
         ParamsError: a name is none or taken, or the recipe does not go with this params.yaml.
         DataError: the folder has no pairs of these languages, or they cannot be read.
     """
-    target, recipe = RAW / name, FOLDER / f"{name}.yaml"
-    _check_names(name, languages, target, recipe, folder)
+    _check_names(name, languages, folder)
     found = find(folder, languages)
     text = read(found, languages)
     counts = count(text)
     sizes = guess(counts, len(text.pairs["train"]), minutes, speed)
     yield from _found_lines(folder, languages, found, text, counts)
+    with _nothing_half(name):
+        _write_text(text, languages, RAW / name)
+        _write_recipe(name, languages, folder, sizes, nsp=bool(found.documents), reader=None)
+    yield from _next_lines(name, minutes)
+
+
+def new_of_documents(
+    name: str, language: str, folder: Path, minutes: float, speed: float | None = None
+) -> Iterator[str]:
+    """The same of a folder of text in one language: files are copied as they are, and the recipe
+    says how they are read, cleaned and split. See `new`.
+    """
+    languages = (BARE, language)
+    _check_names(name, languages, folder)
+    layout = layout_of(folder, language)
+    with _nothing_half(name):
+        copied(layout, folder, RAW / name)
+        reader = reader_of(layout, name, folder)
+        text, accounts = text_of(language, RAW / name, reader)
+        counts = count(text)
+        sizes = guess(counts, len(text.pairs["train"]), minutes, speed)
+        nsp = any(len(block.split("\n")) > 1 for block in _blocks(text.documents, language))
+        _write_recipe(name, languages, folder, sizes, nsp=nsp, reader=reader)
+    yield f"found in {folder}:"
+    yield from described(text, accounts, layout)
+    yield from _unused(layout.left, folder)
+    yield from _next_lines(name, minutes)
+
+
+def _blocks(documents: dict[tuple[str, str], list[str]], language: str) -> list[str]:
+    return "\n".join(documents["train", language]).split("\n\n")
+
+
+@contextmanager
+def _nothing_half(name: str) -> Iterator[None]:
+    """What is written inside is taken away again if anything goes wrong."""
     try:
-        _write_text(text, languages, target)
-        recipe.write_text(_recipe(name, languages, folder, found, sizes), encoding="utf-8")
-        if problems := problems_of(with_recipes([recipe])):
-            raise ParamsError("\n".join(problems))
+        yield
     except BaseException:
-        recipe.unlink(missing_ok=True)
-        shutil.rmtree(target, ignore_errors=True)
+        (FOLDER / f"{name}.yaml").unlink(missing_ok=True)
+        shutil.rmtree(RAW / name, ignore_errors=True)
         raise
-    yield f"written: {target}, {recipe} (look at it: it is short)"
+
+
+def _next_lines(name: str, minutes: float) -> Iterator[str]:
+    recipe = FOLDER / f"{name}.yaml"
+    yield f"written: {RAW / name}, {recipe} (look at it: it is short)"
     yield f"next:    make check RECIPE={name} && make plan RECIPE={name}"
     yield f"         make run RECIPE={name}        about {minutes:g} minutes on this machine, idle"
 
 
-def _check_names(
-    name: str, languages: tuple[str, str], target: Path, recipe: Path, folder: Path
-) -> None:
+def _check_names(name: str, languages: tuple[str, str], folder: Path) -> None:
     for what, value in (("NAME", name), *zip(("--source", "--target"), languages, strict=True)):
         if not re.fullmatch(NAME, value):
             raise ParamsError(broken_rule("params new", what, value, NAMED, "choose another"))
@@ -76,7 +121,7 @@ def _check_names(
                 "params new", "--target", languages[1], "differ from --source", "correct it"
             )
         )
-    for path in (recipe, target):
+    for path in (FOLDER / f"{name}.yaml", target := RAW / name):
         if path.exists():
             remedy = f"choose another NAME, or remove it; --raw may be any folder but {target}"
             raise ParamsError(
@@ -105,10 +150,14 @@ def _found_lines(
     yield f"  left out: {text.dropped if text.dropped.total() else 'nothing'}"
     if counts.too_long:
         yield f"  {counts.too_long:,} training pairs above {MAX_WORDS} words will be dropped"
-    for path, why in found.left[:_SHOWN]:
+    yield from _unused(found.left, folder)
+
+
+def _unused(left: list[tuple[Path, str]], folder: Path) -> Iterator[str]:
+    for path, why in left[:_SHOWN]:
         yield f"  not used: {path.relative_to(folder)} {why}"
-    if len(found.left) > _SHOWN:
-        yield f"  not used: {len(found.left) - _SHOWN} more files"
+    if len(left) > _SHOWN:
+        yield f"  not used: {len(left) - _SHOWN} more files"
 
 
 def _described(language: str, sides: list[str]) -> str:
@@ -142,11 +191,23 @@ def _write(path: Path, lines: list[str]) -> None:
     path.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
 
 
-def _recipe(name: str, languages: tuple[str, str], folder: Path, found: Found, sizes: Sizes) -> str:
+def _write_recipe(
+    name: str,
+    languages: tuple[str, str],
+    folder: Path,
+    sizes: Sizes,
+    *,
+    nsp: bool,
+    reader: dict[str, Any] | None,
+) -> None:
+    """The recipe, if it goes with this params.yaml; its reader is the one given, or reads the
+    files that `_write_text` wrote. Without ``nsp`` no sentences of documents follow one another.
+    """
     template = files(__package__).joinpath("recipe.yaml.jinja").read_text(encoding="utf-8")
     made_of = " ".join(str(folder).split())[:80]
-    note = "" if found.documents else "        # pairs follow no text, so there is no next sentence"
-    return (
+    note = "" if nsp else "        # pairs follow no text, so there is no next sentence"
+    recipe = FOLDER / f"{name}.yaml"
+    written = (
         Environment(undefined=StrictUndefined, keep_trailing_newline=True)
         .from_string(template)
         .render(
@@ -157,7 +218,25 @@ def _recipe(name: str, languages: tuple[str, str], folder: Path, found: Found, s
             target=languages[1],
             sizes=sizes,
             max_words=MAX_WORDS,
-            nsp="random" if found.documents else "none",
+            nsp="random" if nsp else "none",
             nsp_note=note,
+            reader=reader and _flowing(reader),
         )
     )
+    recipe.write_text(written, encoding="utf-8")
+    if problems := problems_of(with_recipes([recipe])):
+        raise ParamsError("\n".join(problems))
+
+
+def _flowing(reader: dict[str, Any]) -> dict[str, Any]:
+    """The parts of a reader as YAML on a line each; text in quotes, as JSON has it."""
+
+    def line(value: Any) -> str:
+        return json.dumps(value, ensure_ascii=False)
+
+    return {
+        "sources": {name: line(source) for name, source in reader["sources"].items()},
+        "filters": [line(one) for one in reader["filters"]],
+        "splits": line(reader["splits"]),
+        "make": reader["make"],
+    }

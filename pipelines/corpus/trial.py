@@ -1,0 +1,170 @@
+"""What a filter would drop of a sample: ``python -m pipelines.corpus.try FILTER [KEY=VALUE …]``.
+
+Reads the sources of ``params.yaml``, applies the filters that stand before this one in the list,
+and shows what it would drop. Nothing is written.
+"""
+
+import argparse
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import islice
+from pathlib import Path
+from typing import Any, get_args
+
+from pydantic import TypeAdapter, ValidationError
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
+
+from pipelines.corpus.cleaning import apply
+from pipelines.corpus.filters import AnyFilter
+from pipelines.corpus.filters.base import Filter, Passage
+from pipelines.corpus.ledger import Ledger
+from pipelines.corpus.params import AnyTextReader, CorpusParams, EmbeddedReader
+from pipelines.corpus.passages import Pair
+from pipelines.corpus.sources.reading import Reader
+from pipelines.frame.errors import ParamsError, broken_rule
+from pipelines.frame.params_problems import nearest
+from pipelines.frame.params_reader import read_params, validate
+
+FILTERS: dict[str, type[Filter]] = {
+    get_args(one.model_fields["name"].annotation)[0]: one
+    for one in get_args(get_args(AnyFilter)[0])
+}
+_WHERE = "corpus.try"
+
+
+def chosen(
+    name: str, settings: Sequence[str], listed: Sequence[AnyFilter], languages: tuple[str, str]
+) -> AnyFilter:
+    """The filter to try: as it stands in params.yaml, else as its schema suggests, with the keys
+    that are given changed.
+
+    Raises:
+        ParamsError: there is no such filter or key, or a value breaks a rule.
+    """
+    if name not in FILTERS:
+        rule, remedy = f"be one of {', '.join(FILTERS)}", nearest(name, list(FILTERS), "choose one")
+        raise ParamsError(broken_rule(_WHERE, "FILTER", name, rule, remedy))
+    values = _suggested(FILTERS[name], languages)
+    for one in listed:
+        if one.name == name:
+            values = one.model_dump()
+            break
+    for setting in settings:
+        key, equals, text = setting.partition("=")
+        if not equals or key not in values or key == "name":
+            keys = [known for known in values if known != "name"]
+            rule = f"be KEY=VALUE, KEY one of {', '.join(keys)}"
+            raise ParamsError(
+                broken_rule(_WHERE, name, setting, rule, nearest(key, keys, "correct it"))
+            )
+        try:
+            values[key] = YAML(typ="safe").load(text)
+        except YAMLError:
+            raise ParamsError(
+                broken_rule(_WHERE, key, text, "be a value as in params.yaml", "correct it")
+            ) from None
+    try:
+        return TypeAdapter(AnyFilter).validate_python(values)
+    except ValidationError as error:
+        found = error.errors()[0]
+        key = ".".join(str(part) for part in found["loc"][1:]) or name
+        raise ParamsError(
+            broken_rule(
+                _WHERE,
+                key,
+                found["input"],
+                found["msg"].removeprefix("Value error, "),
+                "correct it",
+            )
+        ) from None
+
+
+def _suggested(schema: type[Filter], languages: tuple[str, str]) -> dict[str, Any]:
+    """The values a filter begins with; those of languages, for the languages at hand."""
+    values: dict[str, Any] = {}
+    for key, field in schema.model_fields.items():
+        options = get_args(field.annotation)
+        values[key] = (field.examples or options)[0]
+    if "codes" in values:
+        values["codes"] = {one: [one] for one in languages}
+    if "scripts" in values:
+        values["scripts"] = {one: ["LATIN"] for one in languages}
+    return values
+
+
+def trial(
+    params: CorpusParams, reader: AnyTextReader, each: AnyFilter, sample: int, shown: int
+) -> Iterator[str]:
+    """Lines for people: how much of a sample a filter drops, by source, and what.
+
+    Args:
+        params: the corpus section.
+        reader: its reader.
+        each: the filter.
+        sample: documents or pairs from the beginning of each source.
+        shown: examples of each source.
+
+    Raises:
+        DataError: see `Reader.read`.
+    """
+    reading = Reader(Path(params.raw), params.languages)
+    passages: list[Passage] = []
+    for name, source in reader.sources.items():
+        passages += islice(reading.read({name: source}, reader.key), sample)
+    ledger = Ledger(params.languages, reading.ledger.accounts)
+    for before in reader.filters:
+        if before.name == each.name:
+            break
+        passages = apply(before, passages, ledger)
+    read = _units(passages)
+    apply(each, passages, ledger)
+    for name, count in read.items():
+        dropped = ledger.accounts[name].dropped.get(each.name)
+        what = ledger.accounts[name].holds.replace("documents", "sentences")
+        number = dropped.count if dropped else 0
+        yield f"{name}: {number:,} of {count:,} {what} would go ({number / max(1, count):.1%})"
+        for one in dropped.samples[:shown] if dropped else ():
+            yield f"  {one['where']}: {one['text']}"
+
+
+def _units(passages: Sequence[Passage]) -> Mapping[str, int]:
+    counts: dict[str, int] = {}
+    for one in passages:
+        number = 1 if isinstance(one, Pair) else sum(bool(text) for text in one.sentences)
+        counts[one.source] = counts.get(one.source, 0) + number
+    return counts
+
+
+def main() -> int:
+    """Show what a filter would drop."""
+    parser = argparse.ArgumentParser(
+        prog="python -m pipelines.corpus.try",
+        description=__doc__.split("\n\n")[1],
+    )
+    parser.add_argument("filter", metavar="FILTER", help=", ".join(FILTERS))
+    parser.add_argument(
+        "settings", nargs="*", metavar="KEY=VALUE", help="other than in params.yaml"
+    )
+    parser.add_argument("--sample", type=int, default=20_000, help="documents or pairs of a source")
+    parser.add_argument("--show", type=int, default=5, help="examples of each source, at most 5")
+    arguments = parser.parse_args()
+    params = validate(read_params(), "corpus", CorpusParams)
+    if isinstance(params.reader, EmbeddedReader):
+        rule, remedy = "be files or sources", "apply a recipe with your text (docs/corpus.md)"
+        raise ParamsError(
+            broken_rule("params.yaml", "corpus.reader.kind", "embedded", rule, remedy)
+        )
+    each = chosen(arguments.filter, arguments.settings, params.reader.filters, params.languages)
+    for line in trial(params, params.reader, each, arguments.sample, arguments.show):
+        print(line)
+    values = ", ".join(f"{key}: {_yaml(value)}" for key, value in each.model_dump().items())
+    print(f"in params.yaml, under corpus.reader.filters:\n- {{{values}}}")
+    return 0
+
+
+def _yaml(value: Any) -> str:
+    if isinstance(value, dict):
+        return f"{{{', '.join(f'{key}: {_yaml(one)}' for key, one in value.items())}}}"
+    if isinstance(value, list):
+        return f"[{', '.join(map(_yaml, value))}]"
+    return str(value)
