@@ -209,3 +209,10 @@ def test_sizes_that_leave_nothing_to_train_on_are_told(raw, read):
     message = r"corpus\.reader\.splits \(test 100, valid 100\) must leave training text.+20 pairs"
     with pytest.raises(DataError, match=message):
         read({"web": _tsv(raw, "a.tsv", _pairs(*range(20)))}, splits=sizes)
+
+
+def test_only_duplicates_leave_too_little(raw, read):
+    same = {"name": "duplicates", "applies_to": "all", "of": "pair"}
+    sizes = {"documents": {"valid": 1}, "pairs": {"valid": 1, "test": 1}}
+    with pytest.raises(DataError, match=r"must leave training text, but there are 1 pairs in all"):
+        read({"web": _tsv(raw, "a.tsv", _pairs(*[7] * 50))}, filters=[same], splits=sizes)

@@ -1,5 +1,6 @@
 """Fetching a dataset, from folders that the test writes; trying a filter; a full disk."""
 
+import errno
 import gzip
 import json
 import subprocess
@@ -74,6 +75,16 @@ def test_what_cannot_be_fetched_leaves_nothing(dataset, given, error, message):
     with pytest.raises(error, match=message):
         _fetch(dataset, **given)
     assert not Path("data/raw").exists() or not list(Path("data/raw").iterdir())
+
+
+def test_a_full_disk_is_told_and_leaves_nothing(dataset, monkeypatch):
+    def full(path: Path) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("pipelines.corpus.fetch.sync_tree", full)
+    with pytest.raises(DataError, match=r"data/raw/cats: cannot be written \(.*No space left"):
+        _fetch(dataset)
+    assert not list(Path("data/raw").iterdir())
 
 
 def test_a_folder_that_is_there_is_not_touched(dataset):
