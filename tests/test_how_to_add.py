@@ -99,4 +99,4 @@ def test_all_five_added_at_once_run_to_the_results_table(tmp_path):
     assert model["architecture"]["family"] == "bag"
     run_in(project, sys.executable, "-m", "pipelines.words.count", WANDB_MODE="disabled")
     words = json.loads((project / "data/words/metrics.json").read_text())["words"]
-    assert words["a"] == words["b"] == 200
+    assert words["a"] == words["train"] == 200

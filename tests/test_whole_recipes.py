@@ -35,7 +35,7 @@ CHAINS = [
     ["wikitext"],
     ["wikipedia"],
     ["opus"],
-    ["opus", "multi30k"],
+    ["multi30k", "opus"],
     ["multi30k"],
     ["multi30k", "multi30k_mini"],
     ["multi30k", "multi30k_parts"],
