@@ -1,13 +1,13 @@
 """From sources to a corpus: read, clean, split, take out leaks, write as often as weights say."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 
-from pipelines.corpus.cleaning import clean, drops_pair
+from pipelines.corpus.cleaning import clean
 from pipelines.corpus.filters.base import Passage
 from pipelines.corpus.inspecting import checked
 from pipelines.corpus.leaks import Leaks
-from pipelines.corpus.ledger import Ledger
+from pipelines.corpus.ledger import Account, Ledger
 from pipelines.corpus.params import AnyTextReader, CorpusParams, SourcesReader
 from pipelines.corpus.passages import Document, Pair
 from pipelines.corpus.restoring import bare
@@ -24,6 +24,7 @@ from pipelines.formats.corpus.files import (
 from pipelines.frame.errors import DataError
 
 LEAKED, WEIGHT = "held_out_text", "weight"
+MADE = "made of documents"  # the account of such pairs; no source has a name with spaces
 _HERE = Path()
 _BLOCK = 10  # sentences of a document that is made of pairs
 
@@ -46,13 +47,13 @@ def read_corpus(params: CorpusParams, reader: AnyTextReader) -> Corpus:
     corpus = Corpus(params.languages, {}, {}, changed=reading.changed)
     weights = {name: source.weight for name, source in reader.sources.items()}
     written = _weighted(passages, weights, ledger)
-    corpus.sources = ledger.report()
     _fill(corpus, written)
     _note_origins(corpus, written)
     if isinstance(reader, SourcesReader) and reader.make == "pairs":
-        _make_pairs(corpus, written)
+        _make_pairs(corpus, written, ledger)
     if isinstance(reader, SourcesReader) and reader.make == "documents":
         _make_documents(corpus)
+    corpus.sources = ledger.report()
     return corpus
 
 
@@ -87,29 +88,30 @@ def _draw_among(passages: Sequence[Passage], sizes: Mapping[str, Size]) -> None:
 
 def _without_leaks(passages: list[Passage], ledger: Ledger) -> list[Passage]:
     """Training text without what validation and test text have."""
-    for passage, place in _leaks(passages, ledger.languages):
+    leaked_pairs: set[int] = set()  # by identity, for equal pairs are several
+    for passage, place in _leaks(passages):
         ledger.drop(LEAKED, passage, place)
         if isinstance(passage, Document):
             passage.sentences[place] = None
         else:
-            passage.split = LEAKED
-    return [one for one in passages if one.split != LEAKED and not _is_empty(one)]
+            leaked_pairs.add(id(passage))
+    return [one for one in passages if id(one) not in leaked_pairs and not _is_empty(one)]
 
 
 def _count_leaks(passages: list[Passage], ledger: Ledger) -> None:
-    """Of text that was given split nothing is taken out, but it is said ."""
-    for passage, _ in _leaks(passages, ledger.languages):
+    """Of text whose splits were given nothing is taken out; the stage warns of what is counted."""
+    for passage, _ in _leaks(passages):
         ledger.accounts[passage.source].leaked += 1
 
 
-def _leaks(passages: list[Passage], languages: tuple[str, str]) -> Iterator[tuple[Passage, int]]:
+def _leaks(passages: list[Passage]) -> Iterator[tuple[Passage, int]]:
     """Training pairs, and places in training documents, that held-out text has too."""
     leaks = Leaks(one for one in passages if one.split != "train")
     for passage in passages:
         if passage.split != "train":
             continue
         if isinstance(passage, Pair):
-            if drops_pair(leaks, passage.sides, languages):
+            if leaks.pair(*passage.sides):
                 yield passage, 0
             continue
         for place, sentence in enumerate(passage.sentences):
@@ -192,27 +194,51 @@ def _make_documents(corpus: Corpus) -> None:
                 ]
 
 
-def _make_pairs(corpus: Corpus, passages: Sequence[Passage]) -> None:
+def _make_pairs(corpus: Corpus, passages: Sequence[Passage], ledger: Ledger) -> None:
     """Of each sentence in the target language a pair: in lower case without punctuation, as it was.
 
     Test and validation pairs come from documents of their own. A sentence that is nothing but
-    punctuation makes none, nor one of the training text whose bare form a held-out pair has.
+    punctuation makes none, nor one that has made one, nor one of the training text whose bare form
+    a held-out pair has; all of them are in an account of their own.
     """
     source, target = corpus.languages
+    account = ledger.accounts[MADE] = Account("pairs")
     held_out: set[str] = set()
+    documents = list({id(one): one for one in passages if isinstance(one, Document)}.values())
     for split in ("test", "valid", "train"):
         pairs: dict[tuple[str, str], None] = {}
-        for passage in passages:
-            if isinstance(passage, Document) and passage.split == split:
-                for sentence in filter(None, passage.sentences):
-                    without = bare(sentence)
-                    if without and without not in held_out:
-                        pairs[without, sentence] = None
+        for where, sentence in _placed(documents, split):
+            account.read += 1
+            pair = bare(sentence), sentence
+            if why := _why_no_pair(pair, pairs, held_out):
+                account.drop(why, where, sentence)
+            else:
+                pairs[pair] = None
+                account.keep(split, zip(corpus.languages, pair, strict=True), 1, 1)
         corpus.pairs[split] = list(pairs)
         if split != "train":
             held_out |= {one for one, _ in pairs}
     for split in DOCUMENT_SPLITS:
         corpus.documents[split, source] = _bare_documents(corpus.documents[split, target])
+
+
+def _placed(documents: Sequence[Document], split: str) -> Iterator[tuple[str, str]]:
+    """The sentences of a split's documents, each with its file and line."""
+    for document in documents:
+        if document.split == split:
+            for number, sentence in zip(document.numbers, document.sentences, strict=True):
+                if sentence is not None:
+                    yield f"{document.file}:{number}", sentence
+
+
+def _why_no_pair(
+    pair: tuple[str, str], pairs: Collection[tuple[str, str]], held_out: set[str]
+) -> str:
+    if not pair[0]:
+        return "empty"
+    if pair[0] in held_out:
+        return LEAKED
+    return "duplicates" if pair in pairs else ""
 
 
 def _bare_documents(documents: DocumentList) -> DocumentList:

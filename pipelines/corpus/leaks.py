@@ -30,11 +30,10 @@ class Leaks(Judge):
         self._sentences: set[str] = set()
         self._runs: set[tuple[str, ...]] = set()
         for passage in held_out:
-            is_pair = isinstance(passage, Pair)
             for text in passage.sides if isinstance(passage, Pair) else passage.sentences:
                 words = words_of(text or "")
                 self._runs.update(_runs(words))
-                if is_pair and words:
+                if isinstance(passage, Pair) and words:
                     self._sides.add(" ".join(words))
                 if len(words) >= FEWEST:
                     self._sentences.add(" ".join(words))

@@ -74,6 +74,10 @@ class SourcesReader(Section):
         """Where a source stands in params.yaml."""
         return f"corpus.reader.sources.{name}"
 
+    def side_key(self, name: str, language: str) -> str:
+        """Where one side of a source of two files stands."""
+        return f"{self.key(name)}.files.{language}"
+
 
 class FilesReader(Section):
     """Text files that are split already and need no cleaning: one sentence per line, blank lines
@@ -133,6 +137,10 @@ class FilesReader(Section):
     def key(self, name: str) -> str:
         """Where a source stands in params.yaml."""
         return f"corpus.reader.{name}"
+
+    def side_key(self, name: str, language: str) -> str:
+        """Where one side of a pair of files stands."""
+        return f"{self.key(name)}.{language}"
 
     @model_validator(mode="after")
     def _all_splits(self) -> "FilesReader":

@@ -46,4 +46,5 @@ def copies_of(passage: Document | Pair, weight: float) -> int:
     share of the passages that is its fraction.
     """
     whole = int(weight)
-    return whole + (share_of(passage.key, "weight") < weight - whole)
+    more = weight > whole and share_of(passage.key, "weight") < weight - whole
+    return whole + more

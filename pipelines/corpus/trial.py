@@ -8,10 +8,10 @@ import argparse
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, cast, get_args
 
-from pydantic import TypeAdapter, ValidationError
 from ruamel.yaml import YAML
+from ruamel.yaml.comments import CommentedMap
 from ruamel.yaml.error import YAMLError
 
 from pipelines.corpus.cleaning import apply
@@ -23,7 +23,7 @@ from pipelines.corpus.passages import Pair
 from pipelines.corpus.sources.reading import Reader
 from pipelines.frame.errors import ParamsError, broken_rule
 from pipelines.frame.params_problems import nearest
-from pipelines.frame.params_reader import read_params, validate
+from pipelines.frame.params_reader import ParamsFile, read_params, validate
 
 FILTERS: dict[str, type[Filter]] = {
     get_args(one.model_fields["name"].annotation)[0]: one
@@ -63,20 +63,8 @@ def chosen(
             raise ParamsError(
                 broken_rule(_WHERE, key, text, "be a value as in params.yaml", "correct it")
             ) from None
-    try:
-        return TypeAdapter(AnyFilter).validate_python(values)
-    except ValidationError as error:
-        found = error.errors()[0]
-        key = ".".join(str(part) for part in found["loc"][1:]) or name
-        raise ParamsError(
-            broken_rule(
-                _WHERE,
-                key,
-                found["input"],
-                found["msg"].removeprefix("Value error, "),
-                "correct it",
-            )
-        ) from None
+    given = ParamsFile(Path(_WHERE), CommentedMap({name: CommentedMap(values)}))
+    return cast(AnyFilter, validate(given, name, FILTERS[name]))
 
 
 def _suggested(schema: type[Filter], languages: tuple[str, str]) -> dict[str, Any]:

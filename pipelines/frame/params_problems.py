@@ -214,9 +214,6 @@ def _at(raw: Any, place: Keys) -> Any:
     return raw
 
 
-_CHOOSING = ("kind", "name", "family")  # keys that choose the schema of their block
-
-
 def _keys_of_the_file(raw: Any, error: "ErrorDetails") -> Keys:
     """The place of a problem as keys of the file.
 
@@ -230,7 +227,7 @@ def _keys_of_the_file(raw: Any, error: "ErrorDetails") -> Keys:
     for number, part in enumerate(error["loc"], start=1):
         if entered and isinstance(node, Mapping):
             entered = False
-            if part in (node.get(key) for key in _CHOOSING):
+            if part in (node.get(key) for key in CHOOSING):
                 continue
         missing = error["type"] == "missing" and number == len(error["loc"])
         of_mapping = isinstance(node, Mapping) and part in node

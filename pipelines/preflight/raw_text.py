@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
@@ -28,16 +28,15 @@ def check(
     """What looks wrong in sources that are all there and can be read."""
     for name, source in reader.sources.items():
         where = _Where(params_file, reader.key(name))
-        sides: dict[str, list[str]] = {}
+        sides: dict[str, list[str]] = {}  # key → patterns
         if isinstance(source, AlignedSource):
-            sides = {language: source.files[language] for language in params.languages}
+            sides = {reader.side_key(name, one): source.files[one] for one in params.languages}
         elif isinstance(source, TextSource):
-            sides = {source.language: source.files}
+            sides = {where.key: source.files}
         files = {
-            language: expand(Path(params.raw), patterns, "text", where.key)
-            for language, patterns in sides.items()
+            key: expand(Path(params.raw), patterns, "text", key) for key, patterns in sides.items()
         }
-        yield from _tables(files, where)
+        yield from _tables(files, params_file)
         if isinstance(source, AlignedSource):
             one, other = files.values()
             found = list(_alike_files(one, other, params.languages, where))
@@ -64,10 +63,9 @@ class _Where:
         return Finding(severity, "text", broken_rule(place, self.key, given, rule, remedy))
 
 
-def _tables(files: Mapping[str, list[Path]], where: _Where) -> Iterator[Finding]:
-    """Files that are read as text and are none."""
-    for language, paths in files.items():
-        side = replace(where, key=f"{where.key}.{language}") if len(files) > 1 else where
+def _tables(files: Mapping[str, list[Path]], params_file: ParamsFile) -> Iterator[Finding]:
+    """Files that are read as text and are none, by the key that names them."""
+    for key, paths in files.items():
         for path in paths:
             if table := Sample.of(path).table:
                 rule = f"have a sentence on each line, but looks like {table}"
@@ -75,7 +73,7 @@ def _tables(files: Mapping[str, list[Path]], where: _Where) -> Iterator[Finding]
                     "`python -m pipelines.params new` makes a recipe of it, or set kind: table in "
                     "reader.kind: sources"
                 )
-                yield side.finding("error", path.name, rule, remedy)
+                yield _Where(params_file, key).finding("error", path.name, rule, remedy)
 
 
 def _alike_files(

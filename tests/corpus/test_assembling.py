@@ -165,8 +165,26 @@ def test_pairs_are_made_of_documents_of_their_own(raw, read):
     assert all(len(document) == 2 for document in corpus.documents["train", "bare"])
     trained = {line for document in corpus.documents["train", "en"] for line in document}
     assert not {other for _, other in corpus.pairs["test"]} & trained
-    _balanced(corpus.report())
+    report = corpus.report()
+    _balanced(report)
+    made = report["sources"]["made of documents"]
+    assert made["read"] == report["sources"]["docs"]["read"]
+    assert made["kept"] == {split: len(pairs) for split, pairs in corpus.pairs.items()}
+    assert made["dropped"]["empty"]["count"] == 40
     corpus.check()
+
+
+def test_a_pair_is_no_leak_for_what_only_validation_documents_have(raw, read):
+    """They are read by BERT alone, which pairs are not."""
+    sentence = "The same long sentence stands in a document and in a pair."
+    documents = [[sentence, "It ends."], ["Another one.", "It ends."]]
+    pairs = [(sentence, "Derselbe lange Satz."), *_pairs(*range(9))]
+    sources = {
+        "valid": {**_text(raw, "d.txt", documents, "en"), "split": "valid"},
+        "train": {**_tsv(raw, "a.tsv", pairs), "split": "train"},
+        "rest": _tsv(raw, "b.tsv", _pairs(*range(90, 99))),
+    }
+    assert pairs[0] in read(sources).pairs["train"]
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ import pytest
 from pipelines.corpus.inspecting import inspect
 from pipelines.frame.errors import DataError
 from tests.corpus.conftest import corpus_params
-from tests.corpus.test_sources import PACK, PAIRS, _one_file, _rows
+from tests.corpus.test_sources import PACK, PAIRS, one_file, rows_of_text
 
 BOMB = gzip.compress((b"a b" * 1_000_000 + b"\n") * 40, mtime=0)
 TEXT = {
@@ -64,7 +64,7 @@ def _zip(*names: str, data: bytes = GOOD) -> bytes:
         (
             TEXT,
             {},
-            r"data/raw/mine: 'x\*' matches no file; correct corpus\.reader\.sources\.web\.files",
+            r"data/raw/mine: 'x\*' matches no file; correct corpus\.reader\.sources\.web in params",
         ),
         (
             {**TEXT, "files": ["y.txt"]},
@@ -175,7 +175,7 @@ def test_a_zip_bomb_in_a_zip_is_refused(raw):
 
 
 def test_loops_of_links_are_named_and_links_to_folders_not_followed(raw, read):
-    _one_file(raw, "")
+    one_file(raw, "")
     (raw / "loop").symlink_to(raw, target_is_directory=True)
     source = {**TEXT, "files": ["**/*.txt"], "language": "de"}
     assert len(read({"d": source}, source="bare", make="pairs").documents["train", "de"]) == 4
@@ -186,7 +186,7 @@ def test_loops_of_links_are_named_and_links_to_folders_not_followed(raw, read):
 
 @pytest.mark.parametrize("kind", ["text", "table"])
 def test_a_file_that_changes_while_it_is_read_is_refused(raw, kind, monkeypatch):
-    _rows(raw, "")
+    rows_of_text(raw, "")
     path = raw / "r.jsonl"
     source = (
         {**TEXT, "files": ["r.jsonl"], "language": "de"}

@@ -131,7 +131,7 @@ def test_pairs_are_the_same_of_every_form_and_packing(raw, read, form, pack):
     assert account["kept"] == {"test": 2, "train": 5, "valid": 2}
 
 
-def _one_file(raw: Path, pack: str) -> dict[str, Any]:
+def one_file(raw: Path, pack: str) -> dict[str, Any]:
     text = "\n".join("".join(f"{line}\n" for line in document) for document in DOCUMENTS)
     (raw / f"d.txt{pack}").write_bytes(PACK[pack](text.encode()))
     return {
@@ -167,7 +167,7 @@ def _wrapped(raw: Path, pack: str) -> dict[str, Any]:
     }
 
 
-def _rows(raw: Path, pack: str) -> dict[str, Any]:
+def rows_of_text(raw: Path, pack: str) -> dict[str, Any]:
     rows = [
         json.dumps({"text": " ".join(document[:2]) + "\n" + document[2]}) for document in DOCUMENTS
     ]
@@ -181,7 +181,7 @@ def _rows(raw: Path, pack: str) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("pack", PACK)
-@pytest.mark.parametrize("form", [_one_file, _folder, _wrapped, _rows])
+@pytest.mark.parametrize("form", [one_file, _folder, _wrapped, rows_of_text])
 def test_documents_are_the_same_of_every_form_and_packing(raw, read, form, pack):
     source = form(raw, pack)
     if source["kind"] == "text":
@@ -216,6 +216,17 @@ def test_headings_below_the_title_part_what_stands_around_them(raw, read):
         "Good here ." not in document or document[0] == "Even so ." for document in documents
     )
     assert corpus.report()["sources"]["wiki"]["dropped"]["heading"]["count"] == 12
+
+
+def test_only_line_ends_part_the_lines_of_a_field(raw, read):
+    rows = [
+        json.dumps({"text": f"Line {n} has\u2028a separator.\r\nSo what.\rEnd."}) for n in range(6)
+    ]
+    (raw / "r.jsonl").write_text("\n".join(rows))
+    source = {"kind": "table", "files": ["r.jsonl"], "fields": {"de": "text"}, "sentences": "lines"}
+    corpus = read({"t": source}, source="bare", make="pairs")
+    assert all(document[1:] == ["So what.", "End."] for document in corpus.documents["train", "de"])
+    assert corpus.documents["train", "de"][0][0].endswith("has a separator.")
 
 
 def test_numbers_name_the_columns_of_a_table_without_a_header(raw, read):

@@ -30,7 +30,7 @@ def expand(raw: Path, patterns: Sequence[str], kind: str, key: str) -> list[Path
         raw: the folder of all sources.
         patterns: paths, globs or folders below it.
         kind: of source.
-        key: of the patterns in params.yaml.
+        key: of the source in params.yaml.
 
     Raises:
         DataError: a pattern names nothing, or a link leads nowhere.

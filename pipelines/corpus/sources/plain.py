@@ -32,7 +32,7 @@ def documents_of(
     Raises:
         DataError: see `expand`, `lines_of`.
     """
-    for path in expand(raw, source.files, "text", f"{key}.files"):
+    for path in expand(raw, source.files, "text", key):
         name = path.relative_to(raw).as_posix()
         for block in _blocks(path, name, source.documents, normalise):
             yield name, sentences_of(block, source.language, source.sentences)
@@ -85,15 +85,11 @@ def aligned_pairs(
     Raises:
         DataError: see `expand`, `lines_of`; the sides differ in number of files or of lines.
     """
-    sides = [
-        expand(raw, source.files[language], "text", f"{key}.files.{language}")
-        for language in languages
-    ]
+    sides = [expand(raw, source.files[language], "text", key) for language in languages]
     if len(sides[0]) != len(sides[1]):
         raise DataError(
             f"{raw}: number of files ({len(sides[0])} {languages[0]}, {len(sides[1])} "
-            f"{languages[1]}) must be equal, each has its other side; correct {key}.files in "
-            "params.yaml"
+            f"{languages[1]}) must be equal, each has its other side; correct {key} in params.yaml"
         )
     for paths in zip(*sides, strict=True):
         names = [path.relative_to(raw).as_posix() for path in paths]

@@ -1,5 +1,6 @@
 """Reading any source: files → documents and pairs, normalised, with their places."""
 
+import re
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
@@ -25,6 +26,8 @@ from pipelines.corpus.sources.plain import (
 )
 from pipelines.corpus.sources.tables import rows_of
 from pipelines.formats.text import Tally, normalise
+
+_LINE_END = re.compile(r"\r\n|\r|\n")  # as in files; other separators stand inside lines
 
 
 class Reader:
@@ -88,11 +91,11 @@ class Reader:
     ) -> Iterator[tuple[str, list[Line]]]:
         """Each row is a document; the line ends inside its field are those of text files."""
         column = source.fields[language]
-        for path in expand(self._raw, source.files, "table", f"{key}.files"):
+        for path in expand(self._raw, source.files, "table", key):
             name = path.relative_to(self._raw).as_posix()
             for number, (text,) in rows_of(path, [column], f"{key}.fields.{language}"):
                 lines = [
-                    (number, self._normalised(name, number, line)) for line in text.splitlines()
+                    (number, self._normalised(name, number, line)) for line in _LINE_END.split(text)
                 ]
                 yield name, sentences_of(lines, language, source.sentences)
 
@@ -112,7 +115,7 @@ class Reader:
             yield from aligned_pairs(self._raw, source, self._languages, key)
             return
         assert isinstance(source, TableSource | TmxSource | OpusSource)
-        for path in expand(self._raw, source.files, source.kind, f"{key}.files"):
+        for path in expand(self._raw, source.files, source.kind, key):
             name = path.relative_to(self._raw).as_posix()
             match source:
                 case TableSource():

@@ -159,7 +159,7 @@ def copied(layout: Layout, folder: Path, target: Path) -> None:
 
 
 def text_of(language: str, raw: Path, reader: dict[str, Any]) -> tuple[Text, dict[str, Any]]:
-    """What such a reader makes of it, for counting, and its accounts.
+    """What such a reader makes of it, for counting, and the account of its source.
 
     Raises:
         DataError: see `read_corpus`, `Corpus.check`.
@@ -179,12 +179,12 @@ def text_of(language: str, raw: Path, reader: dict[str, Any]) -> tuple[Text, dic
         key: [line for document in found for line in (*document, "")]
         for key, found in corpus.documents.items()
     }
-    return Text(corpus.pairs, documents), corpus.sources or {}
+    assert corpus.sources is not None
+    return Text(corpus.pairs, documents), corpus.sources[next(iter(params.reader.sources))]
 
 
-def described(text: Text, accounts: dict[str, Any], layout: Layout) -> Iterator[str]:
+def described(text: Text, account: dict[str, Any], layout: Layout) -> Iterator[str]:
     """Lines for people: what was found, and how it is read."""
-    (account,) = accounts.values()
     dropped = ", ".join(f"{why} {one['count']:,}" for why, one in account["dropped"].items())
     kept = sum(account["kept"].values())
     yield f"  {len(layout.files):,} files, {account['read']:,} sentences, {kept:,} kept"

@@ -78,13 +78,13 @@ def new_of_documents(
     with _nothing_half(name):
         copied(layout, folder, RAW / name)
         reader = reader_of(layout, name, folder)
-        text, accounts = text_of(language, RAW / name, reader)
+        text, account = text_of(language, RAW / name, reader)
         counts = count(text)
         sizes = guess(counts, len(text.pairs["train"]), minutes, speed)
         nsp = any(len(block.split("\n")) > 1 for block in _blocks(text.documents, language))
         _write_recipe(name, languages, folder, sizes, nsp=nsp, reader=reader)
     yield f"found in {folder}:"
-    yield from described(text, accounts, layout)
+    yield from described(text, account, layout)
     yield from _unused(layout.left, folder)
     yield from _next_lines(name, minutes)
 
