@@ -104,6 +104,10 @@ test-gpu: setup ## what only a GPU can show (skipped without one)
 test-nodes: setup ## two machines under torchrun, on this one (minutes)
 	$(PYTEST) -m 'nodes and not chaos'
 
+.PHONY: test-long
+test-long: setup ## test-recipes and test-nodes in one go, as CI does
+	$(PYTEST) -m 'recipes or (nodes and not chaos)'
+
 .PHONY: test-slurm
 test-slurm: setup ## a SLURM job on two nodes (needs slurm-wlm, munge, root)
 	pytest -m slurm -rs

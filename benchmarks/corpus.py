@@ -24,6 +24,7 @@ from pipelines.corpus.trial import FILTERS, chosen
 from pipelines.formats.text import Tally, normalise
 
 _LANGUAGES = ("en", "de")
+_SCRIPTS = {one: ["LATIN"] for one in _LANGUAGES}
 
 
 def _seconds(act: Callable[[], object]) -> float:
@@ -63,7 +64,7 @@ def _found(pairs: list[Any]) -> tuple[float, float]:
     texts = [" ".join(pair.sides[0] for pair in pairs[n * 8 : n * 8 + 8]) for n in range(3000)]
     planted = [_near(text, stream) for text in texts[:300]]
     documents = _documents_of([*texts, *planted])
-    each = chosen("near_duplicates", [], [], _LANGUAGES)
+    each = chosen("near_duplicates", [], [], _SCRIPTS)
     assert isinstance(each, NearDuplicates)
     apply(each, documents, _ledger())
     dropped = [not any(one.sentences) for one in documents]
@@ -95,7 +96,7 @@ def _costs(raw: list[tuple[str, str]], size: float, given: Path | None) -> dict[
     """Filter → MB/s."""
     speeds = {}
     for name in FILTERS:
-        each = chosen(name, [], [], _LANGUAGES)
+        each = chosen(name, [], [], _SCRIPTS)
         passages, amount = _pairs(raw), size
         if each.applies_to == "documents":
             if given is None:

@@ -71,6 +71,7 @@ def _at_root(monkeypatch: pytest.MonkeyPatch) -> None:
 _SPECIAL_TOKENS_ALONE = {"pipelines/formats/vocabulary/files.py"}
 WIDER = {
     "corpus": {f"pipelines/corpus/{name}.py" for name in ("fetch", "trial", "try")},
+    "tokenizer": {f"pipelines/tokenizer/{name}.py" for name in ("ngrams", "sizes")},
     "shards": _SPECIAL_TOKENS_ALONE,
     "bert": {"pipelines/training/bucketing.py"},
     "classification": {"pipelines/training/unpadding.py"},

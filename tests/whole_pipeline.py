@@ -27,11 +27,14 @@ _LAST = (("pipelines.evaluation.evaluate", "score"), ("pipelines.report.write", 
 
 
 def checkout(folder: Path, *recipes: Path) -> Path:
-    """A folder that looks like a checkout, with recipes applied; the code is the one under test."""
+    """A folder that looks like a checkout, with recipes applied; the code is the one under test.
+
+    One that is there keeps what it holds, but for its params.
+    """
     (folder / "data/raw").mkdir(parents=True, exist_ok=True)
-    for name in ("pipelines", "tests", "recipes"):
-        (folder / name).symlink_to(ROOT / name)
-    (folder / "data/raw/embedded").symlink_to(ROOT / "data/raw/embedded")
+    for name in ("pipelines", "tests", "recipes", "data/raw/embedded"):
+        if not (folder / name).is_symlink():
+            (folder / name).symlink_to(ROOT / name)
     (folder / "params.yaml").write_bytes((ROOT / "params.yaml").read_bytes())
     with contextlib.chdir(folder):
         apply_recipes(recipes)

@@ -42,6 +42,13 @@ class Joined:
     child: Child
     closed_at: float | None = None
 
+    def left(self) -> int | None:
+        """Its exit code, said once it has ended; None as long as it works."""
+        code = self.child.ended()
+        if code is not None:
+            print(f"{self.offer.instance}: left with exit code {code}", flush=True)
+        return code
+
 
 def join(here: Place, meeting: Any, stop: PoliteStop) -> int:
     """Take part in every training of the run until it ends; its exit code.
@@ -68,14 +75,15 @@ def join(here: Place, meeting: Any, stop: PoliteStop) -> int:
                     return EXIT_PREEMPTED
                 time.sleep(POLL_S)
             code = int(store.get("ended"))
-            store.set(f"gone/{machine}", "")
-            print(f"the run has ended with exit code {code}", flush=True)
-            return code
     except RuntimeError:  # of the store
         print("the first machine is gone; start anew on all", file=sys.stderr, flush=True)
         return EXIT_FAILED
     finally:
         _end(joined)
+    with contextlib.suppress(RuntimeError):  # the first machine waits for this word, not for ever
+        store.set(f"gone/{machine}", "")
+    print(f"the run has ended with exit code {code}", flush=True)
+    return code
 
 
 def _store_of_lead(meeting: Any, stop: PoliteStop) -> Any:
@@ -158,9 +166,8 @@ def _gpus(theirs: str, offer: Offer) -> list[str]:
 
 
 def _look_after(store: Any, one: Joined, joined: list[Joined], stop: PoliteStop) -> None:
-    code = one.child.ended()
+    code = one.left()
     if code is not None:
-        print(f"{one.offer.instance}: left with exit code {code}", flush=True)
         store.set(f"left/{one.name}", str(code))
         joined.remove(one)
         return
@@ -208,7 +215,10 @@ def _alarm(joined: list[Joined]) -> Iterator[Callable[[], None]]:
 def _end(joined: list[Joined]) -> None:
     """Wait for what is left, which ends by itself without the first machine; then kill it."""
     deadline = time.monotonic() + LEAVE_S
-    while any(one.child.ended() is None for one in joined) and time.monotonic() < deadline:
+    while left := [one for one in joined if one.left() is None]:
+        joined[:] = left
+        if time.monotonic() > deadline:
+            for one in left:
+                one.child.kill()
+            return
         time.sleep(POLL_S / 5)
-    for one in joined:
-        one.child.kill()

@@ -51,7 +51,7 @@ def classify(run: StageRun) -> Metrics:
     from pipelines.classification.model import BertClassifier
     from pipelines.classification.module import BertClassification, probabilities
     from pipelines.formats.bert.loading import load_pretrained
-    from pipelines.formats.tokenizer.tokenizer import WordPieceTokenizer
+    from pipelines.formats.tokenizer.tokenizer import SubwordTokenizer
     from pipelines.training.nodes import ranks
     from pipelines.training.trainer import train
 
@@ -62,7 +62,7 @@ def classify(run: StageRun) -> Metrics:
     data, changed = Path(task.data), Tally()
     examples = _examples(run, task, changed)
     labels = sorted({example.label for example in examples["train"]})
-    tokenizer = WordPieceTokenizer.load(TOKENIZER)
+    tokenizer = SubwordTokenizer.load(TOKENIZER)
     encoded = {
         split: encode(rows, tokenizer, labels, common.max_length)
         for split, rows in examples.items()

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from pipelines.classification.examples import Example
-from pipelines.formats.tokenizer.tokenizer import WordPieceTokenizer
+from pipelines.formats.tokenizer.tokenizer import SubwordTokenizer
 from pipelines.formats.vocabulary.special_tokens import CLS, PAD, SEP
 from pipelines.training.bucketing import Bucketed, BucketedBatches, Ints
 from pipelines.training.positions import Position
@@ -87,7 +87,7 @@ class ClassifiedBatch(NamedTuple):
 
 def encode(
     examples: Sequence[Example],
-    tokenizer: WordPieceTokenizer,
+    tokenizer: SubwordTokenizer,
     labels: Sequence[str],
     max_length: int,
 ) -> EncodedExamples:

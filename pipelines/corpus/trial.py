@@ -6,6 +6,7 @@ and shows what it would drop. Nothing is written.
 
 import argparse
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import Any, cast, get_args
@@ -17,6 +18,7 @@ from ruamel.yaml.error import YAMLError
 from pipelines.corpus.cleaning import apply
 from pipelines.corpus.filters import AnyFilter
 from pipelines.corpus.filters.base import Filter, Passage
+from pipelines.corpus.filters.script import scripts_of
 from pipelines.corpus.ledger import Ledger
 from pipelines.corpus.params import AnyTextReader, CorpusParams, EmbeddedReader
 from pipelines.corpus.passages import Pair
@@ -33,10 +35,19 @@ _WHERE = "corpus.try"
 
 
 def chosen(
-    name: str, settings: Sequence[str], listed: Sequence[AnyFilter], languages: tuple[str, str]
+    name: str,
+    settings: Sequence[str],
+    listed: Sequence[AnyFilter],
+    scripts: Mapping[str, Sequence[str]],
 ) -> AnyFilter:
     """The filter to try: as it stands in params.yaml, else as its schema suggests, with the keys
     that are given changed.
+
+    Args:
+        name: of the filter.
+        settings: KEY=VALUE each.
+        listed: the filters of params.yaml.
+        scripts: what each language is written with.
 
     Raises:
         ParamsError: there is no such filter or key, or a value breaks a rule.
@@ -44,7 +55,7 @@ def chosen(
     if name not in FILTERS:
         rule, remedy = f"be one of {', '.join(FILTERS)}", nearest(name, list(FILTERS), "choose one")
         raise ParamsError(broken_rule(_WHERE, "FILTER", name, rule, remedy))
-    values = _suggested(FILTERS[name], languages)
+    values = _suggested(FILTERS[name], scripts)
     for one in listed:
         if one.name == name:
             values = one.model_dump()
@@ -67,30 +78,45 @@ def chosen(
     return cast(AnyFilter, validate(given, name, FILTERS[name]))
 
 
-def _suggested(schema: type[Filter], languages: tuple[str, str]) -> dict[str, Any]:
+def _suggested(schema: type[Filter], scripts: Mapping[str, Sequence[str]]) -> dict[str, Any]:
     """The values a filter begins with; those of languages, for the languages at hand."""
     values: dict[str, Any] = {}
     for key, field in schema.model_fields.items():
         options = get_args(field.annotation)
         values[key] = (field.examples or options)[0]
     if "codes" in values:
-        values["codes"] = {one: [one] for one in languages}
+        values["codes"] = {one: [one] for one in scripts}
     if "scripts" in values:
-        values["scripts"] = {one: ["LATIN"] for one in languages}
+        values["scripts"] = {one: [*names] for one, names in scripts.items()}
     return values
 
 
-def trial(
-    params: CorpusParams, reader: AnyTextReader, each: AnyFilter, sample: int, shown: int
-) -> Iterator[str]:
-    """Lines for people: how much of a sample a filter drops, by source, and what.
+@dataclass(frozen=True)
+class Sample:
+    """Text from the beginning of each source.
 
-    Args:
-        params: the corpus section.
-        reader: its reader.
-        each: the filter.
-        sample: documents or pairs from the beginning of each source.
-        shown: examples of each source.
+    Attributes:
+        passages: as they are read.
+        ledger: with an account of each source.
+    """
+
+    passages: list[Passage]
+    ledger: Ledger
+
+    def scripts(self) -> dict[str, list[str]]:
+        """What each language is written with."""
+        texts: dict[str, list[str]] = {one: [] for one in self.ledger.languages}
+        for one in self.passages:
+            if isinstance(one, Pair):
+                for language, side in zip(texts, one.sides, strict=True):
+                    texts[language].append(side)
+            else:
+                texts[one.language] += [text for text in one.sentences if text]
+        return {language: scripts_of(found) for language, found in texts.items() if any(found)}
+
+
+def read_sample(params: CorpusParams, reader: AnyTextReader, size: int) -> Sample:
+    """So many documents or pairs of each source.
 
     Raises:
         DataError: see `Reader.read`.
@@ -98,8 +124,20 @@ def trial(
     reading = Reader(Path(params.raw), params.languages)
     passages: list[Passage] = []
     for name, source in reader.sources.items():
-        passages += islice(reading.read({name: source}, reader.key), sample)
-    ledger = Ledger(params.languages, reading.ledger.accounts)
+        passages += islice(reading.read({name: source}, reader.key), size)
+    return Sample(passages, Ledger(params.languages, reading.ledger.accounts))
+
+
+def trial(sample: Sample, reader: AnyTextReader, each: AnyFilter, shown: int) -> Iterator[str]:
+    """Lines for people: how much of a sample a filter drops, by source, and what.
+
+    Args:
+        sample: to try it on.
+        reader: with the filters that stand before it.
+        each: the filter.
+        shown: examples of each source.
+    """
+    passages, ledger = sample.passages, sample.ledger
     for before in reader.filters:
         if before.name == each.name:
             break
@@ -142,8 +180,9 @@ def main() -> int:
         raise ParamsError(
             broken_rule("params.yaml", "corpus.reader.kind", "embedded", rule, remedy)
         )
-    each = chosen(arguments.filter, arguments.settings, params.reader.filters, params.languages)
-    for line in trial(params, params.reader, each, arguments.sample, arguments.show):
+    sample = read_sample(params, params.reader, arguments.sample)
+    each = chosen(arguments.filter, arguments.settings, params.reader.filters, sample.scripts())
+    for line in trial(sample, params.reader, each, arguments.show):
         print(line)
     values = ", ".join(f"{key}: {_yaml(value)}" for key, value in each.model_dump().items())
     print(f"in params.yaml, under corpus.reader.filters:\n- {{{values}}}")

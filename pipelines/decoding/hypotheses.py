@@ -15,7 +15,7 @@ from pipelines.decoding.params import DecodingParams
 from pipelines.decoding.strategies import searches
 from pipelines.decoding.workers import Workers
 from pipelines.formats.shards.arrays import PairShard, Ragged
-from pipelines.formats.tokenizer.tokenizer import WordPieceTokenizer
+from pipelines.formats.tokenizer.tokenizer import SubwordTokenizer
 from pipelines.formats.vocabulary.special_tokens import END
 from pipelines.frame.errors import CheckFailed, broken_rule
 from pipelines.frame.records import Records
@@ -34,7 +34,7 @@ def write_hypotheses(run: StageRun, model: nn.Module) -> dict[str, Any]:
         CheckFailed: a hypothesis' score is not what teacher forcing gives it.
     """
     params = run.section("decoding", DecodingParams)
-    tokenizer = WordPieceTokenizer.load(TOKENIZER)
+    tokenizer = SubwordTokenizer.load(TOKENIZER)
     pairs = PairShard.open(SHARDS, "test")
     source, workers = pairs.source, Workers(model, run.hardware, params.precision)
     exact = workers if params.precision == "float32" else Workers(model, run.hardware)
@@ -153,7 +153,7 @@ def _write(
     folder: Path,
     name: str,
     hypotheses: list[list[Hypothesis]],
-    tokenizer: WordPieceTokenizer,
+    tokenizer: SubwordTokenizer,
     *,
     with_scores: bool,
 ) -> None:

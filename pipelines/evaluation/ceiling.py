@@ -6,12 +6,12 @@ from collections.abc import Sequence
 from typing import Any
 
 from pipelines.evaluation.metrics import Folding, plain_scores
-from pipelines.formats.tokenizer.tokenizer import Unknown, WordPieceTokenizer
+from pipelines.formats.tokenizer.tokenizer import SubwordTokenizer, Unknown
 from pipelines.formats.vocabulary.special_tokens import SPECIAL_TOKENS, UNK
 
 
 def ceiling(
-    tokenizer: WordPieceTokenizer, references: Sequence[str], folding: Folding, folded_by: Folding
+    tokenizer: SubwordTokenizer, references: Sequence[str], folding: Folding, folded_by: Folding
 ) -> dict[str, Any]:
     """Scores of decode(encode(references)) against the references,
     and what each kind of loss costs alone.

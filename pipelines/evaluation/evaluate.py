@@ -54,7 +54,7 @@ def score(run: StageRun) -> Metrics:
     from pipelines.evaluation.metrics import Folding, compare, scores, share_with_ngrams
     from pipelines.evaluation.parts import by_length, length_groups
     from pipelines.evaluation.words import bleu_tokenizer
-    from pipelines.formats.tokenizer.tokenizer import WordPieceTokenizer
+    from pipelines.formats.tokenizer.tokenizer import SubwordTokenizer
 
     params = run.section("evaluation", EvaluationParams)
     tokenizer = bleu_tokenizer(params.bleu_tokenizer, run.section("corpus.target_language", str))
@@ -82,7 +82,7 @@ def score(run: StageRun) -> Metrics:
         beams = hypotheses[one]["beam"], hypotheses[other]["beam"]
         difference = compare(*beams, references, params.num_resamples, folding)
         pairs.append({"system": one, "baseline": other} | difference)
-    words = WordPieceTokenizer.load(TOKENIZER)
+    words = SubwordTokenizer.load(TOKENIZER)
     kept = Folding(words.folds["lowercase"], words.folds["strip_accents"])
     highest = ceiling(words, references, folding, kept)
     long_enough = share_with_ngrams(references, folding)

@@ -13,7 +13,7 @@ import numpy as np
 
 from pipelines.formats.corpus.files import document_file, pair_file, read_lines, read_origins
 from pipelines.formats.text import num_words
-from pipelines.formats.tokenizer.tokenizer import WordPieceTokenizer
+from pipelines.formats.tokenizer.tokenizer import SubwordTokenizer
 from pipelines.formats.vocabulary.special_tokens import UNK
 from pipelines.report.results import DATA
 
@@ -103,7 +103,7 @@ def tokenizer_table(found: Sequence[Group]) -> list[list[str]]:
     """How each group fares: pieces a word (fertility), characters a piece, unknown pieces, the
     words that take most pieces.
     """
-    tokenizer = WordPieceTokenizer.load(TOKENIZER)
+    tokenizer = SubwordTokenizer.load(TOKENIZER)
     rows = [
         [
             "text",
@@ -137,7 +137,7 @@ def tokenizer_table(found: Sequence[Group]) -> list[list[str]]:
     return rows
 
 
-def _longest(tokenizer: WordPieceTokenizer, group: Group) -> list[tuple[str, int]]:
+def _longest(tokenizer: SubwordTokenizer, group: Group) -> list[tuple[str, int]]:
     """The words with most pieces; equally long ones by frequency."""
     words = Counter(word for sentence in group.sentences for word in sentence.split())
     likely = sorted(words, key=lambda word: (-len(word), word))[:200]

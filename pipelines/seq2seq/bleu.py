@@ -9,7 +9,7 @@ import torch
 
 from pipelines.formats.shards.arrays import PairShard
 from pipelines.formats.text import spaced
-from pipelines.formats.tokenizer.tokenizer import WordPieceTokenizer
+from pipelines.formats.tokenizer.tokenizer import SubwordTokenizer
 from pipelines.models.protocol.model import Seq2SeqModel
 from pipelines.models.protocol.sources import sources
 from pipelines.seq2seq.greedy import greedy
@@ -45,7 +45,7 @@ class ValidationBleu:
     """
 
     shard: PairShard
-    tokenizer: WordPieceTokenizer
+    tokenizer: SubwordTokenizer
     num_pairs: int
     max_length: int
     batch_size: int = 64

@@ -39,7 +39,7 @@ def finetune(run: StageRun) -> Metrics:
     import lightning.pytorch as lightning
 
     from pipelines.formats.shards.arrays import PairShard, read_index
-    from pipelines.formats.tokenizer.tokenizer import WordPieceTokenizer
+    from pipelines.formats.tokenizer.tokenizer import SubwordTokenizer
     from pipelines.models.protocol.files import save
     from pipelines.models.protocol.registry import build_model
     from pipelines.seq2seq.bleu import ValidationBleu
@@ -69,7 +69,7 @@ def finetune(run: StageRun) -> Metrics:
         world_size=world_size,
     )
     valid = PairShard.open(SHARDS, "valid")
-    tokenizer = WordPieceTokenizer.load(TOKENIZER)
+    tokenizer = SubwordTokenizer.load(TOKENIZER)
     module = Seq2SeqFinetuning(
         model,
         common,

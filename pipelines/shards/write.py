@@ -16,7 +16,7 @@ from pipelines.formats.corpus.files import (
     read_lines,
 )
 from pipelines.formats.shards.arrays import INDEX_FILE, token_type, write_ragged
-from pipelines.formats.tokenizer.tokenizer import TOKENIZER_FILE, WORTH_SAYING, WordPieceTokenizer
+from pipelines.formats.tokenizer.tokenizer import TOKENIZER_FILE, WORTH_SAYING, SubwordTokenizer
 from pipelines.formats.vocabulary.special_tokens import UNK
 from pipelines.frame.errors import DataError, broken_rule
 from pipelines.frame.files import sha256_of, write_json
@@ -47,7 +47,7 @@ def write(run: StageRun) -> Metrics:
         run.section("corpus.source_language", str),
         run.section("corpus.target_language", str),
     )
-    writer = ShardWriter(WordPieceTokenizer.load(TOKENIZER), run.section("shards", ShardsParams))
+    writer = ShardWriter(SubwordTokenizer.load(TOKENIZER), run.section("shards", ShardsParams))
     index: dict[str, Any] = {
         "vocab_size": writer.tokenizer.vocab_size,
         "dtype": np.dtype(token_type(writer.tokenizer.vocab_size)).name,
@@ -99,7 +99,7 @@ def warnings_of(index: dict[str, Any]) -> Iterator[str]:
 class ShardWriter:
     """Encodes sentences; cuts and counts those that are too long, or refuses them."""
 
-    def __init__(self, tokenizer: WordPieceTokenizer, params: ShardsParams) -> None:
+    def __init__(self, tokenizer: SubwordTokenizer, params: ShardsParams) -> None:
         self.tokenizer = tokenizer
         self._params = params
 

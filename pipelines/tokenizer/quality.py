@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from pipelines.formats.text import num_words
 from pipelines.formats.text_rules import folded
-from pipelines.formats.tokenizer.tokenizer import WORTH_SAYING, Unknown, WordPieceTokenizer
+from pipelines.formats.tokenizer.tokenizer import WORTH_SAYING, SubwordTokenizer, Unknown
 from pipelines.formats.vocabulary.special_tokens import UNK
 from pipelines.tokenizer.params import TokenizerParams
 
@@ -16,7 +16,7 @@ _ACCENTED = ("LATIN", "GREEK")
 
 
 def quality(
-    tokenizer: WordPieceTokenizer,
+    tokenizer: SubwordTokenizer,
     params: TokenizerParams,
     lines: Sequence[str],
     targets: Sequence[str],
@@ -42,7 +42,7 @@ def quality(
 
 def warnings_of(
     measured: Mapping[str, float],
-    tokenizer: WordPieceTokenizer,
+    tokenizer: SubwordTokenizer,
     params: TokenizerParams,
     lines: Sequence[str],
 ) -> Iterator[str]:
@@ -70,7 +70,7 @@ def warnings_of(
             )
 
 
-def _remedy(tokenizer: WordPieceTokenizer, params: TokenizerParams, lines: Sequence[str]) -> str:
+def _remedy(tokenizer: SubwordTokenizer, params: TokenizerParams, lines: Sequence[str]) -> str:
     """The smallest change of case and accents under which most of the unknown is known,
     or another vocabulary.
     """

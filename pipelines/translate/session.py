@@ -19,7 +19,7 @@ from pipelines.decoding.trace import Trace
 from pipelines.decoding.workers import Workers
 from pipelines.formats.shards.arrays import Ragged, token_type
 from pipelines.formats.text import bad_byte, normalise
-from pipelines.formats.tokenizer.tokenizer import WordPieceTokenizer
+from pipelines.formats.tokenizer.tokenizer import SubwordTokenizer
 from pipelines.formats.vocabulary.special_tokens import CLS, END, SEP, SPECIAL_TOKENS, UNK
 from pipelines.frame.errors import DataError, broken_rule
 from pipelines.frame.hardware import Hardware
@@ -86,7 +86,7 @@ class Session:
         phrases: Sequence[str] = (),
     ) -> None:
         self._model = load(folder)
-        self.tokenizer = WordPieceTokenizer.load(tokenizer)
+        self.tokenizer = SubwordTokenizer.load(tokenizer)
         self._params = params
         if (size := len(self._model.output.weight)) != self.tokenizer.vocab_size:
             rule, remedy = f"be the tokenizer's ({self.tokenizer.vocab_size})", "run dvc repro"

@@ -142,7 +142,12 @@ def test_cleaning_moves_no_document_to_another_split(raw, read):
     documents = [[f"First {n} here.", "x" * 300, f"Third {n} here."] for n in range(60)]
     docs = _text(raw, "d.txt", documents, "en")
     sources = {"docs": docs, "web": _tsv(raw, "a.tsv", _pairs(*range(50)))}
-    short = chosen("length", ["max_characters=99", "applies_to=documents"], [], ("en", "de"))
+    short = chosen(
+        "length",
+        ["max_characters=99", "applies_to=documents"],
+        [],
+        {"en": ["LATIN"], "de": ["LATIN"]},
+    )
     plain, cleaned = (
         read(sources, splits=SHARES, filters=filters) for filters in ([], [short.model_dump()])
     )

@@ -119,6 +119,11 @@ def test_try_shows_what_would_go_and_the_line_for_params(dataset):
         "- {applies_to: all, name: length, min_characters: 1, max_characters: 8, min_words: 1, "
         "max_words: 200}"
     )
+    Path("params.yaml").write_text(text.replace("translation.de", "cyrillic"), encoding="utf-8")
+    rows = Path("data/raw/mine/rows.jsonl.gz")
+    cyrillic = {"translation": {"en": "A cat."}, "cyrillic": "Кошка и cat."}
+    rows.write_bytes(gzip.compress(json.dumps(cyrillic).encode()))
+    assert "scripts: {en: [LATIN], de: [CYRILLIC, LATIN]}" in run("script").stdout
     wrong = run("lenth")
     assert wrong.returncode == 2
     assert "did you mean 'length'?" in wrong.stderr

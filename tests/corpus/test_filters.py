@@ -17,7 +17,7 @@ from pipelines.frame.errors import DataError, ParamsError
 def _filter(name: str, *settings: str, applies_to: str = "") -> AnyFilter:
     """As `corpus.try` suggests it, with some keys changed."""
     also = [f"applies_to={applies_to}"] if applies_to else []
-    return chosen(name, [*settings, *also], [], ("en", "de"))
+    return chosen(name, [*settings, *also], [], {"en": ["LATIN"], "de": ["LATIN"]})
 
 
 def _ledger() -> Ledger:

@@ -9,12 +9,12 @@ import torch
 
 from pipelines.decoding.beam_search import beam_search
 from pipelines.decoding.options import SearchOptions, Stop
-from pipelines.formats.tokenizer.tokenizer import WordPieceTokenizer
+from pipelines.formats.tokenizer.tokenizer import SubwordTokenizer
 from pipelines.formats.vocabulary.special_tokens import CLS, END, PAD, SEP, SPECIAL_TOKENS, START
 from pipelines.frame.errors import DataError
 from pipelines.models.protocol.sources import sources
 from pipelines.tokenizer.params import TokenizerParams
-from pipelines.tokenizer.train import assembled, train_vocabulary
+from pipelines.tokenizer.vocabulary import assembled, train_vocabulary
 from pipelines.translate.export import to_ctranslate2
 from tests.decoding.toolkits import of_toolkit
 from tests.models.families import build
@@ -68,6 +68,7 @@ def test_exported_model_reads_special_tokens_in_text_as_text(tmp_path: Path):
     """
     lines = ["he said [SEP] stop [MASK]", "[PAD] - [UNK]"]
     shipped = {
+        "kind": "wordpiece",
         "vocabulary_from": "x",
         "min_frequency": 1,
         "lowercase": False,
@@ -75,7 +76,7 @@ def test_exported_model_reads_special_tokens_in_text_as_text(tmp_path: Path):
     }
     params = TokenizerParams(vocab_size="characters", **shipped)
     vocabulary = train_vocabulary(lines, params, lines)
-    tokenizer = WordPieceTokenizer(assembled(vocabulary, params))
+    tokenizer = SubwordTokenizer(assembled(vocabulary, params))
     words = [tokenizer.token(index) for index in range(tokenizer.vocab_size)]
     model = build("transformer", len(words), seed=3, double=False)
     to_ctranslate2(model, words, tmp_path / "model")

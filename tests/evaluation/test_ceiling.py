@@ -5,23 +5,24 @@ import pytest
 from pipelines.evaluation.ceiling import ceiling
 from pipelines.evaluation.evaluate import _warnings
 from pipelines.evaluation.metrics import Folding, plain_scores
-from pipelines.formats.tokenizer.tokenizer import WordPieceTokenizer
+from pipelines.formats.tokenizer.tokenizer import SubwordTokenizer
 from pipelines.tokenizer.params import TokenizerParams
-from pipelines.tokenizer.train import assembled, train_vocabulary
+from pipelines.tokenizer.vocabulary import assembled, train_vocabulary
 from tests.languages import SENTENCES
 
 LINES = ["The old dog barks at the moon.", "A rock - climbing cat, of Utah, sleeps."] * 4
 
 
-def _tokenizer(seen, targets, **changes) -> WordPieceTokenizer:
+def _tokenizer(seen, targets, **changes) -> SubwordTokenizer:
     shipped = {
+        "kind": "wordpiece",
         "vocabulary_from": "x",
         "vocab_size": "characters",
         "min_frequency": 1,
         "lowercase": False,
     }
     params = TokenizerParams(**{**shipped, "strip_accents": False, **changes})
-    return WordPieceTokenizer(assembled(train_vocabulary(seen, params, targets), params))
+    return SubwordTokenizer(assembled(train_vocabulary(seen, params, targets), params))
 
 
 def test_each_kind_of_loss_is_told_apart():

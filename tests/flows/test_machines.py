@@ -11,11 +11,13 @@ from unittest.mock import patch
 import pytest
 
 from flows.nodes import join as joining
+from flows.nodes.child import Child
 from flows.nodes.place import Place, place, without_ranks
 from pipelines.frame.errors import CheckpointError, ParamsError, PeerMissing
 from pipelines.frame.hardware import Hardware
 from pipelines.frame.nodes import KEY, MACHINES, STORE, UPDATE, Offer, require_same_key
 from pipelines.frame.params_reader import read_params, validate
+from pipelines.frame.processes import PoliteStop
 from pipelines.training import nodes as training_nodes
 from pipelines.training.nodes import offer_training
 from tests.conftest import ROOT, free_port
@@ -231,6 +233,28 @@ def test_offers_are_joined_once_by_as_many_as_are_wanted(store, process, monkeyp
     assert joining._take_offers(store, 0, []) == 3  # another machine, which is one too many
     assert started == [("b", 1), ("c", 1)]
     assert joining._take_offers(store, tried, joined) == 3
+
+
+def test_a_training_that_is_at_work_when_the_run_ends_is_waited_for(
+    store, process, monkeypatch, capsys
+):
+    """The first machine may end the run before this one has seen its own process end."""
+
+    def start(*_: object) -> Child:
+        store.set("ended", "0")
+        return Child([sys.executable, "-c", "import time; time.sleep(1)"], os.environ, ".")
+
+    monkeypatch.setattr(joining, "_start", start)
+    store.add("offers", 1)
+    store.set("offer/1", offer(process))
+    store.set("lead", f"127.0.0.1:{store.port}")
+    assert joining.join(Place(2, False, "127.0.0.1", 1, False), store, PoliteStop()) == 0
+    assert store.check(["gone/1"])
+    assert capsys.readouterr().out.splitlines()[2:] == [
+        "bert: joins as machine 2 of 2",
+        "bert: left with exit code 0",
+        "the run has ended with exit code 0",
+    ]
 
 
 def test_the_preflight_says_how_several_machines_are_started(alone):

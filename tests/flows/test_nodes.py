@@ -72,7 +72,7 @@ def _more(*values: object) -> object:
     ("victim", "way"),
     [
         ("second", signal.SIGKILL),
-        ("first", signal.SIGSTOP),
+        _more("first", signal.SIGSTOP),
         _more("first", signal.SIGKILL),
         _more("second", signal.SIGSTOP),
     ],
@@ -151,6 +151,7 @@ def test_a_flow_goes_on_after_a_lost_process_and_ends_on_both_when_it_is_told_to
     same(expected, "bert")
 
 
+@pytest.mark.chaos
 def test_a_flow_whose_machine_is_gone_ends(project, tmp_path):
     flow = (sys.executable, "-m", "flows.pipeline", "--until", "bert")
     first, second = two(project, tmp_path, *flow)

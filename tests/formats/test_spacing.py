@@ -7,13 +7,14 @@ from pipelines.evaluation.ceiling import ceiling
 from pipelines.evaluation.metrics import Folding
 from pipelines.formats.text import normalise
 from pipelines.formats.tokenizer.spacing import SPACING_TOKENS, guessed_spaces, is_han
-from pipelines.formats.tokenizer.tokenizer import WordPieceTokenizer
+from pipelines.formats.tokenizer.tokenizer import SubwordTokenizer
 from pipelines.formats.vocabulary.special_tokens import NUM_SPECIAL_TOKENS, SPECIAL_TOKENS, UNK
 from pipelines.tokenizer.params import TokenizerParams
-from pipelines.tokenizer.train import assembled, save, take_over, train_vocabulary
+from pipelines.tokenizer.vocabulary import assembled, save, take_over, train_vocabulary
 from tests.languages import SENTENCES
 
 PARAMS = TokenizerParams(
+    kind="wordpiece",
     vocabulary_from="data/corpus",
     vocab_size="characters",
     min_frequency=1,
@@ -32,8 +33,8 @@ ODD = [
 ]
 
 
-def _tokenizer(lines, params=PARAMS) -> WordPieceTokenizer:
-    return WordPieceTokenizer(assembled(train_vocabulary(lines, params, lines), params))
+def _tokenizer(lines, params=PARAMS) -> SubwordTokenizer:
+    return SubwordTokenizer(assembled(train_vocabulary(lines, params, lines), params))
 
 
 @pytest.mark.parametrize("language", SENTENCES)
@@ -80,12 +81,13 @@ def test_special_tokens_in_text_stay_text():
 def test_targets_without_surprises_need_no_token_more():
     lines = ["The dog barks.", "Ein Hund, der bellt (laut)!"]
     vocabulary = train_vocabulary(lines, PARAMS, lines)
-    assert not set(SPACING_TOKENS) & set(vocabulary)
-    tokenizer = WordPieceTokenizer(assembled(vocabulary, PARAMS))
+    assert not set(SPACING_TOKENS) & set(vocabulary.ids)
+    tokenizer = SubwordTokenizer(assembled(vocabulary, PARAMS))
     assert tokenizer.encode_targets(lines) == tokenizer.encode(lines)
-    with_more = train_vocabulary(lines, PARAMS, [*lines, "( laut"])
-    assert [with_more[token] for token in SPACING_TOKENS] == [len(vocabulary), len(vocabulary) + 1]
-    assert {token: with_more[token] for token in vocabulary} == vocabulary
+    more = train_vocabulary(lines, PARAMS, [*lines, "( laut"])
+    size = len(vocabulary.ids)
+    assert [more.ids[token] for token in SPACING_TOKENS] == [size, size + 1]
+    assert {token: more.ids[token] for token in vocabulary.ids} == vocabulary.ids
 
 
 def test_docstring_example_of_rock_climbing():
@@ -120,8 +122,8 @@ def test_spacing_around_a_word_that_became_unknown():
 def test_a_vocabulary_taken_over_uses_its_spare_tokens_or_grows_by_two(tmp_path, spare):
     theirs = [*SPECIAL_TOKENS, *(("[unused0]", "[unused1]") * spare), "a", "b", "-"]
     vocabulary = take_over(theirs, tmp_path, PARAMS, ["a - b"])
-    assert list(vocabulary) == theirs + [*SPACING_TOKENS] * (not spare)
-    tokenizer = WordPieceTokenizer(assembled(vocabulary, PARAMS))
+    assert list(vocabulary.ids) == theirs + [*SPACING_TOKENS] * (not spare)
+    tokenizer = SubwordTokenizer(assembled(vocabulary, PARAMS))
     assert [tokenizer.decode(ids) for ids in tokenizer.encode_targets(["a - b", "a-b"])] == [
         "a - b",
         "a-b",
@@ -145,7 +147,7 @@ def test_transformers_gives_the_same_ids_on_raw_odd_lines(tmp_path):
 
     lines = [*ODD, *(line for group in SENTENCES.values() for line in group)]
     save(train_vocabulary(lines, PARAMS, lines), PARAMS, tmp_path)
-    theirs, ours = AutoTokenizer.from_pretrained(tmp_path), WordPieceTokenizer.load(tmp_path)
+    theirs, ours = AutoTokenizer.from_pretrained(tmp_path), SubwordTokenizer.load(tmp_path)
     raw = [*lines, "\ufeffa\u200b b", "Cafe\u0301", "x\u00a0y\x07z", "ก" * 300, "می\u200cروم"]
     for line in raw:
         ids = theirs(line, add_special_tokens=False, split_special_tokens=True).input_ids

@@ -2,6 +2,7 @@
 right result.
 """
 
+import gzip
 import hashlib
 import json
 import os
@@ -22,6 +23,20 @@ LONG = (
     "bert: {phases: [{updates: 60, batch_size: 8, ramp: none, max_length: 96, "
     "max_predictions: 20}]}\n"
 )
+SOURCES = """
+corpus:
+  raw: data/raw/mine
+  source_language: en
+  target_language: de
+  reader:
+    kind: sources
+    sources:
+      mine: {kind: table, files: ["*.tsv.gz"], fields: {en: 1, de: 2}, sentences: lines,
+        split: drawn, weight: 1.0}
+    filters: [{name: duplicates, applies_to: all, of: pair}]
+    splits: {documents: {valid: 20}, pairs: {valid: 20, test: 20}}
+    make: documents
+"""
 _FUNCTIONS = """
 mkdir -p "$DISK" && mount -t tmpfs -o size=400m tmpfs "$DISK"
 cp -a "$PROJECT" "$DISK/project" && cd "$DISK/project"
@@ -139,8 +154,25 @@ def test_disk_full_when_the_model_is_done_costs_no_training(project, expected, t
 
 @pytest.mark.parametrize("stage", ["corpus", "shards", "tokenizer", "evaluation"])
 def test_disk_full_while_an_out_is_written_leaves_nothing_half_made(reproduced, tmp_path, stage):
+    _assert_nothing_half_made(reproduced, tmp_path, stage)
+
+
+def test_disk_full_while_a_corpus_of_sources_is_written(reproduced_copy, tmp_path):
+    raw = reproduced_copy / "data/raw/mine"
+    raw.mkdir()
+    rows = "".join(
+        f"The cat {number} sleeps.\tDie Katze {number} schläft.\n" for number in range(999)
+    )
+    (raw / "pairs.tsv.gz").write_bytes(gzip.compress(rows.encode()))
+    (reproduced_copy / "mine.yaml").write_text(SOURCES)
+    run_in(reproduced_copy, sys.executable, "-m", "pipelines.params", "apply", "mine.yaml")
+    run_in(reproduced_copy, "dvc", "repro", "corpus")
+    _assert_nothing_half_made(reproduced_copy, tmp_path, "corpus")
+
+
+def _assert_nothing_half_made(project: Path, tmp_path: Path, stage: str) -> None:
     told, found = _in_namespace(
-        reproduced,
+        project,
         tmp_path,
         f"""
         fill
@@ -150,7 +182,7 @@ def test_disk_full_while_an_out_is_written_leaves_nothing_half_made(reproduced, 
         """,
     )
     assert "No space left on device" in told.split("-- again")[0]
-    assert found == _digest(reproduced / "data" / stage)
+    assert found == _digest(project / "data" / stage)
 
 
 def test_read_only_data_folder_is_said_and_loses_nothing(project, expected, tmp_path):

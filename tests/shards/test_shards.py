@@ -13,13 +13,13 @@ from pipelines.formats.shards.arrays import (
     read_index,
     write_ragged,
 )
-from pipelines.formats.tokenizer.tokenizer import WordPieceTokenizer
+from pipelines.formats.tokenizer.tokenizer import SubwordTokenizer
 from pipelines.frame.errors import DataError
 from pipelines.frame.files import write_json
 from pipelines.shards.params import ShardsParams
 from pipelines.shards.write import ShardWriter, warnings_of
 from pipelines.tokenizer.params import TokenizerParams
-from pipelines.tokenizer.train import assembled, train_vocabulary
+from pipelines.tokenizer.vocabulary import assembled, train_vocabulary
 
 
 def test_ragged_round_trip_with_empty_rows(tmp_path):
@@ -59,16 +59,16 @@ def _shards(
     Path("data/corpus").mkdir(parents=True)
     corpus.write(Path("data/corpus"))
     params = TokenizerParams(
+        kind="wordpiece",
         vocabulary_from="data/corpus",
         vocab_size=vocab_size,
         min_frequency=1,
         lowercase=False,
         strip_accents=False,
     )
-    vocabulary = train_vocabulary(lines, params, lines)
-    vocabulary |= {token: number for number, token in enumerate(more, start=len(vocabulary))}
+    vocabulary = train_vocabulary(lines, params, lines).with_tokens(more)
     writer = ShardWriter(
-        WordPieceTokenizer(assembled(vocabulary, params)),
+        SubwordTokenizer(assembled(vocabulary, params)),
         ShardsParams(max_sentence_tokens=limit, too_long=too_long),
     )
     out = tmp_path / "shards"

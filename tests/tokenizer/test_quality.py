@@ -4,22 +4,28 @@ import pytest
 
 from pipelines.evaluation.metrics import Folding
 from pipelines.formats.text_rules import folded
-from pipelines.formats.tokenizer.tokenizer import WordPieceTokenizer
+from pipelines.formats.tokenizer.tokenizer import SubwordTokenizer
 from pipelines.formats.vocabulary.special_tokens import SPECIAL_TOKENS
 from pipelines.frame.errors import DataError
 from pipelines.tokenizer.params import TokenizerParams
 from pipelines.tokenizer.quality import quality, warnings_of
-from pipelines.tokenizer.train import assembled, take_over, train_vocabulary
+from pipelines.tokenizer.vocabulary import assembled, take_over, train_vocabulary
 from tests.languages import SENTENCES
 
 
 def _params(**changes) -> TokenizerParams:
-    shipped = {"vocabulary_from": "x", "vocab_size": 400, "min_frequency": 1, "lowercase": False}
+    shipped = {
+        "kind": "wordpiece",
+        "vocabulary_from": "x",
+        "vocab_size": 400,
+        "min_frequency": 1,
+        "lowercase": False,
+    }
     return TokenizerParams(**{**shipped, "strip_accents": False, **changes})
 
 
 def _measured(lines, vocabulary, params):
-    tokenizer = WordPieceTokenizer(assembled(vocabulary, params))
+    tokenizer = SubwordTokenizer(assembled(vocabulary, params))
     found = quality(tokenizer, params, lines, lines)
     return found, list(warnings_of(found, tokenizer, params, lines))
 
@@ -80,7 +86,7 @@ def test_stripped_text_is_composed_again():
     """BERT's own normalizer leaves Korean in pieces."""
     assert folded(["한국어 Größe"], lowercase=False, strip_accents=True) == ["한국어 Große"]
     params = _params(vocab_size="characters", strip_accents=True)
-    tokenizer = WordPieceTokenizer(assembled(train_vocabulary(["한국어"], params), params))
+    tokenizer = SubwordTokenizer(assembled(train_vocabulary(["한국어"], params), params))
     assert tokenizer.decode(tokenizer.encode(["한국어"])[0]) == "한국어"
 
 
@@ -96,7 +102,7 @@ def test_tokenizer_and_evaluation_fold_alike(language, strip_accents):
     """
     params = _params(vocab_size="characters", lowercase=True, strip_accents=strip_accents)
     lines = SENTENCES[language]
-    tokenizer = WordPieceTokenizer(assembled(train_vocabulary(lines, params, lines), params))
+    tokenizer = SubwordTokenizer(assembled(train_vocabulary(lines, params, lines), params))
     assert [tokenizer.decode(ids) for ids in tokenizer.encode_targets(lines)] == Folding(
         True, strip_accents
     )(lines)
@@ -110,8 +116,8 @@ def test_vocabulary_smaller_than_the_alphabet_is_refused_with_its_size():
         "params.yaml: tokenizer.vocab_size (2000) must be at least 3005: the training text has 3000"
         in str(refused.value)
     )
-    assert len(train_vocabulary(lines, _params(vocab_size=3005))) == 3005
-    assert len(train_vocabulary(lines, _params(vocab_size="characters"))) == 3005
+    assert len(train_vocabulary(lines, _params(vocab_size=3005)).ids) == 3005
+    assert len(train_vocabulary(lines, _params(vocab_size="characters")).ids) == 3005
 
 
 def test_vocabulary_of_letters_needs_each_twice_and_room_for_spacing():

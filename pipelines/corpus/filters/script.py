@@ -2,6 +2,8 @@
 
 import re
 import unicodedata
+from collections import Counter
+from collections.abc import Iterable
 from functools import cache
 from typing import Literal
 
@@ -41,6 +43,12 @@ class Script(Filter):
             return False
         letters = [_script_of(char) for char in sentence if char.isalpha()]
         return sum(script in expected for script in letters) < self.min_share * len(letters)
+
+
+def scripts_of(sentences: Iterable[str]) -> list[str]:
+    """The scripts of at least a tenth of the letters, the commonest first; none without letters."""
+    counts = Counter(_script_of(char) for one in sentences for char in one if char.isalpha())
+    return [script for script, count in counts.most_common() if 10 * count >= counts.total()]
 
 
 @cache

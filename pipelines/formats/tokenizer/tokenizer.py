@@ -30,7 +30,7 @@ class Unknown:
     end: int
 
 
-class WordPieceTokenizer:
+class SubwordTokenizer:
     """Encodes normalised sentences without special tokens, decodes ids into normally spaced text.
 
     Text stays text: ``[SEP]`` in a sentence is a bracket, three letters and a bracket, never the
@@ -54,7 +54,7 @@ class WordPieceTokenizer:
         self._spaces = {index: space for space, index in self._spacing.items()}
 
     @classmethod
-    def load(cls, folder: Path) -> "WordPieceTokenizer":
+    def load(cls, folder: Path) -> "SubwordTokenizer":
         """Read ``tokenizer.json``.
 
         Raises:
