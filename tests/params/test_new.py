@@ -335,10 +335,33 @@ def test_text_of_one_language_gives_a_recipe_that_reads_it_as_it_is(
     assert plain(laid.root)["bert"]["segments"]["nsp"] == "random"
 
 
+@pytest.mark.parametrize("count", [12, 20, 54])
+def test_few_documents_are_held_out_in_larger_shares_or_parted_by_blank_lines(
+    checkout, tmp_path, count
+):
+    folder = tmp_path / "text"
+    folder.mkdir()
+    for number in range(count):
+        halves = [f"{name} {number} slept. It rained {number} times." for name in ("Ann", "Bob")]
+        (folder / f"{number}.txt").write_text("\n\n".join(halves))
+    said = "\n".join(new_of_documents("mine", "en", folder, 10, SPEED))
+    params = validate(with_recipes(["mine"]), "corpus", CorpusParams)
+    corpus = read_corpus(params, params.reader)
+    corpus.check()
+    assert corpus.pairs["test"]
+    assert ("a blank line ends one" in said) == (
+        params.reader.sources["mine"].documents == "blank_lines"
+    )
+
+
 @pytest.mark.parametrize(
     ("files", "message"),
     [
         ({}, "it is empty"),
+        (
+            {f"{n}.txt": f"A cat {n}. A dog {n}.".encode() for n in range(4)},
+            "must hold some ten documents (files, or text between blank lines)",
+        ),
         ({"a.txt": b"\xff\xfe\x00"}, "a.txt is no UTF-8 text"),
         ({"a.csv": b"id,n\n1,2\n"}, "a.csv: must have a column of text, but has id, n"),
         ({"a.txt": b"One.\nTwo.\n"}, "number of documents (1) must be at least 4"),

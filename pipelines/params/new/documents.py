@@ -2,7 +2,7 @@
 
 import shutil
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -13,6 +13,7 @@ from pipelines.corpus.sources.opening import BROKEN
 from pipelines.corpus.sources.paths import suffix_of
 from pipelines.corpus.sources.plain import HEADING, TITLE
 from pipelines.corpus.sources.sentences import split_sentences
+from pipelines.formats.corpus.files import Corpus
 from pipelines.formats.text import bad_byte, normalise, num_words
 from pipelines.frame.errors import DataError
 from pipelines.params.new.find import files_of
@@ -24,6 +25,7 @@ BARE = "bare"  # what a sentence is without case and punctuation; the language t
 _TEXT = ("", ".txt", ".text", ".md", ".wiki")
 _COLUMNS = ("text", "content", "body", "document", "article", "sentence", "review", "abstract")
 _ENDS = tuple('.!?…。！？।؟۔:;"”»’)]')
+_SHARES = (0.05, 0.1, 0.2)  # held out, of documents; the first that is enough
 _SMALL_FILE = 300_000  # bytes; files below that are documents each
 
 
@@ -129,8 +131,55 @@ def _values(sample: Sample, column: str) -> list[str]:
     return [value for row in sample.rows() if isinstance(value := row.get(column), str)]
 
 
-def reader_of(layout: Layout, name: str, folder: Path) -> dict[str, Any]:
-    """The reader of a recipe: the source, the filters to begin with, and small held-out parts."""
+@dataclass(frozen=True)
+class Fitting:
+    """A reader that gives enough documents.
+
+    Attributes:
+        layout: by which files are parted.
+        reader: of the recipe.
+        text: what it reads, for counting.
+        account: of its source.
+    """
+
+    layout: Layout
+    reader: dict[str, Any]
+    text: Text
+    account: dict[str, Any]
+
+
+def fitting(layout: Layout, language: str, name: str, folder: Path, raw: Path) -> Fitting:
+    """The first reader that gives enough documents.
+
+    A share of few documents may be none: larger shares are held out then, and at last a blank
+    line ends a document rather than its file.
+
+    Raises:
+        DataError: none gives two documents to train on and two for validation; see `read_corpus`.
+    """
+    layouts, problems = [layout], []
+    if layout.source.get("documents") == "files":
+        by_lines = replace(layout, source={**layout.source, "documents": "blank_lines"})
+        layouts.append(by_lines)
+    for one in layouts:
+        for share in _SHARES:
+            reader = reader_of(one, name, folder, share)
+            corpus = _read(language, raw, reader)
+            try:
+                corpus.check()
+            except DataError as error:
+                problems.append(error)
+                continue
+            assert corpus.sources is not None
+            return Fitting(one, reader, _text(corpus), corpus.sources[name])
+    raise DataError(
+        f"{folder}: must hold some ten documents (files, or text between blank lines), so that two "
+        f"can be held out; add text, or part it by blank lines ({problems[0]})"
+    )
+
+
+def reader_of(layout: Layout, name: str, folder: Path, share: float) -> dict[str, Any]:
+    """The reader of a recipe: the source, the filters to begin with, and the share held out."""
     files = sorted(path.relative_to(folder).as_posix() for path in layout.files)
     patterns = files if len(files) <= 4 else ["."]
     filters = [
@@ -145,7 +194,7 @@ def reader_of(layout: Layout, name: str, folder: Path) -> dict[str, Any]:
         "kind": "sources",
         "sources": {name: {**layout.source, "files": patterns, "split": "drawn", "weight": 1.0}},
         "filters": filters,
-        "splits": {"documents": {"valid": 0.05}, "pairs": {"valid": 0.05, "test": 0.05}},
+        "splits": {"documents": {"valid": share}, "pairs": {"valid": share, "test": share}},
         "make": "pairs",
     }
 
@@ -158,12 +207,7 @@ def copied(layout: Layout, folder: Path, target: Path) -> None:
         shutil.copyfile(path, copy)
 
 
-def text_of(language: str, raw: Path, reader: dict[str, Any]) -> tuple[Text, dict[str, Any]]:
-    """What such a reader makes of it, for counting, and the account of its source.
-
-    Raises:
-        DataError: see `read_corpus`, `Corpus.check`.
-    """
+def _read(language: str, raw: Path, reader: dict[str, Any]) -> Corpus:
     params = CorpusParams.model_validate(
         {
             "raw": raw.as_posix(),
@@ -173,18 +217,20 @@ def text_of(language: str, raw: Path, reader: dict[str, Any]) -> tuple[Text, dic
         }
     )
     assert isinstance(params.reader, SourcesReader)
-    corpus = read_corpus(params, params.reader)
-    corpus.check()
+    return read_corpus(params, params.reader)
+
+
+def _text(corpus: Corpus) -> Text:
     documents = {
         key: [line for document in found for line in (*document, "")]
         for key, found in corpus.documents.items()
     }
-    assert corpus.sources is not None
-    return Text(corpus.pairs, documents), corpus.sources[next(iter(params.reader.sources))]
+    return Text(corpus.pairs, documents)
 
 
-def described(text: Text, account: dict[str, Any], layout: Layout) -> Iterator[str]:
+def described(found: Fitting) -> Iterator[str]:
     """Lines for people: what was found, and how it is read."""
+    layout, text, account = found.layout, found.text, found.account
     dropped = ", ".join(f"{why} {one['count']:,}" for why, one in account["dropped"].items())
     kept = sum(account["kept"].values())
     yield f"  {len(layout.files):,} files, {account['read']:,} sentences, {kept:,} kept"

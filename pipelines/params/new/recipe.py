@@ -20,9 +20,8 @@ from pipelines.params.new.documents import (
     BARE,
     copied,
     described,
+    fitting,
     layout_of,
-    reader_of,
-    text_of,
 )
 from pipelines.params.new.find import Found, find
 from pipelines.params.new.pairs import SPLITS, Text, read
@@ -77,14 +76,14 @@ def new_of_documents(
     layout = layout_of(folder, language)
     with _nothing_half(name):
         copied(layout, folder, RAW / name)
-        reader = reader_of(layout, name, folder)
-        text, account = text_of(language, RAW / name, reader)
+        found = fitting(layout, language, name, folder, RAW / name)
+        text = found.text
         counts = count(text)
         sizes = guess(counts, len(text.pairs["train"]), minutes, speed)
         nsp = any(len(block.split("\n")) > 1 for block in _blocks(text.documents, language))
-        _write_recipe(name, languages, folder, sizes, nsp=nsp, reader=reader)
+        _write_recipe(name, languages, folder, sizes, nsp=nsp, reader=found.reader)
     yield f"found in {folder}:"
-    yield from described(text, account, layout)
+    yield from described(found)
     yield from _unused(layout.left, folder)
     yield from _next_lines(name, minutes)
 
