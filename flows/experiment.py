@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from pipelines.frame.errors import ParamsError
-from pipelines.frame.run_folder import RUNS
+from pipelines.frame.run_folder import EXPERIMENTS
 from pipelines.params.recipes import recipe_file
 
-EXPERIMENTS = RUNS / "experiments"
+_LONGEST = 60  # letters of a name
 _CODE = ("pipelines", "flows", "dvc.yaml")
 
 
@@ -36,6 +36,23 @@ def base_of(recipes: Sequence[str]) -> str:
             stat = path.stat()
             parts.append(f"{path} {stat.st_size} {stat.st_mtime_ns}".encode())
     return hashlib.sha256(b"\0".join(hashlib.sha256(part).digest() for part in parts)).hexdigest()
+
+
+def name_of(recipes: Sequence[str], overrides: Mapping[str, Any]) -> str:
+    """The name of what a flow is asked for: the same for the same, so that it goes on.
+
+    >>> name_of(["multi30k"], {"bert": {"seed": 3}})
+    'multi30k-seed-3-30d07055'
+    """
+    leaf: Any = overrides
+    words = [*recipes]
+    while isinstance(leaf, Mapping) and leaf:
+        key = next(iter(leaf))
+        words, leaf = [*words[: len(recipes)], str(key)], leaf[key]
+    words += [] if isinstance(leaf, Mapping | list) else [str(leaf)]
+    asked = json.dumps([list(recipes), overrides], sort_keys=True)
+    words.append(hashlib.sha256(asked.encode()).hexdigest()[:8])
+    return re.sub(r"[^A-Za-z0-9_.-]+", "-", "-".join(words))[-_LONGEST:].lstrip("-.")
 
 
 def experiment(name: str, recipes: Sequence[str], overrides: Mapping[str, Any]) -> Path:

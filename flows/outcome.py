@@ -10,9 +10,7 @@ from pipelines.frame.run_folder import RUNS
 
 
 class StageFailed(Exception):
-    """A stage ended with an error that another try would meet again;
-    its last lines are the message.
-    """
+    """A stage ended with an error that another try would meet again."""
 
 
 class StageInterrupted(Exception):

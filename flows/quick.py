@@ -10,10 +10,11 @@ import subprocess
 import sys
 from pathlib import Path
 
-from flows.experiment import EXPERIMENTS, git, share_cache
+from flows.experiment import git, share_cache
 from pipelines.frame.errors import ParamsError, exit_code
 from pipelines.frame.params_reader import PARAMS_FILE, read_params
 from pipelines.frame.processes import exclusive
+from pipelines.frame.run_folder import EXPERIMENTS
 from pipelines.params.kept import write_params
 from pipelines.params.overlay import laid_over
 from pipelines.params.recipes import recipe_file

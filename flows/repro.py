@@ -12,6 +12,7 @@ from typing import Any
 from dvc.cli import main as dvc
 from dvc.ui import ui
 
+from flows.dvc_words import is_advice
 from pipelines.frame.errors import EXIT_PREEMPTED, exit_code
 from pipelines.frame.left_overs import set_aside
 from pipelines.frame.params_reader import read_params
@@ -19,7 +20,6 @@ from pipelines.frame.processes import exclusive
 from pipelines.frame.run_folder import RUN_LOCK, RUNS
 
 _STOPPED = f"exited with {EXIT_PREEMPTED}"
-_ADVICE = ("To track the changes with git", "git add", "To enable auto staging", "Use `dvc push`")
 
 
 class _ForPeople(logging.Filter):
@@ -36,7 +36,7 @@ class _ForPeople(logging.Filter):
         while error:  # the exit code is told by the cause
             text, error = f"{text} {error}", error.__cause__
         self.stopped |= _STOPPED in text
-        return not (_STOPPED in text or any(advice in text for advice in _ADVICE))
+        return not (_STOPPED in text or is_advice(text))
 
 
 def repro(arguments: list[str]) -> int:
@@ -48,7 +48,7 @@ def repro(arguments: list[str]) -> int:
     shown, write = _ForPeople(), ui.write
 
     def quieter(*texts: Any, **options: Any) -> None:
-        if not any(advice in str(text) for text in texts for advice in _ADVICE):
+        if not any(is_advice(str(text)) for text in texts):
             write(*texts, **options)
 
     ui.write = quieter

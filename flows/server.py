@@ -3,6 +3,7 @@
 import contextlib
 import http.client
 import json
+import logging
 import os
 import socket
 import subprocess
@@ -86,15 +87,22 @@ def temporary_server() -> Iterator[None]:
     thread.start()
     try:
         wait_until_healthy(url)
+        # Prefect says where a flow can be seen: nowhere, once it has ended.
+        logging.getLogger("prefect.flow_runs").addFilter(_tells_no_address)
         with temporary_settings({PREFECT_API_URL: url}):
             yield
     finally:
+        logging.getLogger("prefect.flow_runs").removeFilter(_tells_no_address)
         _say_last_words()
         ended.set()
         while thread.is_alive():
             started[-1].terminate()
             thread.join(_LAST_WORDS_S)
             started[-1].kill()
+
+
+def _tells_no_address(entry: logging.LogRecord) -> bool:
+    return not entry.getMessage().startswith("View at ")
 
 
 def _say_last_words() -> None:

@@ -3,7 +3,7 @@
 import contextlib
 import os
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from flows.graph import Node
 from pipelines.frame.hardware import visible_gpus
@@ -44,13 +44,23 @@ class MachineSlots:
         return (self._cpus if node.alone and not gpus else min(node.cpus, self._cpus)), gpus
 
     @contextlib.contextmanager
-    def taken(self, node: Node) -> Iterator[dict[str, str]]:
+    def taken(
+        self, node: Node, waits: Callable[[], None] = lambda: None
+    ) -> Iterator[dict[str, str]]:
         """Wait until the stage fits, and keep its share until the block ends.
+
+        Args:
+            node: the stage.
+            waits: called once if it does not fit at once.
 
         Yields:
             Environment variables that show the stage its GPUs and no others.
         """
         cpus, gpus = self.wanted(node)
+        with self._changed:
+            fits = cpus <= self._free_cpus and gpus <= len(self._free_gpus)
+        if not fits:
+            waits()
         with self._changed:
             self._changed.wait_for(lambda: cpus <= self._free_cpus and gpus <= len(self._free_gpus))
             self._free_cpus -= cpus

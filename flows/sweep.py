@@ -22,11 +22,12 @@ from prefect.futures import PrefectFuture
 from flows.experiment import base_of, experiment, record, remove
 from flows.graph import ancestors, read_graph
 from flows.notify import notify
-from flows.pipeline import RUNNER, slots_of, submit
+from flows.pipeline import RUNNER, slots_of
 from flows.process import Children
 from flows.search_space import Halving, Sweep, nested
 from flows.server import temporary_server
 from flows.slots import MachineSlots
+from flows.stages import planned, submit
 from pipelines.frame.errors import MasklineError, ParamsError, broken_rule, exit_code
 from pipelines.frame.params_problems import nearest
 from pipelines.frame.params_reader import read_params, validate
@@ -149,7 +150,15 @@ def _round(
         running[name] = (
             combination,
             folder,
-            submit(nodes, folder, slots, children, wanted.name, prefix=f"{name}: "),
+            submit(
+                nodes,
+                folder,
+                slots,
+                children,
+                wanted.name,
+                plan=planned(folder, "report"),
+                prefix=f"{name}: ",
+            ),
         )
     for name, (combination, folder, futures) in running.items():
         for future in futures.values():

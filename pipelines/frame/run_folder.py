@@ -30,8 +30,23 @@ from pipelines.frame.provenance import settings
 from pipelines.frame.ranks import process_rank
 
 RUNS = Path(".runs")
+EXPERIMENTS = RUNS / "experiments"
 RUN_LOCK = RUNS / "run.lock"  # of a whole run, `make run`
 FLOW_LOCK = RUNS / "flow.lock"
+
+
+def home() -> Path:
+    """The checkout that an experiment's worktree was made in, which outlives it; else this one.
+
+    Experiments of flows lie in ``.runs/experiments``, those of ``dvc exp run --temp`` and
+    ``--queue`` in ``.dvc/tmp/exps``.
+    """
+    here = Path.cwd()
+    for nest in (EXPERIMENTS, Path(".dvc/tmp/exps")):
+        for above in here.parents:
+            if above.parts[-len(nest.parts) :] == nest.parts:
+                return above.parents[len(nest.parts) - 1]
+    return Path()
 
 
 def at_work(root: Path = Path()) -> Iterator[tuple[Path, int]]:
@@ -137,10 +152,12 @@ def folder_of_out(instance: str, out: Path) -> Path | None:
 
 
 def last_seconds(instance: str) -> float | None:
-    """What the last run of a stage instance that committed in this checkout took."""
-    records = sorted(
-        (RUNS / instance).glob("*/committed.json"), key=lambda path: path.stat().st_mtime
-    )
+    """What the last run of a stage instance that committed in this checkout took, or in the one
+    that this is an experiment of.
+    """
+    folders = dict.fromkeys((RUNS.resolve(), (home() / RUNS).resolve()))
+    found = [path for one in folders for path in (one / instance).glob("*/committed.json")]
+    records = sorted(found, key=lambda path: path.stat().st_mtime)
     for record in reversed(records):
         timings = record.with_name("timings.jsonl")
         lines = timings.read_text(encoding="utf-8").splitlines() if timings.is_file() else []

@@ -46,6 +46,7 @@ from pipelines.frame.records import Records
 from pipelines.frame.run_folder import (
     RUNS,
     RunFolder,
+    home,
     key_of,
     release,
     release_others,
@@ -288,7 +289,7 @@ def _run(
         release_others(stage.instance, key)
     tracker = Tracker(
         validate(params_file, "tracking", TrackingParams),
-        RUNS,
+        home() / RUNS,
         group=os.environ.get(
             "MASKLINE_GROUP",
             f"{environment['commit'][:8]}-{digest(plain(params_file.root))[:8]}",

@@ -4,12 +4,15 @@ and decides nothing.
 
 import sys
 import time
+from collections import deque
 from collections.abc import Mapping
 
 import torch
 from tqdm import tqdm
 
 from pipelines.watch.speed import Cost, Speed, TimedLoader, peak
+
+_POINTS = 10  # of the curves, for the speed now
 
 
 class Watch:
@@ -36,9 +39,14 @@ class Watch:
             print(f"mfu is of {could.flops / 1e12:.3g} TFLOP/s ({could.source})", flush=True)
         hidden = not (shown and sys.stdout.isatty())
         self._bar = tqdm(
-            total=self._total, initial=self._first, unit=" updates", disable=hidden, leave=False
+            total=self._total,
+            initial=self._first,
+            unit=" updates",
+            disable=hidden,
+            leave=False,
+            bar_format="{l_bar}{bar}| {n_fmt}/{total_fmt}, {rate_fmt}",  # lines tell what is left
         )
-        self._started = time.monotonic()
+        self._points = deque([(time.monotonic(), self._first)], maxlen=_POINTS)
 
     def add(self, cost: Cost) -> None:
         """One more update of this rank."""
@@ -62,11 +70,17 @@ class Watch:
         )
         end = ""
         if timings:
-            done, left = update - self._first, self._total - update
-            seconds_left = (time.monotonic() - self._started) / done * left
-            end = f"{timings['tokens_per_s']:.0f} tokens/s  {seconds_left:.0f} s left"
+            end = f"{timings['tokens_per_s']:.0f} tokens/s  {self._left(update)} left"
         tqdm.write(f"update {update}/{self._total}  {values}  {end}".rstrip(), file=sys.stdout)
         sys.stdout.flush()
+
+    def _left(self, update: int) -> str:
+        """h:mm:ss, at the speed of the last points."""
+        self._points.append((time.monotonic(), update))
+        (began, first), (now, last) = self._points[0], self._points[-1]
+        seconds = (now - began) / max(1, last - first) * (self._total - update)
+        minutes, seconds = divmod(round(seconds), 60)
+        return f"{minutes // 60}:{minutes % 60:02}:{seconds:02}"
 
     def warn(self, message: str) -> None:
         """Print a warning beside the bar."""

@@ -3,10 +3,13 @@ server.
 """
 
 import contextlib
+import json
 import shutil
 import sys
 import threading
 import time
+from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -175,18 +178,29 @@ def test_slots_give_each_training_a_gpu_of_its_own():
 
 
 SERVER = """
-import asyncio, flows.environment
+import asyncio, flows.environment, json
 from prefect.client.orchestration import get_client
+from prefect.client.schemas.filters import LogFilter
 async def main():
+    found = {"flows": [], "tasks": {}, "logs": []}
     async with get_client() as client:
-        for flow_run in await client.read_flow_runs():
-            print("flow", flow_run.state_name)
-        for task_run in await client.read_task_runs(limit=50):
-            print("task", task_run.name, task_run.state_name)
-        from prefect.client.schemas.filters import LogFilter
-        print("logs", len(await client.read_logs(LogFilter(), limit=200)))
+        for run in await client.read_flow_runs():
+            found["flows"].append([run.state_name, run.state.message])
+        for run in await client.read_task_runs(limit=50):
+            before = [one.name for one in await client.read_task_run_states(run.id)]
+            found["tasks"][run.name] = [run.state_name, run.state.message, before]
+        for log in await client.read_logs(LogFilter(), limit=200):
+            found["logs"].append([log.level, log.message])
+    print(json.dumps(found))
 asyncio.run(main())
 """
+
+
+def _shown(project: Path, **environment: str) -> dict[str, Any]:
+    """What Prefect has of all runs of a project."""
+    printed = run_in(project, sys.executable, "-c", SERVER, **environment).stdout
+    found: dict[str, Any] = json.loads(printed.splitlines()[-1])
+    return found
 
 
 def test_flow_shows_what_ran_what_was_cached_and_the_logs(reproduced_copy):
@@ -199,20 +213,59 @@ def test_flow_shows_what_ran_what_was_cached_and_the_logs(reproduced_copy):
     result = run_in(
         reproduced_copy, sys.executable, "-m", "flows.pipeline", HOME=str(home), **proxies
     )
-    shown = run_in(reproduced_copy, sys.executable, "-c", SERVER, HOME=str(home)).stdout
+    found = _shown(reproduced_copy, HOME=str(home))
     assert not (home / ".prefect").exists()
-    states = dict(line.split()[1:] for line in shown.splitlines() if line.startswith("task"))
+    states = {name: state for name, (state, _, _) in found["tasks"].items()}
     assert states.pop("report") == "Completed"
     assert states.pop("preflight") == states.pop("plan") == "Completed"
     assert set(states.values()) == {"Cached"}
     assert len(states) == 17
-    assert "flow Completed" in shown
-    assert int(shown.split("logs ")[1]) > 15
-    assert "Running stage 'report'" in result.stdout + result.stderr
+    assert found["flows"][0][0] == "Completed"
+    assert found["tasks"]["report"][1].startswith("data/report/")  # its own sentence
+    assert found["tasks"]["gru" if "gru" in states else "bert"][1] == "nothing it reads has changed"
+    lines = [line for _, line in found["logs"]]
+    assert len(lines) > 15
+    assert not any("dvc push" in line or "git add" in line for line in lines)
+    printed = result.stdout + result.stderr
+    assert "Running stage 'report'" in printed
+    assert "View at" not in printed
+    assert "make ui" in result.stdout
+    assert "next sentence (NSP)" in result.stdout  # the results table
     assert (
         run_in(reproduced_copy, "dvc", "status").stdout.strip()
         == "Data and pipelines are up to date."
     )
+
+
+WAITING = """
+import flows.environment
+from pathlib import Path
+from prefect import flow
+from flows.graph import Node
+from flows.pipeline import RUNNER
+from flows.process import Children
+from flows.server import temporary_server
+from flows.slots import MachineSlots
+from flows.stages import submit
+nodes = [Node(name, (), 1, 0, True) for name in ("corpus", "tokenizer", "shards")]
+@flow(task_runner=RUNNER)
+def three():
+    plan = [{"name": "shards", "state": "cached"}]
+    futures = submit(nodes, Path(), MachineSlots(1, 0), Children(), "group", plan=plan)
+    [future.wait() for future in futures.values()]
+with temporary_server():
+    three()
+"""
+
+
+def test_a_stage_without_room_waits_as_pending_and_a_cached_one_needs_none(reproduced_copy):
+    run_in(reproduced_copy, sys.executable, "-c", WAITING)
+    tasks = _shown(reproduced_copy)["tasks"]
+    waited = [name for name, (_, _, states) in tasks.items() if "Waiting" in states]
+    assert len(waited) == 1
+    assert waited[0] in ("corpus", "tokenizer")
+    assert tasks[waited[0]][2] == ["Pending", "Running", "Waiting", "Running", "Cached"]
+    assert {state for state, _, _ in tasks.values()} == {"Cached"}
 
 
 def test_flow_with_bad_params_fails_before_any_stage(reproduced_copy):
@@ -222,6 +275,7 @@ def test_flow_with_bad_params_fails_before_any_stage(reproduced_copy):
     result = run_in(reproduced_copy, sys.executable, "-m", "flows.pipeline", check=False)
     assert result.returncode != 0
     assert "num_smaples" in result.stdout + result.stderr
+    assert "Traceback" not in result.stdout + result.stderr
     assert (reproduced_copy / "data/report/index.html").exists()
 
 
@@ -237,6 +291,8 @@ def test_flow_failed_stage_fails_the_flow_and_names_it(reproduced_copy):
     assert result.returncode != 0
     assert "broken on purpose" in printed
     assert "decoding@gru: " in printed
+    assert "evaluation: was not started" in result.stderr
+    assert "flows/" not in printed  # of a traceback of ours
     assert "dvc ended with 255" in printed
     assert not (reproduced_copy / "data/decoding/gru").exists()
     assert (reproduced_copy / "data/evaluation/metrics.json").exists()

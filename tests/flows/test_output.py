@@ -1,6 +1,7 @@
 """Lines of a stage: all of them in the file, few of them in Prefect; how a stage ended."""
 
 import json
+import logging
 import os
 import time
 
@@ -14,7 +15,8 @@ def test_output_keeps_all_lines_and_shows_as_many_as_it_may(tmp_path):
     shown: list[str] = []
     clock = [0.0]
     path = tmp_path / "stage/output.log"
-    with Output(path, shown.append, lambda share: None, now=lambda: clock[0]) as output:
+    log = lambda level, line: shown.append(line)  # noqa: E731
+    with Output(path, log, lambda share: None, now=lambda: clock[0]) as output:
         for number in range(1000):
             output(f"line {number}")
         clock[0] = 2.0
@@ -32,7 +34,8 @@ def test_output_keeps_all_lines_and_shows_as_many_as_it_may(tmp_path):
 def test_output_tells_progress_once_a_second_and_at_the_end(tmp_path):
     shares: list[float] = []
     clock = [0.0]
-    with Output(tmp_path / "x", lambda line: None, shares.append, now=lambda: clock[0]) as output:
+    path = tmp_path / "x"
+    with Output(path, lambda *_: None, shares.append, now=lambda: clock[0]) as output:
         for update in range(1, 41):
             clock[0] += 0.25
             output(f"update {update}/40  loss 1.0")
@@ -40,6 +43,52 @@ def test_output_tells_progress_once_a_second_and_at_the_end(tmp_path):
     assert len(shares) == 11
     assert shares == sorted(shares)
     assert shares[-1] == 1.0
+
+
+RAN = ["Running stage 'gru':", "> python -m x", "warning: odd text", "gru: 12 updates, loss 3"]
+CACHED = ["Stage 'gru' is cached - skipping run, checking out outputs"]
+HINTS = [
+    "Updating lock file 'dvc.lock'", "To track the changes with git, run:", "\tgit add dvc.lock",
+    "Use `dvc push` to send your updates to remote storage.",
+]  # fmt: skip
+
+
+def _attempt(path, lines):
+    shown: list[tuple[int, str]] = []
+    with Output(path, lambda *entry: shown.append(entry), lambda share: None) as output:
+        for line in lines:
+            output(line)
+    return output, shown
+
+
+def test_each_attempt_keeps_its_file_and_a_cached_one_has_none(tmp_path):
+    path = tmp_path / "gru/output.log"
+    for number in range(12):
+        _attempt(path, [*RAN[:2], f"error: no {number}"])
+        output, _ = _attempt(path, [*CACHED, *HINTS])
+        assert output.cached
+    names = ["output.log", *(f"output.{number}.log" for number in range(1, 10))]
+    assert sorted(one.name for one in path.parent.iterdir()) == sorted(names)
+    assert [(path.parent / name).read_text().splitlines()[-1] for name in names] == [
+        f"error: no {number}" for number in range(11, 1, -1)
+    ]
+    _attempt(path, ["ERROR: dvc.yaml is broken"])  # before the stage ran
+    assert path.read_text() == "ERROR: dvc.yaml is broken\n"
+
+
+def test_lines_have_levels_hints_are_left_out_and_the_stages_own_sentence_is_found(tmp_path):
+    output, shown = _attempt(tmp_path / "output.log", [*RAN, *HINTS, "error: at last", "ERROR: so"])
+    assert [line for _, line in shown] == [*RAN, "error: at last", "ERROR: so"]
+    levels = [logging.INFO, logging.INFO, logging.WARNING, logging.INFO]
+    assert [level for level, _ in shown] == [*levels, logging.ERROR, logging.ERROR]
+    assert output.said("gru") == "12 updates, loss 3"
+    assert output.said("bert") == ""
+
+
+def test_warnings_and_errors_are_shown_however_much_came_before(tmp_path):
+    _, shown = _attempt(tmp_path / "output.log", ["line"] * 500 + ["warning: seen"])
+    assert shown[-1] == (logging.WARNING, "warning: seen")
+    assert len(shown) < 100
 
 
 @pytest.mark.parametrize(

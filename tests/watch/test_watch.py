@@ -1,6 +1,7 @@
 """What is watched decides nothing: the same weights and curves without it."""
 
 import contextlib
+from collections import deque
 from types import SimpleNamespace
 
 import pytest
@@ -79,14 +80,20 @@ def test_a_training_is_the_same_with_nobody_watching(tmp_path, monkeypatch, caps
     assert all(torch.equal(tensor, closely[1][name]) for name, tensor in weights.items())
 
 
-@pytest.mark.parametrize(("update", "left"), [(10, "30 s left"), (30, "10 s left")])
-def test_time_left_counts_from_where_the_run_went_on(monkeypatch, capsys, update, left):
-    watch = Watch(None, first=0, total=40)
-    watch._started = 100.0
-    monkeypatch.setattr("time.monotonic", lambda: 100.0 + update)
-    watch.show(update, {"loss": 1.0, "gradient_norm/blocks.0": 2.0}, {"tokens_per_s": 1234.0})
-    printed = capsys.readouterr().out
-    assert printed == f"update {update}/40  loss 1  1234 tokens/s  {left}\n"
+def test_time_left_is_of_the_speed_now_and_counts_from_where_the_run_went_on(monkeypatch, capsys):
+    """Updates take a second, after the hundredth a minute: a compiling start, a slower phase."""
+    now = [100.0]
+    monkeypatch.setattr("time.monotonic", lambda: now[0])
+    watch = Watch(None, first=20, total=200)
+    watch._points = deque([(100.0, 20)], maxlen=10)
+    told = {}
+    for update in range(30, 200, 10):
+        now[0] += 10 if update <= 100 else 600
+        watch.show(update, {"loss": 1.0, "gradient_norm/0": 2.0}, {"tokens_per_s": 1234.0})
+        told[update] = capsys.readouterr().out
+    assert told[30] == "update 30/200  loss 1  1234 tokens/s  0:02:50 left\n"
+    assert told[100].endswith("0:01:40 left\n")
+    assert told[190].endswith("0:10:00 left\n")  # 10 updates of a minute each
 
 
 @pytest.mark.parametrize(
