@@ -60,6 +60,10 @@ ui: setup ## Prefect's server, UI and a worker on this machine
 compare: setup ## experiments side by side: changed keys and scores
 	@python -m flows.compare
 
+.PHONY: report
+report: setup ## draw report.html, everything on one page
+	@python -m pipelines.report.page
+
 .PHONY: table
 table: setup ## print the results table of the last run
 	@python -m flows.results

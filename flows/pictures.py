@@ -9,7 +9,7 @@ from prefect.artifacts import create_markdown_artifact, create_table_artifact
 
 from flows.graph import Node, ancestors
 
-_PICTURES = ("bleu", "seq2seq_loss", "bert_loss", "beam_size", "gradient_distance")
+_PICTURES = ("scores", "seq2seq_loss", "bert_loss", "beam_size", "gradient_distance")
 _BOX_X, _BOX_Y, _STEP_X, _STEP_Y = 185, 42, 225, 54  # pixels
 _COLOURS = {"Completed": "#c8e6c9", "Cached": "#e0e0e0", "Failed": "#ffcdd2"}
 
@@ -91,10 +91,10 @@ def show_results(report: Path) -> None:
     tables = (report / "tables.md").read_text(encoding="utf-8")
     create_markdown_artifact(tables, key="results", description="Scores of this checkout.")
     for name in _PICTURES:
-        path = report / f"{name}.png"
+        path = report / f"{name}.svg"
         if path.is_file():
             data = base64.b64encode(path.read_bytes()).decode()
             key = name.replace("_", "-")
             create_markdown_artifact(
-                f"![{name}](data:image/png;base64,{data})", key=key, description=name
+                f"![{name}](data:image/svg+xml;base64,{data})", key=key, description=name
             )

@@ -17,6 +17,7 @@ FLOORS = (
     ("laboratory",),
     ("diagnosis",),
     ("ensemble", "classification", "report"),
+    ("looks",),
     ("corpus", "tokenizer", "shards", "bert", "seq2seq", "decoding", "evaluation"),
     ("training", "models"),
     ("formats", "optim"),

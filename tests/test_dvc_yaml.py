@@ -83,7 +83,16 @@ WIDER = {
         "pipelines/models/bert.py",
     },
     "evaluation": _SPECIAL_TOKENS_ALONE,
-    "report": {*_SPECIAL_TOKENS_ALONE, "pipelines/report/table.py"},
+    "report": {
+        *_SPECIAL_TOKENS_ALONE,
+        *(
+            f"pipelines/decoding/{name}.py"
+            for name in ("batches", "decode", "forced_decoding", "hypotheses", "mbr", "workers")
+        ),
+        "pipelines/models/bert.py",
+        "pipelines/report/page.py",
+        "pipelines/report/table.py",
+    },
 }
 # It depends on all that trains, for DVC cannot choose what trained one model.
 TOGETHER = ("diagnosis",)

@@ -1,11 +1,12 @@
 """Who may import whom, and how long things may get."""
 
 import ast
+import sys
 
 import pytest
 
 from pipelines.frame.imports import code_of
-from tests.conftest import ROOT
+from tests.conftest import ROOT, run_in
 from tests.rooms import FLOORS, house, imports, running_up
 
 FILES = sorted(
@@ -42,7 +43,6 @@ def test_the_picture_in_the_docs_is_of_these_floors():
         ("models", ("lightning",)),
         ("optim", ("lightning",)),
         ("evaluation", ("torch", "lightning")),
-        ("report", ("torch", "lightning")),
         ("decoding", ("lightning",)),
         ("translate", ("lightning",)),
     ],
@@ -59,6 +59,13 @@ def test_package_does_not_import(package, forbidden):
         (path.name, name) for path in files for name in imports(path) if name.startswith(forbidden)
     }
     assert found == set()
+
+
+def test_tables_and_pages_are_there_without_torch():
+    """What a terminal or a browser waits for; the stage alone looks into models."""
+    modules = ("pipelines.report.page", "pipelines.report.table", "pipelines.report.scores")
+    script = f"import sys, {', '.join(modules)}; assert 'torch' not in sys.modules"
+    run_in(ROOT, sys.executable, "-c", script)
 
 
 def test_wandb_is_imported_by_tracking_alone():

@@ -17,6 +17,7 @@ from pipelines.corpus.embedded import write_document
 from pipelines.corpus.lexicon import read_lexicon
 from pipelines.frame.params_reader import plain, read_params
 from tests.conftest import ROOT
+from tests.report.test_page import assert_sound
 from tests.whole_pipeline import checkout, run
 
 CHAINS = [
@@ -181,8 +182,11 @@ def _assert_complete(folder: Path, printed: str) -> None:
     assert ("next sentence (NSP)" in printed) == (params["bert"]["segments"]["nsp"] != "none")
     for task in params["classification"]["tasks"]:
         assert (folder / f"data/classification/{task}/predictions.tsv").is_file()
-    for name in ("index.html", "bert_loss.png", "model_card.md"):
+    for name in ("findings.json", "bert_loss.svg", "model_card.md"):
         assert (folder / "data/report" / name).stat().st_size > 1000
+    page = (folder / "report.html").read_text(encoding="utf-8")
+    assert_sound(page)
+    assert all(f">{name}<" in page for name in names)
 
 
 @pytest.mark.recipes

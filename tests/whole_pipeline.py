@@ -56,6 +56,7 @@ def run_all(folders: Sequence[str]) -> None:
     """In one folder after the other; ends the process where a stage fails."""
     from pipelines.frame.params_reader import read_params
     from pipelines.preflight.__main__ import main as preflight
+    from pipelines.report.page import main as page
     from pipelines.report.table import main as table
 
     for folder in folders:
@@ -70,6 +71,7 @@ def run_all(folders: Sequence[str]) -> None:
                 _stage(module, compute, (item,))
         for module, compute in _LAST:
             _stage(module, compute, ())
+        _must(page(), "page")
         _must(table(), "table")
 
 

@@ -42,6 +42,16 @@ def write_whole(path: Path, value: Any) -> None:
         temporary.unlink(missing_ok=True)  # of a full disk
 
 
+def write_text_whole(path: Path, text: str) -> None:
+    """Text that stands there whole or as it was."""
+    temporary = path.with_name(f"{path.name}.tmp")
+    try:
+        temporary.write_text(text, encoding="utf-8")
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
 def sha256_of(path: Path) -> str:
     """Hex digest of a file's bytes."""
     with path.open("rb") as file:

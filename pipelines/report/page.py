@@ -1,192 +1,280 @@
-"""The report as text: tables, a model card, one HTML page.
+"""The report as one page that people pass on: ``python -m pipelines.report.page``, `make report`.
 
-The page is an out, so it holds no timing. It asks ``.runs/timings.js``, which the results table
-writes beside it, and shows «–» where that file is missing.
+Not a stage: it draws ``report.html`` of what the stages wrote under ``data`` and of what their run
+folders timed, so it can show what no out may hold: commit, hashes, seconds. It needs neither a
+network nor any other file.
 """
 
+import re
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from html import escape
 from pathlib import Path
+from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+from ruamel.yaml import YAML
 
+from pipelines.frame.errors import exit_code
+from pipelines.frame.files import write_text_whole
+from pipelines.frame.params_reader import ParamsFile, read_params
+from pipelines.frame.run_folder import last_seconds
 from pipelines.report.diagnoses import (
-    Diagnoses,
     diagnosis_table,
     pictures_of,
+    read_diagnoses,
     verdict_sentences,
 )
-from pipelines.report.markdown import markdown_table
-from pipelines.report.pictures import PICTURES
-from pipelines.report.results import Results
+from pipelines.report.examples import marked
+from pipelines.report.results import DATA, Results, read_json, read_results
+from pipelines.report.table import search_speeds
+from pipelines.report.tables import (
+    bert_table,
+    comparison_sentences,
+    scores_table,
+    significance_table,
+)
 
-_TITLES = {"bleu": "BLEU", "chrf": "chrF"}
-_SHOWN_BELOW = 99.5  # a ceiling
+PAGE, REPORT = Path("report.html"), DATA / "report"
+# A figure, with its interval or unit; also that there is none.
+_NUMBER = re.compile(r"([-+−]?[\d,]*\.?\d+(e[-+]?\d+)?( (%|±.*|s))?\*?)|–|")
 
 
 @dataclass(frozen=True)
-class Sample:
-    """One test sentence and what each architecture and ensemble made of it."""
+class Picture:
+    """A picture of the report.
 
-    source: str
-    reference: str
-    translations: dict[str, str]
-
-
-def bert_table(results: Results) -> list[list[str]]:
-    """MLM and NSP accuracy beside what always answering the same would reach;
-    without NSP where it was not trained.
+    Attributes:
+        file: below ``data/report``.
+        title: above it.
+        seen: what is to be seen on it, in words, for those who do not see it.
     """
-    tasks = [("masked tokens (MLM)", "mlm", "unigram"), ("next sentence (NSP)", "nsp", "majority")]
-    rows = [
-        [
-            title,
-            _percent(bert[f"valid_{name}_accuracy"]),
-            f"{_percent(bert[f'{name}_accuracy_{other}'])} {other}",
-        ]
-        for bert in [results.bert]
-        for title, name, other in tasks
-        if f"valid_{name}_accuracy" in bert
-    ]
-    return [["BERT, held-out documents", "accuracy", "trivial baseline"], *rows]
+
+    file: str
+    title: str
+    seen: str
 
 
-def scores_table(results: Results) -> list[list[str]]:
-    """BLEU and chrF of every architecture and ensemble, greedy and beam,
-    and what a perfect model would reach.
+def page(params_file: ParamsFile) -> str:
+    """The whole page.
 
-    Where references are too short for BLEU, chrF leads with its interval and exact matches stand
-    beside it.
+    Raises:
+        DataError: a stage has not run.
     """
-    first, second = _TITLES if results.leading == "bleu" else reversed(_TITLES)
-    header = ["architecture", "parameters"]
-    header += [
-        f"{_TITLES[name]} {search}" for name in (first, second) for search in ("greedy", "beam")
-    ]
-    exact = results.leading != "bleu"
-    rows = []
-    for row in results.rows:
-        cells = [row.name, f"{row.parameters:,}", f"{row.greedy[first]:.2f}"]
-        cells += [f"{row.beam[first]:.2f} ± {row.beam[f'{first}_interval']:.2f}"]
-        cells += [f"{row.greedy[second]:.2f}", f"{row.beam[second]:.2f}"]
-        rows.append(cells + [_percent(row.beam["exact_match"])] * exact)
-    if min(results.ceiling[first], results.ceiling[second]) < _SHOWN_BELOW:
-        reach = ["", f"{results.ceiling[first]:.2f}", "", f"{results.ceiling[second]:.2f}"]
-        rows.append(["(a perfect model)", "", *reach, *[""] * exact])
-    return [header + ["exact"] * exact, *rows]
-
-
-def comparison_sentences(results: Results) -> list[str]:
-    """Who wins each comparison, by how much, and how sure that is."""
-    sentences, title = [], _TITLES[results.leading]
-    for item in results.comparisons:
-        found = item[results.leading]
-        sure = "significant" if found["p_value"] < 0.05 else "not significant"
-        verb = "equals"
-        if found["difference"]:
-            verb = "beats" if found["difference"] > 0 else "loses to"
-        sentences.append(
-            f"{item['system']} {verb} {item['baseline']} by {abs(found['difference']):.2f} {title} "
-            f"(beam, paired bootstrap p = {found['p_value']:.3f}, {sure})"
+    architectures = list(params_file.get("seq2seq.architectures"))
+    results = read_results(architectures, list(params_file.get("ensembles")))
+    diagnoses = read_diagnoses(list(params_file.get("diagnosis.models")))
+    pictures = _pictures(results, architectures, list(diagnoses))
+    return (
+        templates()
+        .get_template("page.html.jinja")
+        .render(
+            asked=asked(params_file),
+            results=results,
+            findings=read_json(REPORT / "findings.json"),
+            bert=bert_table(results),
+            scores=_with_costs(scores_table(results), results),
+            quality=_quality_table(results),
+            comparisons=comparison_sentences(results),
+            significance=significance_table(results),
+            stages=list(stages()),
+            diagnosis=diagnosis_table(diagnoses),
+            verdicts=verdict_sentences(diagnoses),
+            diagnosed={name: [*_diagnosed(name)] for name in diagnoses},
+            picture=Inlined(REPORT).of,
+            pictures={one.file: one for one in pictures},
         )
-    return sentences
-
-
-def differences_table(results: Results) -> list[list[str]]:
-    """The leading score (beam) of each system less that of each other;
-    * where the paired bootstrap has p < 0.05.
-    """
-    cells: dict[tuple[str, str], str] = {}
-    for pair in results.each_with_each:
-        found = pair[results.leading]
-        star = "*" if found["p_value"] < 0.05 else ""
-        one, other, difference = pair["system"], pair["baseline"], found["difference"]
-        cells[one, other] = f"{difference:+.2f}{star}"
-        cells[other, one] = f"{-difference:+.2f}{star}"
-    names = [row.name for row in results.rows]
-    rows = [[one, *(cells.get((one, other), "") for other in names)] for one in names]
-    return [[f"{_TITLES[results.leading]}, row less column", *names], *rows]
-
-
-def tables_markdown(results: Results) -> str:
-    """The contents of ``tables.md``: all tables, in Markdown."""
-    parts = [f"**Warning**: {warning}" for warning in results.warnings]
-    parts += [markdown_table(bert_table(results)), markdown_table(scores_table(results))]
-    parts += [f"- {sentence}" for sentence in comparison_sentences(results)]
-    parts += [markdown_table(differences_table(results)), "\\* paired bootstrap, p < 0.05"]
-    return "\n\n".join([*parts, "Signatures: " + "; ".join(results.signatures)]) + "\n"
-
-
-def model_card(results: Results, languages: tuple[str, str]) -> str:
-    """``model_card.md``: what the models are, from what, and how good."""
-    origins = [
-        [name, *(str(origin[key]) for key in ("seed", "params", "data"))]
-        for name, origin in results.origins.items()
-    ]
-    sizes = results.corpus["documents"]
-    documents = ", ".join(f"{sizes[name]['documents']} {name}" for name in sizes)
-    pairs = ", ".join(f"{count} {split}" for split, count in results.corpus["pairs"].items())
-    return f"""# Model card
-
-BERT (masked language modelling and next-sentence prediction) and encoder-decoders, \
-{languages[0]} → {languages[1]}.
-
-- Documents: {documents}. Pairs: {pairs}. Test sentences seen in training text: \
-{results.corpus["test_sentences_seen"]}.
-- Vocabulary: {results.tokenizer["vocab_size"]} WordPieces, \
-{results.tokenizer["tokens_per_word"]} per word.
-- Intended use: studying and comparing architectures on this text. Text of other kinds was not \
-tested.
-
-## Quality
-
-{tables_markdown(results)}
-## Origin of every figure
-
-{markdown_table([["stage", "seed", "params", "data"], *origins])}
-"""
-
-
-@dataclass(frozen=True)
-class TextTables:
-    """What `pipelines.report.text` tells of the text, each a table with its header."""
-
-    corpus: list[list[str]]
-    dropped: list[list[str]]
-    tokenizer: list[list[str]]
-
-
-def html_page(
-    results: Results, samples: list[Sample], diagnoses: Diagnoses, text: TextTables
-) -> str:
-    """``index.html``, readable without a network."""
-    template = _templates().get_template("page.html.jinja")
-    return template.render(
-        results=results,
-        bert=bert_table(results),
-        scores=scores_table(results),
-        comparisons=comparison_sentences(results),
-        differences=differences_table(results),
-        pictures=PICTURES,
-        samples=samples,
-        text=text,
-        diagnosis=diagnosis_table(diagnoses),
-        verdicts=verdict_sentences(diagnoses),
-        diagnosed={name: pictures_of(name) for name in diagnoses},
     )
 
 
-def _templates() -> Environment:
-    """Templates of this folder; values are escaped where a template says ``|escaped``."""
-    templates = Environment(
+def templates() -> Environment:
+    """Those of this folder; values are escaped."""
+    found = Environment(
         loader=FileSystemLoader(Path(__file__).parent),
         undefined=StrictUndefined,
-        keep_trailing_newline=True,
+        autoescape=True,
         trim_blocks=True,
+        lstrip_blocks=True,
     )
-    templates.filters["escaped"] = escape
-    return templates
+    found.globals.update(marked=marked, columns_of_figures=columns_of_figures, minus=minus)
+    return found
 
 
-def _percent(share: float) -> str:
-    return f"{100 * share:.1f} %"
+def _pictures(
+    results: Results, architectures: list[str], diagnosed: list[str]
+) -> Iterator[Picture]:
+    """Each with a sentence that says what is on it, of the numbers at hand."""
+    bert = results.bert
+    said = f"held-out masked tokens right: {100 * bert['valid_mlm_accuracy']:.1f} %"
+    if "valid_nsp_accuracy" in bert:
+        said += f", next sentences: {100 * bert['valid_nsp_accuracy']:.1f} %"
+    ranked = sorted(results.rows, key=lambda row: -float(row.beam["bleu"]))
+    told = ", ".join(f"{row.name} {row.beam['bleu']:.1f}" for row in ranked)
+    names = ", ".join(architectures)
+    for file, title, seen in (
+        ("bert_loss", "Loss", f"Training and held-out loss by update beside guessing; {said}"),
+        ("bert_accuracy", "Accuracy", f"Accuracy by update beside guessing; {said}"),
+        (
+            "seq2seq_loss",
+            "Training and validation loss",
+            f"Loss by update of {names}; a star marks the lowest validation loss of each",
+        ),
+        ("scores", "Scores with 95 % intervals", f"BLEU with beam search: {told}"),
+        (
+            "beam_size",
+            "By beam size",
+            f"BLEU, the model's own score and length ratio by beam size, of {names}",
+        ),
+        ("by_length", "By length", f"BLEU by words of the source; over all: {told}"),
+        (
+            "by_rarity",
+            "By rarity",
+            "Mean chrF by how often the source's rarest word occurs in training, with 95 % "
+            f"intervals, of {names}",
+        ),
+        ("lengths", "Lengths", "Share of training sentences by their words"),
+        (
+            "gradient_distance",
+            "How far back a loss is felt",
+            f"Gradient norm at the source by distance from its end, of {', '.join(diagnosed)}",
+        ),
+    ):
+        yield Picture(f"{file}.svg", title, seen)
+
+
+def _diagnosed(name: str) -> Iterator[Picture]:
+    for file, title in pictures_of(name).items():
+        yield Picture(f"diagnosis/{name}/{file}", title, f"{title} of {name}")
+
+
+class Inlined:
+    """Pictures as parts of the page, each with ids of its own and in the page's colours.
+
+    Args:
+        folder: where they lie.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder, self._number = folder, 0
+
+    def of(self, one: Picture) -> Markup:
+        """The picture with its description; nothing where it was not drawn."""
+        path = self._folder / one.file
+        if not path.is_file():
+            return Markup()
+        self._number += 1
+        prefix = f"p{self._number}-"
+        svg = path.read_text(encoding="utf-8")
+        svg = svg[svg.index("<svg") :]
+        svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
+        svg = re.sub(r'\bid="', f'id="{prefix}', svg)
+        svg = re.sub(r'(xlink:href="#|url\(#)', rf"\g<1>{prefix}", svg)
+        # What is black on paper has the page's colour, and white paper is the page.
+        svg = re.sub(r"#000000\b", "currentColor", svg)
+        svg = re.sub(r"fill: #ffffff(?=\")", "fill: none", svg)
+        svg = re.sub(r"<text (?![^>]*fill)", '<text fill="currentColor" ', svg)
+        described = f'<svg role="img" aria-label="{escape(one.seen)}"'
+        return Markup(svg.replace("<svg", described, 1))
+
+
+def asked(params_file: ParamsFile) -> dict[str, Any]:
+    """What was asked: params as they stand, the commit, and whether the checkout has changes."""
+    return {
+        "params": Path("params.yaml").read_text(encoding="utf-8"),
+        "commit": _git("rev-parse", "HEAD")[:12] or "none",
+        "subject": _git("log", "-1", "--format=%s"),
+        "changed": bool(_git("status", "--porcelain", "--", "pipelines", "dvc.yaml")),
+        "raw": params_file.get("corpus.raw"),
+        "languages": [params_file.get(f"corpus.{key}_language") for key in ("source", "target")],
+    }
+
+
+def _git(*arguments: str) -> str:
+    try:
+        done = subprocess.run(["git", *arguments], capture_output=True, text=True, check=False)
+    except FileNotFoundError:
+        return ""
+    return done.stdout.strip() if done.returncode == 0 else ""
+
+
+def stages() -> Iterator[list[str]]:
+    """Stage, hash of its out in dvc.lock, MiB, seconds it took here; a header first."""
+    yield ["stage", "hash of its out", "MiB", "seconds here"]
+    try:
+        text = Path("dvc.lock").read_text(encoding="utf-8")
+    except OSError:
+        return
+    locked: Mapping[str, Any] = YAML(typ="safe").load(text) or {}
+    for name, entry in locked.get("stages", {}).items():
+        (out, *_) = entry.get("outs") or [{}]
+        seconds = last_seconds(name)
+        yield [
+            name,
+            str(out.get("md5", "–"))[:12],
+            f"{out.get('size', 0) / 2**20:.1f}",
+            "–" if seconds is None else f"{seconds:,.0f}",
+        ]
+
+
+def _with_costs(table: list[list[str]], results: Results) -> list[list[str]]:
+    """The scores, with seconds of training and speed of search where these ran here."""
+    header, *rows = table
+    names = [row.name for row in results.rows]
+    speeds = search_speeds(
+        [f"{stage}@{name}" for stage in ("decoding", "ensemble") for name in names]
+    )
+    seconds = {name: last_seconds(f"seq2seq@{name}") for name in names}
+    costs = [
+        [
+            f"{found:,.0f}" if (found := seconds.get(cells[0])) else "–",
+            speeds.get(f"{cells[0]}.beam", "–"),
+        ]
+        for cells in rows
+    ]
+    return [
+        [*header, "training, s", "sentences/s, beam"],
+        *([*cells, *cost] for cells, cost in zip(rows, costs, strict=True)),
+    ]
+
+
+def _quality_table(results: Results) -> list[list[str]]:
+    """TER and exact matches of the beam's translations, with intervals."""
+    rows = [["system", "TER", "exact matches"]]
+    for row in results.rows:
+        ter = f"{row.beam['ter']:.2f} ± {row.beam['ter_interval']:.2f}" if "ter" in row.beam else ""
+        rows.append([row.name, ter, f"{100 * row.beam['exact_match']:.1f} %"])
+    return rows
+
+
+def columns_of_figures(rows: list[list[str]]) -> list[bool]:
+    """Which columns hold nothing but figures below the header; these stand to the right."""
+    columns = zip(*rows[1:], strict=True)
+    return [all(map(_NUMBER.fullmatch, cells)) for cells in columns] or [False] * len(rows[0])
+
+
+def minus(cell: str) -> str:
+    """A figure with a true minus, which is as wide as a plus."""
+    return re.sub(r"^-(?=[\d.])", "−", cell)
+
+
+def write_page() -> None:
+    """Write ``report.html``.
+
+    Raises:
+        DataError: a stage has not run.
+    """
+    write_text_whole(PAGE, page(read_params()))
+
+
+def main() -> int:
+    """Write the page, and say where it is."""
+    write_page()
+    print(f"{PAGE}: everything on one page, to open in a browser or to pass on")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(exit_code(main))

@@ -1,170 +1,196 @@
-"""Pictures of the report, the same bytes for the same numbers."""
+"""Pictures of the report."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import matplotlib
-
-matplotlib.use("Agg")
-from matplotlib import pyplot
-from matplotlib.figure import Figure
+from matplotlib.axes import Axes
 
 from pipelines.report.results import Results, curves
+from pipelines.report.style import colour, dash, label_ends, new_figure, save
 
-PICTURES = (
-    "bert_loss.png",
-    "bert_accuracy.png",
-    "seq2seq_loss.png",
-    "bleu.png",
-    "beam_size.png",
-    "source_length.png",
-)
+Points = list[dict[str, float]]
 
 
-def draw_all(results: Results, architectures: Sequence[str], folder: Path) -> None:
+def draw_all(
+    results: Results,
+    architectures: Sequence[str],
+    rarity: Mapping[str, Sequence[Mapping[str, float]]],
+    folder: Path,
+) -> None:
     """Write every picture into ``folder``; ensembles are not trained and have no curves."""
     _bert_curves(results, folder)
     _seq2seq_curves(architectures, folder)
-    _bleu(results, folder)
+    _scores(results, folder)
     _beam_size(results, folder)
-    _source_length(results, folder)
+    _by_length(results, folder)
+    _by_rarity(rarity, folder)
 
 
 def _bert_curves(results: Results, folder: Path) -> None:
-    points, tasks = curves("bert"), ["mlm", "nsp"] if "valid_nsp_loss" in results.bert else ["mlm"]
-    figure, axes = pyplot.subplots(figsize=(6, 3.5))
-    for name in (f"{prefix}{task}_loss" for task in tasks for prefix in ("", "valid_")):
-        axes.plot(
-            *_series(points, name),
-            marker="o" if name.startswith("valid") else None,
-            markersize=4,
-            label=name,
-        )
-    baselines = [
-        ("ln V", "uniform_loss"),
-        ("unigram entropy", "unigram_entropy"),
-        ("ln 2", "nsp_uniform_loss"),
-    ]
-    for style, (label, name) in zip(("--", ":", "-."), baselines[: 1 + len(tasks)], strict=False):
-        axes.axhline(results.bert[name], color="grey", linestyle=style, linewidth=1, label=label)
-    axes.set(xlabel="update", ylabel="loss (nats)", title="BERT: loss beside that of guessing")
-    save(figure, folder / "bert_loss.png")
-    figure, axes = pyplot.subplots(figsize=(6, 3.5))
-    for name, baseline, colour in (
-        ("mlm", "unigram", "tab:blue"),
-        ("nsp", "majority", "tab:orange"),
-    )[: len(tasks)]:
-        axes.plot(*_series(points, f"{name}_accuracy"), color=colour, label=name)
-        axes.axhline(
-            results.bert[f"{name}_accuracy_{baseline}"],
-            color=colour,
-            linestyle=":",
-            label=f"{name} {baseline}",
-        )
-    axes.set(
-        xlabel="update",
-        ylabel="accuracy",
-        title="BERT: accuracy beside trivial baselines",
-        ylim=(0, 1),
-    )
-    save(figure, folder / "bert_accuracy.png")
+    """Training and held-out curves of both tasks, beside what guessing reaches."""
+    points = curves("bert")
+    tasks = ["mlm", "nsp"] if "valid_nsp_loss" in results.bert else ["mlm"]
+    baselines = {
+        "mlm_loss": ("unigram_entropy", "frequencies alone"),
+        "nsp_loss": ("nsp_uniform_loss", "a coin"),
+        "mlm_accuracy": ("mlm_accuracy_unigram", "commonest token"),
+        "nsp_accuracy": ("nsp_accuracy_majority", "commoner answer"),
+    }
+    titles = {"mlm": "masked tokens", "nsp": "next sentence"}
+    for quantity, unit in (("loss", "loss, nats"), ("accuracy", "accuracy")):
+        figure, panes = new_figure(len(tasks), width=5.2)
+        for axes, task in zip(panes, tasks, strict=True):
+            name = f"{task}_{quantity}"
+            axes.plot(*_series(points, name), color=colour(0), linewidth=1, label="training")
+            axes.plot(
+                *_series(points, f"valid_{name}"), "o-", markersize=4, color=colour(1),
+                label="held out",
+            )  # fmt: skip
+            key, label = baselines[name]
+            axes.axhline(results.bert[key], color="#808080", linestyle=":", label="_")
+            axes.annotate(
+                label, (0.01, results.bert[key]), xycoords=("axes fraction", "data"),
+                fontsize=8, color="#808080", va="bottom",
+            )  # fmt: skip
+            axes.set(xlabel="update", ylabel=unit, title=titles[task])
+            label_ends(axes)
+        figure.tight_layout()
+        save(figure, folder / f"bert_{quantity}.svg")
 
 
 def _seq2seq_curves(architectures: Sequence[str], folder: Path) -> None:
-    figure, axes = pyplot.subplots(figsize=(6, 3.5))
-    for name in architectures:
-        axes.plot(
-            *_series(curves(f"seq2seq/{name}"), "valid_loss"), marker="o", markersize=4, label=name
+    """Training loss of each architecture, validation loss with the update that was selected."""
+    figure, (training, validation) = new_figure(2, width=5.6)
+    for number, name in enumerate(architectures):
+        points = curves(f"seq2seq/{name}")
+        style: dict[str, Any] = {"color": colour(number), "linestyle": dash(number), "label": name}
+        training.plot(*_series(points, "loss"), linewidth=1, **style)
+        updates, losses = _series(points, "valid_loss")
+        validation.plot(updates, losses, marker="o", markersize=3, **style)
+        if losses:
+            best = min(range(len(losses)), key=losses.__getitem__)
+            validation.plot(
+                updates[best], losses[best], "*", markersize=11, color=colour(number), label="_"
+            )
+    training.set(xlabel="update", ylabel="loss, nats per token", title="training")
+    validation.set(xlabel="update", title="validation (★ lowest)")
+    label_ends(training)
+    label_ends(validation)
+    figure.tight_layout()
+    save(figure, folder / "seq2seq_loss.svg")
+
+
+def _scores(results: Results, folder: Path) -> None:
+    """BLEU and chrF with intervals, a row for each system."""
+    figure, panes = new_figure(2, width=4.6, height=0.8 + 0.42 * len(results.rows))
+    for axes, (name, title) in zip(panes, {"bleu": "BLEU", "chrf": "chrF"}.items(), strict=True):
+        for place, row in enumerate(reversed(results.rows)):
+            for search, filled, offset in (("greedy", "white", -0.12), ("beam", colour(0), 0.12)):
+                found = getattr(row, search)
+                axes.errorbar(
+                    found[name], place + offset, xerr=found[f"{name}_interval"], fmt="o",
+                    color=colour(0), markerfacecolor=filled, capsize=3, markersize=6,
+                )  # fmt: skip
+        axes.set_yticks(range(len(results.rows)), [row.name for row in reversed(results.rows)])
+        axes.set(
+            title=f"{title} (filled: beam, open: greedy)", ylim=(-0.6, len(results.rows) - 0.4)
         )
-    axes.set(
-        xlabel="update", ylabel="validation loss (nats per token)", title="Seq2seq: validation loss"
-    )
-    save(figure, folder / "seq2seq_loss.png")
-
-
-def _bleu(results: Results, folder: Path) -> None:
-    figure, axes = pyplot.subplots(figsize=(6, 3.5))
-    for offset, search in ((-0.2, "greedy"), (0.2, "beam")):
-        scores = [getattr(row, search)["bleu"] for row in results.rows]
-        errors = [getattr(row, search)["bleu_interval"] for row in results.rows]
-        places = [place + offset for place in range(len(scores))]
-        axes.bar(places, scores, width=0.38, yerr=errors, capsize=3, label=search)
-    axes.set_xticks(range(len(results.rows)), [row.name for row in results.rows])
-    axes.set(ylabel="BLEU, with 95 % intervals", title="Test set")
-    save(figure, folder / "bleu.png")
+    figure.tight_layout()
+    save(figure, folder / "scores.svg")
 
 
 def _beam_size(results: Results, folder: Path) -> None:
-    figure, panes = pyplot.subplots(1, 3, figsize=(12, 3.5))
-    names = {
-        "bleu": "BLEU",
-        "score": "the model's own score",
-        "length_ratio": "length ÷ reference's",
-    }
-    for axes, (name, label) in zip(panes, names.items(), strict=True):
-        for row in results.rows:
-            sizes = [point["beam_size"] for point in row.curve]
+    """Quality, the model's own score and length by beam size."""
+    labels = {
+        "bleu": "BLEU", "score": "the model's own score", "length_ratio": "length ÷ reference's",
+    }  # fmt: skip
+    figure, panes = new_figure(3, width=4.6)
+    sizes = sorted({point["beam_size"] for row in results.rows for point in row.curve})
+    for axes, (name, label) in zip(panes, labels.items(), strict=True):
+        for number, row in enumerate(results.rows):
             axes.plot(
-                sizes,
+                [point["beam_size"] for point in row.curve],
                 [point[name] for point in row.curve],
-                marker="o",
-                markersize=4,
+                marker="o", markersize=3, color=colour(number), linestyle=dash(number),
                 label=row.name,
-            )
-        sizes = sorted({point["beam_size"] for row in results.rows for point in row.curve})
+            )  # fmt: skip
         axes.set_xscale("log", base=2)
         axes.set_xticks(sizes, [f"{size:g}" for size in sizes])
-        axes.set(xlabel="beam size", ylabel=label)
-    save(figure, folder / "beam_size.png")
+        axes.set(xlabel="beam size", title=label)
+        label_ends(axes)
+    figure.tight_layout()
+    save(figure, folder / "beam_size.svg")
 
 
-def _source_length(results: Results, folder: Path) -> None:
-    figure, axes = pyplot.subplots(figsize=(6, 3.5))
-    for row in results.rows:
+def _by_length(results: Results, folder: Path) -> None:
+    figure, (axes,) = new_figure()
+    for number, row in enumerate(results.rows):
         axes.plot(
-            [part["bleu"] for part in row.by_length], marker="o", markersize=4, label=row.name
+            [part["bleu"] for part in row.by_length], marker="o", markersize=4,
+            color=colour(number), linestyle=dash(number), label=row.name,
+        )  # fmt: skip
+    _groups(
+        axes, results.rows[0].by_length,
+        lambda part: _range(part["shortest"], part["longest"]),
+    )  # fmt: skip
+    axes.set(xlabel="words of the source (sentences)", ylabel="BLEU, beam")
+    label_ends(axes)
+    save(figure, folder / "by_length.svg")
+
+
+def _by_rarity(rarity: Mapping[str, Sequence[Mapping[str, float]]], folder: Path) -> None:
+    figure, (axes,) = new_figure()
+    count = max(1, len(rarity))
+    for number, (name, parts) in enumerate(rarity.items()):
+        places = [place + 0.3 * (number / count - 0.5) for place in range(len(parts))]
+        axes.errorbar(
+            places, [part["chrf"] for part in parts], yerr=[part["interval"] for part in parts],
+            marker="o", markersize=4, capsize=2, color=colour(number), linestyle=dash(number),
+        )  # fmt: skip
+        axes.plot(
+            places, [part["chrf"] for part in parts], alpha=0, color=colour(number), label=name
         )
-    parts = results.rows[0].by_length
-    axes.set_xticks(
-        range(len(parts)),
-        [f"{part['shortest']:g}–{part['longest']:g}\n({part['sentences']:g})" for part in parts],
-    )
+    _groups(
+        axes, next(iter(rarity.values()), []),
+        lambda part: _range(part["fewest"], part["most"]),
+    )  # fmt: skip
     axes.set(
-        xlabel="words of the source (sentences)",
-        ylabel="BLEU, beam",
-        title="By length of the source",
+        xlabel="occurrences of the source's rarest word in training pairs (sentences)",
+        ylabel="mean chrF of sentences, 95 %",
     )
-    save(figure, folder / "source_length.png")
+    label_ends(axes)
+    save(figure, folder / "by_rarity.svg")
+
+
+def _range(low: float, high: float) -> str:
+    return f"{low:g}" if low == high else f"{low:g}–{high:g}"
+
+
+def _groups(
+    axes: Axes, parts: Sequence[Mapping[str, float]], name: Callable[[Mapping[str, float]], str]
+) -> None:
+    """Ticks of groups of sentences, each with its number."""
+    axes.set_xticks(range(len(parts)), [f"{name(part)}\n({part['sentences']:g})" for part in parts])
 
 
 def draw_distances(diagnoses: Mapping[str, Mapping[str, Any]], folder: Path) -> None:
     """Gradient at the source by distance from its end, of all models that have one: what vanishes
     in a plain RNN.
     """
-    figure, axes = pyplot.subplots(figsize=(6, 3.5))
-    for name, found in diagnoses.items():
+    figure, (axes,) = new_figure()
+    for number, (name, found) in enumerate(diagnoses.items()):
         distances = {int(place): value for place, value in found.get("by_distance", {}).items()}
         if distances.get(0):
             places = sorted(distances)
             shares = [max(distances[place] / distances[0], 1e-12) for place in places]
-            axes.semilogy(places, shares, "o-", markersize=4, label=name)
-    axes.axhline(1.0, color="grey", linewidth=1, linestyle=":", label="the last token's")
-    axes.set(xlabel="tokens before the source's end", ylabel="gradient norm, by the last token's")
-    axes.set_title("How far back a loss is felt")
-    save(figure, folder / "gradient_distance.png")
+            axes.semilogy(places, shares, "o-", markersize=4, color=colour(number), label=name)
+    axes.axhline(1.0, color="#808080", linewidth=1, linestyle=":", label="_")
+    axes.set(xlabel="tokens before the source's end", ylabel="gradient norm ÷ the last token's")
+    label_ends(axes)
+    save(figure, folder / "gradient_distance.svg")
 
 
-def _series(points: list[dict[str, float]], name: str) -> tuple[list[float], list[float]]:
+def _series(points: Points, name: str) -> tuple[list[float], list[float]]:
     chosen = [(point["step"], point[name]) for point in points if name in point]
     return [step for step, _ in chosen], [value for _, value in chosen]
-
-
-def save(figure: Figure, path: Path) -> None:
-    """Write a picture with legend and grid, and close it."""
-    for axes in figure.axes:
-        axes.legend(fontsize=8)
-        axes.grid(alpha=0.3)
-    figure.tight_layout()
-    figure.savefig(path, dpi=100, metadata={"Software": None})
-    pyplot.close(figure)

@@ -59,6 +59,11 @@ class Results:
     origins: dict[str, dict[str, Any]]
 
     @property
+    def leading_system(self) -> str:
+        """The one with the best beam in the leading metric; of equal ones the first."""
+        return max(self.rows, key=lambda row: float(row.beam[self.leading])).name
+
+    @property
     def signatures(self) -> list[str]:
         """The distinct metric signatures behind the scores."""
         return sorted(

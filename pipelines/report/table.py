@@ -5,7 +5,6 @@ Not a stage: it reads what the stages measured and what their run folders timed,
 nothing.
 """
 
-import json
 import sys
 from collections.abc import Iterator
 from io import StringIO
@@ -21,15 +20,15 @@ from pipelines.formats.corpus.files import pair_file, read_lines
 from pipelines.frame.errors import exit_code
 from pipelines.frame.params_reader import ParamsFile, read_params
 from pipelines.frame.records import Records
-from pipelines.frame.run_folder import RUNS, folder_of_out
+from pipelines.frame.run_folder import folder_of_out
 from pipelines.report.diagnoses import read_diagnoses, verdict_sentences
-from pipelines.report.page import bert_table, comparison_sentences, scores_table
 from pipelines.report.results import Results, read_results
+from pipelines.report.tables import bert_table, comparison_sentences, scores_table
 
 _AS_WIDE_AS_IT_IS = 10_000
 _SHOWN = 2  # translations
 _NEXT = """
-Curves and pictures: data/report/index.html; models: data/bert, data/seq2seq
+Everything on one page: report.html; models: data/bert, data/seq2seq
 Next: change a key in params.yaml, then `make plan` and `make run`
       dvc exp run -S decoding.beam_size=10 && make compare
       make run RECIPE=multi30k, or text of your own: docs/own-text.md"""
@@ -81,7 +80,7 @@ def _narrow(row: list[str]) -> list[str]:
 
 def _translations(params_file: ParamsFile, results: Results) -> Iterator[str]:
     """The first sentences of the test set, as the best system translates them."""
-    best = max(results.rows, key=lambda row: float(row.beam[results.leading])).name
+    best = results.leading_system
     source, target = (params_file.get(f"corpus.{side}_language") for side in ("source", "target"))
     corpus = Path("data/corpus")
     lines = [read_lines(pair_file(corpus, "test", language)) for language in (source, target)]
@@ -105,8 +104,6 @@ def main() -> int:
         f"ensemble@{name}" for name in ensembles
     ]
     speeds = search_speeds(decoded)
-    RUNS.mkdir(exist_ok=True)
-    (RUNS / "timings.js").write_text(f"window.timings = {json.dumps(speeds)};\n", encoding="utf-8")
     header, *rows = (_narrow(row) for row in scores_table(results))
     rows = [[*row, speeds.get(f"{row[0]}.beam", "–")] for row in rows]
     table = render([[*header, "sent/s"], *rows])

@@ -146,21 +146,19 @@ def _longest(tokenizer: SubwordTokenizer, group: Group) -> list[tuple[str, int]]
 
 
 def draw_lengths(found: Sequence[Group], folder: Path) -> None:
-    """``lengths.png``: the share of sentences by their words, a curve a language and source."""
-    from matplotlib import pyplot
+    """``lengths.svg``: the share of sentences by their words, a curve a language and source."""
+    from pipelines.report.style import colour, dash, label_ends, new_figure, save
 
-    from pipelines.report.pictures import save
-
-    figure, axes = pyplot.subplots(figsize=(6, 3.5))
-    for group in found:
-        if group.text == "training":
-            lengths = np.array([num_words(sentence) for sentence in group.sentences])
-            edges = np.unique(np.geomspace(1, max(2, lengths.max() + 1), 40).astype(int))
-            counts, _ = np.histogram(lengths, edges)
-            shares = counts / np.diff(edges) / max(1, len(lengths))
-            label = group.language if group.source == "all" else f"{group.source}, {group.language}"
-            axes.plot(edges[:-1], shares, label=label)
+    figure, (axes,) = new_figure()
+    for number, group in enumerate(group for group in found if group.text == "training"):
+        lengths = np.array([num_words(sentence) for sentence in group.sentences])
+        edges = np.unique(np.geomspace(1, max(2, lengths.max() + 1), 40).astype(int))
+        counts, _ = np.histogram(lengths, edges)
+        shares = counts / np.diff(edges) / max(1, len(lengths))
+        label = group.language if group.source == "all" else f"{group.source}, {group.language}"
+        axes.plot(edges[:-1], shares, color=colour(number), linestyle=dash(number), label=label)
     axes.set_xscale("log")
     axes.xaxis.set_major_formatter("{x:g}")
-    axes.set(xlabel="words of a sentence", ylabel="share", title="Lengths of the training text")
-    save(figure, folder / "lengths.png")
+    axes.set(xlabel="words of a sentence", ylabel="share of sentences")
+    label_ends(axes)
+    save(figure, folder / "lengths.svg")

@@ -154,7 +154,8 @@ def _shown(
 ) -> Iterator[str]:
     """The lines that are printed for one line of input, in the form the options ask for."""
     from pipelines.decoding.hypotheses import as_json
-    from pipelines.translate.show import attention_lines, beam_tree, tree_lines, write_picture
+    from pipelines.looks.beam_tree import beam_tree, tree_lines
+    from pipelines.translate.show import attention_lines, write_picture
 
     shown = options.best or 1
     group, texts = translated.hypotheses[:shown], translated.texts[:shown]

@@ -36,7 +36,7 @@ def test_a_finished_run_with_its_tasks_logs_and_artifacts(browser, finished):
     browser.click("Task Runs")
     assert browser.says("preflight", "plan", "corpus")
     browser.click("Artifacts")
-    assert browser.says("graph", "results", "bleu", "seq2seq-loss")
+    assert browser.says("graph", "results", "scores", "seq2seq-loss")
 
 
 @pytest.mark.parametrize(
@@ -45,7 +45,7 @@ def test_a_finished_run_with_its_tasks_logs_and_artifacts(browser, finished):
         ("plan", ("seq2seq@gru", "stage corpus: new", "because"), 0),
         ("graph", ("seq2seq@gru", "Completed"), 1500),
         ("results", ("bert2bert", "BLEU"), 0),
-        ("bleu", (), 500),
+        ("scores", (), 500),
         ("seq2seq-loss", (), 500),
         ("progress-bert", ("100%",), 0),
     ],

@@ -221,8 +221,8 @@ def test_flow_shows_what_ran_what_was_cached_and_the_logs(reproduced_copy):
     assert set(states.values()) == {"Cached"}
     assert len(states) == 17
     assert found["flows"][0][0] == "Completed"
-    assert found["tasks"]["report"][1].startswith("data/report/")  # its own sentence
-    assert found["tasks"]["gru" if "gru" in states else "bert"][1] == "nothing it reads has changed"
+    assert found["tasks"]["report"][1].startswith("5 systems, best ")  # its own sentence
+    assert found["tasks"]["bert"][1] == "nothing it reads has changed"
     lines = [line for _, line in found["logs"]]
     assert len(lines) > 15
     assert not any("dvc push" in line or "git add" in line for line in lines)
@@ -276,7 +276,7 @@ def test_flow_with_bad_params_fails_before_any_stage(reproduced_copy):
     assert result.returncode != 0
     assert "num_smaples" in result.stdout + result.stderr
     assert "Traceback" not in result.stdout + result.stderr
-    assert (reproduced_copy / "data/report/index.html").exists()
+    assert (reproduced_copy / "data/report/findings.json").exists()
 
 
 def test_flow_failed_stage_fails_the_flow_and_names_it(reproduced_copy):

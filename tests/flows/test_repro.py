@@ -79,5 +79,5 @@ def test_dvc_s_advice_is_left_out_and_each_stage_says_what_it_made(reproduced_co
     for advice in ("auto staging", "git add", "dvc push"):
         assert advice not in text
     assert "evaluation: BLEU on 12 sentences: gru " in text
-    assert "report: data/report/index.html" in text
+    assert "report: 5 systems, best " in text
     assert "is cached" not in run_in(reproduced_copy, *REPRO).stdout

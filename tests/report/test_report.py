@@ -1,23 +1,23 @@
 """Tables for people: aligned, honest about who wins; pictures with the same bytes twice."""
 
+import json
 from pathlib import Path
 
 import pytest
 
 from pipelines.frame.errors import DataError
+from pipelines.report.examples import by_rarity, chosen, marked
 from pipelines.report.markdown import markdown_table
-from pipelines.report.page import (
-    Sample,
-    TextTables,
+from pipelines.report.pictures import draw_all
+from pipelines.report.results import Results, Row, read_results
+from pipelines.report.table import render
+from pipelines.report.tables import (
     bert_table,
     comparison_sentences,
     differences_table,
-    html_page,
     scores_table,
+    significance_table,
 )
-from pipelines.report.pictures import PICTURES, draw_all
-from pipelines.report.results import Results, Row, read_results
-from pipelines.report.table import render
 
 _SCORES = {
     "bleu": 30.0,
@@ -78,18 +78,47 @@ def test_render_aligns_columns():
     assert lines[3] == "transformer  39.05"
 
 
-TEXT = TextTables([["source"], ["<b>"]], [["filter"], ["<b>"]], [["text"], ["training"]])
-
-
 def test_markdown_table_has_a_header_rule():
     assert markdown_table([["a", "b"], ["1", "2"]]) == "| a | b |\n|---|---|\n| 1 | 2 |"
 
 
-def test_html_page_escapes_text_and_shows_all_pictures():
-    page = html_page(_results(1.0, 0.01), [Sample("<script>", "&", {"a": "<b>"})], {}, TEXT)
-    assert "&lt;script&gt;" in page
-    assert "<b>" not in page
-    assert all(name in page for name in PICTURES)
+def test_significance_is_of_each_pair_whichever_way():
+    assert significance_table(_results(2.0, 0.01)) == [
+        ["p-value, BLEU", "a<b>", "c"],
+        ["a<b>", "", "0.010"],
+        ["c", "0.010", ""],
+    ]
+
+
+def test_examples_are_the_best_the_middle_and_the_worst_of_the_system_that_leads():
+    references = [f"one two three {number}" for number in range(9)]
+    good = [*references[:5], *(f"one two {number}" for number in range(5, 8)), "x"]
+    found = chosen(references, references, {"a": good, "b": ["y"] * 9}, "a", 2)
+    rows = {why: [one.row for one in found if one.why == why] for why in ("first", "best", "worst")}
+    assert rows == {"first": [0, 1], "best": [0, 1, 2], "worst": [8, 7, 6]}
+    assert found[2].chrf["a"] == 100.0
+    assert found[-3].translations == {"a": "x", "b": "y"}
+    assert len(chosen(["s"], ["r"], {"a": ["r"]}, "a", 5)) == 4  # of a test set of one
+
+
+def test_quality_by_rarity_parts_sentences_by_their_rarest_word():
+    training = ["common common"] * 50 + ["rare word"] * 3
+    sources = ["common"] * 10 + ["common rare"] * 10 + ["Unknown common"] * 10
+    references = [f"answer {number}" for number in range(30)]
+    translations = references[:10] + ["answer"] * 10 + ["x"] * 10
+    (parts,) = by_rarity(sources, references, {"a": translations}, training).values()
+    assert [(part["fewest"], part["most"], part["sentences"]) for part in parts] == [
+        (0, 0, 10), (3, 3, 10), (100, 100, 10),
+    ]  # fmt: skip
+    scores = [part["chrf"] for part in parts]
+    assert scores[0] < scores[1] < scores[2] == 100.0
+    assert parts[2]["interval"] == 0.0
+
+
+def test_differences_of_a_translation_are_marked():
+    assert marked("a b c", "a b c") == [("same", "a b c")]
+    assert marked("", "a") == [("missing", "a")]
+    assert marked("a x", "a") == [("same", "a"), ("other", "x")]
 
 
 def test_scores_table_row():
@@ -110,7 +139,6 @@ def test_where_answers_are_too_short_for_bleu_chrf_leads_and_it_is_said():
     assert row[2:] == ["55.00", "55.00 ± 2.50", "30.00", "30.00", "25.0 %"]
     assert comparison_sentences(results)[0].startswith("a beats b by 1.00 chrF ")
     assert differences_table(results)[0][0] == "chrF, row less column"
-    assert "<b>Warning</b>: &lt;too short&gt;" in html_page(results, [], {}, TEXT)
 
 
 def test_a_low_ceiling_is_a_row_of_its_own():
@@ -136,14 +164,20 @@ def test_a_bert_without_next_sentences_has_no_row_for_them():
     assert [row[0] for row in bert_table(results)[1:]] == ["masked tokens (MLM)"]
 
 
-def test_pictures_are_the_same_bytes_twice(reproduced, tmp_path, monkeypatch):
+def test_pictures_are_the_same_bytes_twice_and_their_text_is_text(
+    reproduced, tmp_path, monkeypatch
+):
     monkeypatch.chdir(reproduced)
     results = read_results(["gru", "bert2bert"])
+    rarity = json.loads(Path("data/report/findings.json").read_text())["rarity"]
     for name in ("one", "two"):
         (tmp_path / name).mkdir()
-        draw_all(results, ["gru", "bert2bert"], tmp_path / name)
-    for name in PICTURES:
+        draw_all(results, ["gru", "bert2bert"], rarity, tmp_path / name)
+    pictures = sorted(path.name for path in (tmp_path / "one").iterdir())
+    assert len(pictures) == 7
+    for name in pictures:
         assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "two" / name).read_bytes()
+    assert ">bert2bert</text>" in (tmp_path / "one/seq2seq_loss.svg").read_text()
 
 
 def test_read_results_before_any_run_is_a_data_error(tmp_path, monkeypatch):

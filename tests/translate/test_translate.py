@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from pipelines.looks.beam_tree import BeamNode, tree_lines
 from pipelines.translate.__main__ import main
-from pipelines.translate.show import BeamNode, tree_lines
 from tests.conftest import QUIET
 
 
