@@ -57,8 +57,8 @@ ui: setup ## Prefect's server, UI and a worker on this machine
 	python -m flows.ui
 
 .PHONY: compare
-compare: setup ## experiments side by side: changed keys and scores
-	@python -m flows.compare
+compare: setup ## all experiments in a table, or A=RUN B=RUN closely
+	@$(if $(A)$(B),python -m pipelines.report.compare $(or $(A),.) $(or $(B),HEAD),python -m flows.compare)
 
 .PHONY: report
 report: setup ## draw report.html, everything on one page

@@ -6,6 +6,7 @@ python -m flows.repro [arguments of dvc repro]
 """
 
 import logging
+import os
 import sys
 from typing import Any
 
@@ -18,6 +19,7 @@ from pipelines.frame.left_overs import set_aside
 from pipelines.frame.params_reader import read_params
 from pipelines.frame.processes import exclusive
 from pipelines.frame.run_folder import RUN_LOCK, RUNS
+from pipelines.params.kept import changes_now
 
 _STOPPED = f"exited with {EXIT_PREEMPTED}"
 
@@ -57,6 +59,7 @@ def repro(arguments: list[str]) -> int:
     with exclusive(RUN_LOCK, patience_s=0):
         if moved := set_aside(read_params()):
             print(f"set aside in {RUNS}/left_overs, for later: {', '.join(moved)}", flush=True)
+        os.environ["MASKLINE_ASKED"] = " ".join(dict.fromkeys(changes_now()[0]))
         code: int = dvc(["repro", *arguments])
     return EXIT_PREEMPTED if shown.stopped else code
 

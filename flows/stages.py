@@ -25,6 +25,7 @@ from flows.process import Children, TimeLimitReached
 from flows.progress import Progress
 from flows.slots import MachineSlots
 from pipelines.frame.run_folder import RUNS
+from pipelines.params.kept import changes_now
 
 _LOCK_TRIES = 5
 # Seconds before the second, third and fourth try of a stage that was interrupted.
@@ -94,7 +95,8 @@ def _try_stage(
             Progress(node.name) as shown,
             Output(path, logger.log, shown.update) as output,
         ):
-            before, environment = statuses(folder, node.name), {"MASKLINE_GROUP": group, **devices}
+            before = statuses(folder, node.name)
+            environment = {"MASKLINE_GROUP": group, "MASKLINE_ASKED": _asked(folder), **devices}
             code = children.run(command, output, environment, folder=folder, limit_s=node.limit_s)
         if code == 0 and output.cached:
             return Completed(name="Cached", message="nothing it reads has changed")
@@ -104,6 +106,11 @@ def _try_stage(
             break
         time.sleep(2**attempt)
     raise failure(folder, node.name, before, code, output.last)
+
+
+def _asked(folder: Path) -> str:
+    """What W&B's runs are named for: the experiment, or the recipes of this checkout."""
+    return folder.name or " ".join(dict.fromkeys(changes_now()[0]))
 
 
 @contextmanager

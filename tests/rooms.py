@@ -11,7 +11,7 @@ ROOT = Path(__file__).parent.parent
 FLOORS = (
     ("benchmarks",),
     ("flows",),
-    ("translate", "speed"),
+    ("translate", "speed", "tracking"),
     ("preflight",),
     ("params",),
     ("laboratory",),

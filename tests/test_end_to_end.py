@@ -87,7 +87,7 @@ def _changed(folder: Path) -> set[str]:
         (
             "    strength: 1.0",
             "    strength: 0.5",
-            {name for name in INSTANCES if name.startswith("decoding@")},
+            {"report", *(name for name in INSTANCES if name.startswith("decoding@"))},
         ),
         ("  num_threads: 1", "  num_threads: 2", set()),
         ("  project: maskline", "  project: other", set()),
@@ -119,11 +119,12 @@ def test_code_edit_of_one_family_changes_that_family_only(reproduced_copy):
     names = {
         f"{stage}@{name}" for stage in ("seq2seq", "decoding") for name in ("gru", "gru_attention")
     }
-    diagnoses = {"diagnosis@bert", "diagnosis@gru"}  # of all that trains, decision 0020
-    assert _changed(reproduced_copy) == names | diagnoses
+    # What looks at all models, decisions 0020 and 0023.
+    names |= {"diagnosis@bert", "diagnosis@gru", "report"}
+    assert _changed(reproduced_copy) == names
     with (reproduced_copy / "pipelines/models/bert.py").open("a") as file:
         file.write("# edited\n")
-    assert _changed(reproduced_copy) == names | diagnoses | {"bert"}
+    assert _changed(reproduced_copy) == names | {"bert"}
 
 
 def test_ensemble_is_searched_scored_and_reported_and_nothing_else_runs(reproduced_copy):
@@ -273,18 +274,27 @@ def test_bert_loads_in_transformers_and_gives_our_logits(reproduced):
     )
 
 
+def _keys(value: object) -> list[str]:
+    if not isinstance(value, dict):
+        return []
+    return [*value, *(key for inner in value.values() for key in _keys(inner))]
+
+
 def test_every_computing_stage_is_an_offline_wandb_run(reproduced):
     runs = [
         wandb_file.read(path) for path in (reproduced / ".runs/wandb").glob("offline-run-*/*.wandb")
     ]
-    names = {found["run"].display_name.rsplit("-", 1)[0]: found for found in runs}
+    names = {found["run"].display_name.split()[0]: found for found in runs}
     assert set(names) == set(INSTANCES)
     assert len({found["run"].run_group for found in runs}) == 1
     assert {found["run"].project for found in runs} == {"maskline"}
     bert = names["bert"]
     assert bert["run"].job_type == "bert"
     assert bert["config"]["params"]["bert"]["phases"][0]["updates"] == 12
-    assert "pipelines/models/bert.py" in bert["config"]["code"]
+    assert "pipelines/models/bert" in bert["config"]["code"]
+    assert "." not in "".join(_keys(bert["config"]))
+    assert list(bert["run"].tags) == ["bert"]
+    assert bert["run"].notes == "python -m pipelines.bert.pretrain"
     assert bert["config"]["inputs"]
     curves = json.loads((reproduced / "data/bert/curves.json").read_text())
     logged = {

@@ -92,6 +92,7 @@ def score(run: StageRun) -> Metrics:
     named = [
         _named(pairs, comparison.system, comparison.baseline) for comparison in params.comparisons
     ]
+    run.show_table("scores", _rows(table))
     found = ", ".join(f"{name} {table[name]['beam'][leading]:.2f}" for name in names)
     run.say(f"{_TITLES[leading]} on {len(references):,} sentences: {found}")
     return {
@@ -104,6 +105,16 @@ def score(run: StageRun) -> Metrics:
             "each_with_each": pairs,
         }
     }
+
+
+def _rows(table: dict[str, Any]) -> list[dict[str, Any]]:
+    """A row for each system and search, for eyes; signatures apart."""
+    return [
+        {"system": name, "search": search}
+        | {key: value for key, value in found[search].items() if not key.endswith("signature")}
+        for name, found in table.items()
+        for search in ("greedy", "beam")
+    ]
 
 
 def _leading(long_enough: float) -> str:

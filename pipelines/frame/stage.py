@@ -18,7 +18,7 @@ import sys
 import time
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
@@ -32,7 +32,7 @@ from pipelines.frame.errors import (
     Preempted,
     broken_rule,
 )
-from pipelines.frame.files import digest, write_json
+from pipelines.frame.files import describe_input, digest, write_json
 from pipelines.frame.hardware import Hardware, limit_threads, settle_compiler
 from pipelines.frame.imports import code_of
 from pipelines.frame.left_overs import set_aside
@@ -51,7 +51,7 @@ from pipelines.frame.run_folder import (
     release,
     release_others,
 )
-from pipelines.frame.tracking import Tracker, TrackingParams
+from pipelines.frame.tracking import Tracker, TrackingParams, identity_of, nested
 
 T = TypeVar("T")
 Metrics = dict[str, Any]
@@ -180,6 +180,10 @@ class StageRun:
         self.samples.append({"step": step, "samples": [dict(sample) for sample in samples]})
         self.tracker.log_table(step, "samples", samples)
 
+    def show_table(self, name: str, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Give W&B a table of results; all rows have the same columns."""
+        self.tracker.log_table(0, name, rows)
+
     def resume_at(self, step: int) -> None:
         """Drop points later than the checkpoint and give W&B the ones before it."""
         if process_rank() > 0:
@@ -287,17 +291,17 @@ def _run(
         for path in stage.inputs:
             release(path)
         release_others(stage.instance, key)
+    group = f"{environment['commit'][:8]}-{digest(plain(params_file.root))[:8]}"
+    identity = identity_of(
+        stage, key, os.environ.get("MASKLINE_GROUP", group),
+        {"params": nested(values), "inputs": inputs, "code": code, "origin": origin} | environment,
+    )  # fmt: skip
+    if process_rank() == 0:
+        write_json(folder.path / "tracking.json", asdict(identity))
     tracker = Tracker(
         validate(params_file, "tracking", TrackingParams),
         home() / RUNS,
-        group=os.environ.get(
-            "MASKLINE_GROUP",
-            f"{environment['commit'][:8]}-{digest(plain(params_file.root))[:8]}",
-        ),
-        job_type=stage.name,
-        name=f"{stage.instance}-{key[:8]}",
-        id=f"{stage.instance.replace('@', '-')}-{key[:16]}",
-        config={"params": values, "inputs": inputs, "code": code, "origin": origin, **environment},
+        identity,
     )
     run = StageRun(stage, params, hardware, folder, stop, tracker, origin, started)
     if process_rank() == 0 and (pid := folder.killed_process()):
@@ -338,7 +342,16 @@ def _commit(run: StageRun, metrics: Metrics) -> None:
         print(f"{run.stage.instance}: {run.made}", flush=True)
     cost = {"seconds": time.perf_counter() - run.started, "peak_mib": _peak_mib()}
     run.timings.append(cost)
+    _tell_of_out(run)
     run.tracker.finish({**metrics, **cost, "state": "finished"})
+
+
+def _tell_of_out(run: StageRun) -> None:
+    """The out as an artifact of W&B, with what it was made of."""
+    stage, made = run.stage, describe_input(run.stage.out)
+    facts = {"origin": run.origin, **{name: sha for name, sha in made.items()}}
+    inputs = [path.as_posix().replace("/", "-") for path in stage.inputs]
+    run.tracker.log_out(stage.out.as_posix().replace("/", "-"), stage.name, facts, inputs)
 
 
 def _report(error: BaseException) -> int:

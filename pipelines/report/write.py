@@ -101,6 +101,9 @@ def write(run: StageRun) -> Metrics:
         ("plots_page.html", plots_page()),
     ):
         (run.work / name).write_text(written, encoding="utf-8")
+    run.tracker.log_pictures(run.work)
+    if told := findings["next_sentences"]:
+        run.show_table("next_sentences", [{"pair is": one} | row for one, row in told.items()])
     best = results.leading_system
     run.say(f"{len(results.rows)} systems, best {best}; `make report` draws report.html of it")
     return {"report": {"architectures": architectures, "ensembles": ensembles, "best": best}}

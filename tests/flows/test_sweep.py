@@ -239,6 +239,7 @@ def test_a_result_is_kept_whatever_git_does_and_only_for_its_base_and_target(mon
     monkeypatch.setattr(module, "base_of", lambda recipes: state["base"])
     monkeypatch.setattr(module, "read_graph", lambda folder: [])
     monkeypatch.setattr(module, "ancestors", lambda nodes, name: [])
+    monkeypatch.setattr(module, "planned", lambda folder, until: [])
     monkeypatch.setattr(module, "submit", lambda *_, **__: {"report": _Future(state["done"])})
     monkeypatch.setattr(module, "record", refuse)
     said: list[str] = []

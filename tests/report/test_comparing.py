@@ -136,6 +136,11 @@ def test_two_experiments_are_compared_in_eighty_columns(committed):
     assert "seq2seq.architectures.gru.dropout" in rows
     assert any(name.startswith(("bleu.", "chrf.")) for name in rows)
     assert not any("/" in name for name in rows)
+    closely = run_in(
+        committed, sys.executable, "-m", "pipelines.report.compare", "first", "narrow"
+    ).stdout
+    assert "seq2seq.architectures.gru.dropout" in closely
+    assert "gru: narrow − first = " in closely
     run_in(committed, "git", "checkout", "params.yaml", "dvc.lock")
     assert run_in(committed, "dvc", "repro").returncode == 0
     assert run_in(committed, "git", "status", "--porcelain").stdout == ""

@@ -1,0 +1,1 @@
+"""W&B runs of this checkout, sent to a server."""
