@@ -124,6 +124,10 @@ test-faults: setup ## full disks, damaged files, a few kills (minutes)
 test-browser: setup ## pages as a browser shows them (PICTURES=folder)
 	pytest -m browser --pictures='$(PICTURES)'
 
+.PHONY: pictures
+pictures: setup ## the README's picture of report.html (needs Chromium)
+	@python -m tests.report.pictures
+
 .PHONY: test-chaos
 test-chaos: setup ## more ways to kill a training (minutes)
 	$(PYTEST) -m chaos

@@ -1,9 +1,13 @@
 """The whole pipeline on a tiny corpus, DVC over it: real offline W&B, real transformers."""
 
+import contextlib
 import hashlib
 import json
+import os
+import pty
 import re
 import shutil
+import subprocess
 import sys
 from pathlib import Path
 
@@ -323,6 +327,23 @@ def test_results_table_lists_baselines_architectures_and_speeds(reproduced):
         row = next(line for line in printed.splitlines() if line.startswith(f"{name} "))
         assert "–" not in row
     assert "report.html" in printed
+
+
+@pytest.mark.parametrize(("told", "coloured"), [({}, True), ({"NO_COLOR": "1"}, False)])
+def test_the_results_table_has_colours_on_a_terminal_alone(reproduced, told, coloured):
+    command = [sys.executable, "-m", "pipelines.report.table"]
+    ours, theirs = pty.openpty()
+    environment = {**os.environ, "TERM": "xterm-256color", "COLUMNS": "80", **told}
+    environment.pop("NO_COLOR", None) if coloured else None
+    with subprocess.Popen(command, cwd=reproduced, stdout=theirs, env=environment) as process:
+        os.close(theirs)
+        printed = b""
+        with contextlib.suppress(OSError):  # the other end is closed
+            while part := os.read(ours, 65536):
+                printed += part
+    assert process.returncode == 0
+    assert (b"\x1b[1;32m" in printed) == coloured
+    assert "\x1b" not in run_in(reproduced, *command).stdout
 
 
 def test_results_table_without_run_folders_shows_dashes(reproduced_copy):

@@ -175,7 +175,7 @@ class Inlined:
         # What is black on paper has the page's colour, and white paper is the page.
         svg = re.sub(r"#000000\b", "currentColor", svg)
         svg = re.sub(r"fill: #ffffff(?=\")", "fill: none", svg)
-        svg = re.sub(r"<text (?![^>]*fill)", '<text fill="currentColor" ', svg)
+        svg = re.sub(r"<text(?=[ >])(?![^>]*fill)", '<text fill="currentColor"', svg)
         described = f'<svg role="img" aria-label="{escape(one.seen)}"'
         return Markup(svg.replace("<svg", described, 1))
 

@@ -15,6 +15,7 @@ from rich import box
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
 from pipelines.formats.corpus.files import pair_file, read_lines
 from pipelines.frame.errors import exit_code
@@ -107,16 +108,24 @@ def main() -> int:
     header, *rows = (_narrow(row) for row in scores_table(results))
     rows = [[*row, speeds.get(f"{row[0]}.beam", "–")] for row in rows]
     table = render([[*header, "sent/s"], *rows])
-    print("\n" + render(bert_table(results)) + "\n\n" + table + "\n")
+    say("\n" + render(bert_table(results)) + "\n")
+    for line in table.splitlines():
+        say(line, "bold green" if line.startswith(f"{results.leading_system} ") else "")
+    say("")
     for sentence in comparison_sentences(results):
-        print(sentence)
+        say(sentence)
     for warning in results.warnings:
-        print(f"warning: {warning}")
+        say(f"warning: {warning}", "yellow")
     for sentence in verdict_sentences(read_diagnoses(list(params_file.get("diagnosis.models")))):
-        print(f"diagnosis: {sentence}")
-    print("\n".join(_translations(params_file, results)))
-    print(_NEXT)
+        say(f"diagnosis: {sentence}")
+    say("\n".join(_translations(params_file, results)))
+    say(_NEXT, "dim")
     return 0
+
+
+def say(text: str, style: str = "") -> None:
+    """Print, in a style on a terminal; in a pipe, or where NO_COLOR is set, as it is."""
+    Console(highlight=False, soft_wrap=True).print(Text(text, style=style))
 
 
 if __name__ == "__main__":
