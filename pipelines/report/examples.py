@@ -92,33 +92,31 @@ def chosen(
     ]
 
 
-def by_rarity(
-    sources: Sequence[str],
+def by_group(
+    values: Sequence[int],
     references: Sequence[str],
     translations: Mapping[str, Sequence[str]],
-    training: Sequence[str],
 ) -> dict[str, list[dict[str, float]]]:
-    """System → quality by how often the rarest word of the source occurs in the training pairs.
+    """System → quality by a number that each sentence has: its length, its rarest word.
 
     Sentences are parted into groups of about equal size; the interval is of 200 bootstrap
     resamples of the group's sentences, 95 %.
 
     Returns:
-        Of each group ``fewest`` and ``most`` (occurrences), ``sentences``, ``chrf`` (mean of the
+        Of each group ``fewest`` and ``most`` (of the number), ``sentences``, ``chrf`` (mean of the
         sentences), ``interval`` (half of it).
     """
-    counts = Counter(word for line in training for word in _words(line))
-    rarest = np.array([min((counts[word] for word in _words(line)), default=0) for line in sources])
-    edges = np.unique(np.quantile(rarest, np.linspace(0, 1, _GROUPS + 1)[1:-1], method="lower"))
-    group = np.searchsorted(edges, rarest, side="left")
+    numbers = np.array(values)
+    edges = np.unique(np.quantile(numbers, np.linspace(0, 1, _GROUPS + 1)[1:-1], method="lower"))
+    group = np.searchsorted(edges, numbers, side="left")
     found: dict[str, list[dict[str, float]]] = {}
     for name, lines in translations.items():
         scores = np.array(sentence_scores(lines, references))
         rows = [np.flatnonzero(group == number) for number in range(len(edges) + 1)]
         found[name] = [
             {
-                "fewest": int(rarest[one].min()),
-                "most": int(rarest[one].max()),
+                "fewest": int(numbers[one].min()),
+                "most": int(numbers[one].max()),
                 "sentences": len(one),
                 "chrf": round(float(scores[one].mean()), 2),
                 "interval": round(_interval(scores[one]), 2),
@@ -127,6 +125,12 @@ def by_rarity(
             if len(one)
         ]
     return found
+
+
+def rarest_words(sources: Sequence[str], training: Sequence[str]) -> list[int]:
+    """How often the rarest word of each source occurs in the training pairs."""
+    counts = Counter(word for line in training for word in _words(line))
+    return [min((counts[word] for word in _words(line)), default=0) for line in sources]
 
 
 def _words(line: str) -> list[str]:

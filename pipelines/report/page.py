@@ -78,6 +78,7 @@ def page(params_file: ParamsFile) -> str:
             bert=bert_table(results),
             scores=_with_costs(scores_table(results), results),
             quality=_quality_table(results),
+            speeds=_speeds_table(results),
             comparisons=comparison_sentences(results),
             significance=significance_table(results),
             stages=list(stages()),
@@ -128,7 +129,11 @@ def _pictures(
             "By beam size",
             f"BLEU, the model's own score and length ratio by beam size, of {names}",
         ),
-        ("by_length", "By length", f"BLEU by words of the source; over all: {told}"),
+        (
+            "by_length",
+            "By length",
+            f"Mean chrF by words of the source, with 95 % intervals, of {names}",
+        ),
         (
             "by_rarity",
             "By rarity",
@@ -238,6 +243,17 @@ def _with_costs(table: list[list[str]], results: Results) -> list[list[str]]:
         [*header, "training, s", "sentences/s, beam"],
         *([*cells, *cost] for cells, cost in zip(rows, costs, strict=True)),
     ]
+
+
+def _speeds_table(results: Results) -> list[list[str]]:
+    """Sentences a second of each search of each system, where these ran here."""
+    names = [row.name for row in results.rows]
+    found = search_speeds(
+        [f"{stage}@{name}" for stage in ("decoding", "ensemble") for name in names]
+    )
+    searches = list(dict.fromkeys(key.rpartition(".")[2] for key in found))
+    rows = [[name, *(found.get(f"{name}.{one}", "–") for one in searches)] for name in names]
+    return [["sentences/s", *(one.replace("_", " ") for one in searches)], *rows]
 
 
 def _quality_table(results: Results) -> list[list[str]]:

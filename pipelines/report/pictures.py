@@ -1,10 +1,8 @@
 """Pictures of the report."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
-
-from matplotlib.axes import Axes
 
 from pipelines.report.results import Results, curves
 from pipelines.report.style import colour, dash, label_ends, new_figure, save
@@ -15,7 +13,6 @@ Points = list[dict[str, float]]
 def draw_all(
     results: Results,
     architectures: Sequence[str],
-    rarity: Mapping[str, Sequence[Mapping[str, float]]],
     folder: Path,
 ) -> None:
     """Write every picture into ``folder``; ensembles are not trained and have no curves."""
@@ -23,8 +20,6 @@ def draw_all(
     _seq2seq_curves(architectures, folder)
     _scores(results, folder)
     _beam_size(results, folder)
-    _by_length(results, folder)
-    _by_rarity(rarity, folder)
 
 
 def _bert_curves(results: Results, folder: Path) -> None:
@@ -123,55 +118,30 @@ def _beam_size(results: Results, folder: Path) -> None:
     save(figure, folder / "beam_size.svg")
 
 
-def _by_length(results: Results, folder: Path) -> None:
+def draw_groups(found: Mapping[str, Sequence[Mapping[str, float]]], label: str, path: Path) -> None:
+    """Mean chrF of groups of sentences with 95 % intervals, a line a system; see `by_group`."""
     figure, (axes,) = new_figure()
-    for number, row in enumerate(results.rows):
-        axes.plot(
-            [part["bleu"] for part in row.by_length], marker="o", markersize=4,
-            color=colour(number), linestyle=dash(number), label=row.name,
-        )  # fmt: skip
-    _groups(
-        axes, results.rows[0].by_length,
-        lambda part: _range(part["shortest"], part["longest"]),
-    )  # fmt: skip
-    axes.set(xlabel="words of the source (sentences)", ylabel="BLEU, beam")
-    label_ends(axes)
-    save(figure, folder / "by_length.svg")
-
-
-def _by_rarity(rarity: Mapping[str, Sequence[Mapping[str, float]]], folder: Path) -> None:
-    figure, (axes,) = new_figure()
-    count = max(1, len(rarity))
-    for number, (name, parts) in enumerate(rarity.items()):
+    count = max(1, len(found))
+    for number, (name, parts) in enumerate(found.items()):
         places = [place + 0.3 * (number / count - 0.5) for place in range(len(parts))]
+        means = [part["chrf"] for part in parts]
         axes.errorbar(
-            places, [part["chrf"] for part in parts], yerr=[part["interval"] for part in parts],
-            marker="o", markersize=4, capsize=2, color=colour(number), linestyle=dash(number),
+            places, means, yerr=[part["interval"] for part in parts], marker="o", markersize=4,
+            capsize=2, color=colour(number), linestyle=dash(number),
         )  # fmt: skip
-        axes.plot(
-            places, [part["chrf"] for part in parts], alpha=0, color=colour(number), label=name
-        )
-    _groups(
-        axes, next(iter(rarity.values()), []),
-        lambda part: _range(part["fewest"], part["most"]),
-    )  # fmt: skip
-    axes.set(
-        xlabel="occurrences of the source's rarest word in training pairs (sentences)",
-        ylabel="mean chrF of sentences, 95 %",
+        axes.plot(places, means, alpha=0, color=colour(number), label=name)
+    parts = next(iter(found.values()), [])
+    axes.set_xticks(
+        range(len(parts)),
+        [f"{_range(part['fewest'], part['most'])}\n({part['sentences']:g})" for part in parts],
     )
+    axes.set(xlabel=label, ylabel="mean chrF of sentences, 95 %")
     label_ends(axes)
-    save(figure, folder / "by_rarity.svg")
+    save(figure, path)
 
 
 def _range(low: float, high: float) -> str:
     return f"{low:g}" if low == high else f"{low:g}–{high:g}"
-
-
-def _groups(
-    axes: Axes, parts: Sequence[Mapping[str, float]], name: Callable[[Mapping[str, float]], str]
-) -> None:
-    """Ticks of groups of sentences, each with its number."""
-    axes.set_xticks(range(len(parts)), [f"{name(part)}\n({part['sentences']:g})" for part in parts])
 
 
 def draw_distances(diagnoses: Mapping[str, Mapping[str, Any]], folder: Path) -> None:

@@ -61,7 +61,7 @@ def write(run: StageRun) -> Metrics:
     from pipelines.report import tables, text
     from pipelines.report.curves import write_curves
     from pipelines.report.diagnoses import diagnosis_markdown, pictures_of, read_diagnoses
-    from pipelines.report.pictures import draw_all, draw_distances
+    from pipelines.report.pictures import draw_all, draw_distances, draw_groups
     from pipelines.report.plots_page import plots_page
     from pipelines.report.results import read_json, read_results
     from pipelines.report.scores import scores
@@ -84,7 +84,13 @@ def write(run: StageRun) -> Metrics:
         **_translations(run, architectures, ensembles, languages, results.leading_system),
         **_looks(run, languages, results.leading_system),
     }
-    draw_all(results, architectures, findings["rarity"], run.work)
+    draw_all(results, architectures, run.work)
+    draw_groups(findings["lengths"], "words of the source (sentences)", run.work / "by_length.svg")
+    draw_groups(
+        findings["rarity"],
+        "occurrences of the source's rarest word in training pairs (sentences)",
+        run.work / "by_rarity.svg",
+    )
     draw_distances(diagnoses, run.work)
     text.draw_lengths(found, run.work)
     for name in diagnoses:
@@ -118,7 +124,8 @@ def _translations(
 ) -> dict[str, Any]:
     """Sentences of the test set in all versions, and quality by rarity."""
     from pipelines.formats.corpus.files import pair_file, read_lines
-    from pipelines.report.examples import as_data, by_rarity, chosen
+    from pipelines.formats.text import num_words
+    from pipelines.report.examples import as_data, by_group, chosen, rarest_words
 
     sources, references = (
         read_lines(pair_file(CORPUS, "test", language)) for language in languages
@@ -130,7 +137,8 @@ def _translations(
     first = run.section("report", ReportParams).num_samples
     return {
         "examples": as_data(chosen(sources, references, translations, leading, first)),
-        "rarity": by_rarity(sources, references, translations, training),
+        "lengths": by_group([num_words(line) for line in sources], references, translations),
+        "rarity": by_group(rarest_words(sources, training), references, translations),
     }
 
 

@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 
 from pipelines.frame.errors import DataError
-from pipelines.report.examples import by_rarity, chosen, marked
+from pipelines.report.examples import by_group, chosen, marked, rarest_words
 from pipelines.report.markdown import markdown_table
-from pipelines.report.pictures import draw_all
+from pipelines.report.pictures import draw_all, draw_groups
 from pipelines.report.results import Results, Row, read_results
 from pipelines.report.table import render
 from pipelines.report.tables import (
@@ -106,7 +106,9 @@ def test_quality_by_rarity_parts_sentences_by_their_rarest_word():
     sources = ["common"] * 10 + ["common rare"] * 10 + ["Unknown common"] * 10
     references = [f"answer {number}" for number in range(30)]
     translations = references[:10] + ["answer"] * 10 + ["x"] * 10
-    (parts,) = by_rarity(sources, references, {"a": translations}, training).values()
+    rarest = rarest_words(sources, training)
+    assert rarest == [100] * 10 + [3] * 10 + [0] * 10
+    (parts,) = by_group(rarest, references, {"a": translations}).values()
     assert [(part["fewest"], part["most"], part["sentences"]) for part in parts] == [
         (0, 0, 10), (3, 3, 10), (100, 100, 10),
     ]  # fmt: skip
@@ -169,12 +171,13 @@ def test_pictures_are_the_same_bytes_twice_and_their_text_is_text(
 ):
     monkeypatch.chdir(reproduced)
     results = read_results(["gru", "bert2bert"])
-    rarity = json.loads(Path("data/report/findings.json").read_text())["rarity"]
+    groups = json.loads(Path("data/report/findings.json").read_text())["rarity"]
     for name in ("one", "two"):
         (tmp_path / name).mkdir()
-        draw_all(results, ["gru", "bert2bert"], rarity, tmp_path / name)
+        draw_all(results, ["gru", "bert2bert"], tmp_path / name)
+        draw_groups(groups, "occurrences", tmp_path / name / "groups.svg")
     pictures = sorted(path.name for path in (tmp_path / "one").iterdir())
-    assert len(pictures) == 7
+    assert len(pictures) == 6
     for name in pictures:
         assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "two" / name).read_bytes()
     assert ">bert2bert</text>" in (tmp_path / "one/seq2seq_loss.svg").read_text()
