@@ -31,7 +31,7 @@ def test_a_finished_run_with_its_tasks_logs_and_artifacts(browser, finished):
     browser.open("/runs")
     assert browser.says("maskline", name, "Completed")
     browser.open(f"/runs/flow-run/{id}")
-    assert browser.says(name, "Completed", "18 Task runs", "Running stage")
+    assert browser.says(name, "Completed", "20 Task runs", "Running stage")
     browser.keep("flow-run")
     browser.click("Task Runs")
     assert browser.says("preflight", "plan", "corpus")

@@ -11,10 +11,12 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
 
+from flows.experiment import name_of
 from flows.process import GRACE_S
 from tests.conftest import run_in
 from tests.flows.served import HEARTBEAT_S, Server, inherited, processes_in, until
@@ -56,23 +58,30 @@ found = await client.read_task_runs(flow_run_filter=FlowRunFilter(id={{"any_": [
 print(json.dumps({{task.name: task.state.name for task in found}}))
 """
     )
-    assert len(tasks) == 18
+    assert len(tasks) == 20
     assert set(tasks.values()) <= {"Completed", "Cached"}
     artifacts = server.ask(
         "print(json.dumps({one.key: str(one.data)"
         " for one in await client.read_latest_artifacts()}))"
     )
-    assert {"plan", "graph", "results", "bleu", "progress-bert", "progress-seq2seq-gru"} <= set(
+    assert {"plan", "graph", "results", "scores", "progress-bert", "progress-seq2seq-gru"} <= set(
         artifacts
     )
     assert "![graph](data:image/svg+xml;base64," in artifacts["graph"]
     assert "| bert2bert |" in artifacts["results"]
-    assert artifacts["bleu"].startswith("![bleu](data:image/png;base64,")
+    assert artifacts["scores"].startswith("![scores](data:image/svg+xml;base64,")
     assert float(artifacts["progress-bert"]) == 100
     assert (
         run_in(server.folder, "dvc", "status").stdout.strip()
         == "Data and pipelines are up to date."
     )
+
+
+def _long(seed: int) -> dict[str, Any]:
+    """Overrides under which BERT trains for longer than any test; another seed is another
+    experiment.
+    """
+    return {"seed": seed, **_LONG}
 
 
 _LONG = {
@@ -90,9 +99,9 @@ _LONG = {
 }
 
 
-def _training(server: Server, id: str) -> Path:
+def _training(server: Server, overrides: dict[str, Any]) -> Path:
     """The experiment of a flow run, once its BERT has a checkpoint."""
-    experiment = server.folder / ".runs/experiments" / server.flow_run(id)["name"]
+    experiment = server.folder / ".runs/experiments" / name_of([], overrides)
     until(
         lambda: bool(list(experiment.glob(".runs/bert/*/checkpoints/*.ckpt"))),
         240,
@@ -127,10 +136,25 @@ def _seconds_to_cancel(server: Server, id: str, experiment: Path) -> float:
 
 
 def test_cancelling_in_the_ui_ends_everything_and_keeps_the_checkpoint(server):
-    id = server.start(overrides=_LONG)
-    experiment = _training(server, id)
+    id = server.start(overrides=(asked := _long(2)))
+    experiment = _training(server, asked)
     assert _seconds_to_cancel(server, id, experiment) < GRACE_S + 5
     assert _left(experiment) == _WELL
+    told = server.ask(
+        f"found = FlowRunFilter(id={{'any_': ['{id}']}})\n"
+        "runs = await client.read_task_runs(flow_run_filter=found)\n"
+        "print(json.dumps({one.name: [one.state_name, one.state.message] for one in runs}))"
+    )
+    assert told["bert"] == ["Cancelled", "bert: stopped; what it has done is kept"]
+    # The same again is the same experiment, and goes on where it stood.
+    id = server.start(overrides=asked)
+    until(
+        lambda: "going on after update" in (experiment / ".runs/bert/output.log").read_text(),
+        120,
+        lambda: server.log("worker"),
+    )
+    assert _seconds_to_cancel(server, id, experiment) < GRACE_S + 5
+    assert (experiment / ".runs/bert/output.1.log").exists()
 
 
 @contextmanager
@@ -164,16 +188,16 @@ def _served(server: Server) -> str:
 
 def test_cancelling_a_run_that_is_served_ends_everything_and_keeps_the_checkpoint(server):
     with _serving(server):
-        id = server.start("served", overrides=_LONG)
-        experiment = _training(server, id)
+        id = server.start("served", overrides=(asked := _long(3)))
+        experiment = _training(server, asked)
         assert _seconds_to_cancel(server, id, experiment) < GRACE_S + 5
         assert _left(experiment) == _WELL
 
 
 def test_a_flow_killed_with_all_who_could_tell_crashes_when_nothing_is_heard_of_it(server):
     with _serving(server) as serving:
-        id = server.start("served", overrides=_LONG)
-        experiment = _training(server, id)
+        id = server.start("served", overrides=(asked := _long(4)))
+        experiment = _training(server, asked)
         time.sleep(HEARTBEAT_S)  # so that it has been heard of
         for child in (*psutil.Process(serving.pid).children(), serving):
             child.kill()
@@ -185,8 +209,8 @@ def test_a_flow_killed_with_all_who_could_tell_crashes_when_nothing_is_heard_of_
 
 
 def test_a_killed_flow_leaves_nothing_and_its_run_crashes(server):
-    id = server.start(overrides=_LONG)
-    experiment = _training(server, id)
+    id = server.start(overrides=(asked := _long(5)))
+    experiment = _training(server, asked)
     running = processes_in(server.folder)
     (pid,) = [
         pid for pid, command in running.items() if "flow_run" in command or "engine" in command
