@@ -43,6 +43,12 @@ class MachineSlots:
         gpus = min(node.gpus, self._gpus)
         return (self._cpus if node.alone and not gpus else min(node.cpus, self._cpus)), gpus
 
+    def fits(self, node: Node) -> bool:
+        """Whether there is room for a stage now."""
+        cpus, gpus = self.wanted(node)
+        with self._changed:
+            return cpus <= self._free_cpus and gpus <= len(self._free_gpus)
+
     @contextlib.contextmanager
     def taken(
         self, node: Node, waits: Callable[[], None] = lambda: None
@@ -57,9 +63,7 @@ class MachineSlots:
             Environment variables that show the stage its GPUs and no others.
         """
         cpus, gpus = self.wanted(node)
-        with self._changed:
-            fits = cpus <= self._free_cpus and gpus <= len(self._free_gpus)
-        if not fits:
+        if not self.fits(node):
             waits()
         with self._changed:
             self._changed.wait_for(lambda: cpus <= self._free_cpus and gpus <= len(self._free_gpus))

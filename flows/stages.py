@@ -55,13 +55,15 @@ def stage_task(
     A stage that was told to stop, or whose process was lost, is started again, later each time, and
     goes on from its checkpoint. One whose flow ends is Cancelled, one that cannot go on Failed.
     """
-    cached = foreseen == "cached" or (foreseen == "waits" and _is_cached(folder, node.name))
+    room = None if foreseen == "cached" else slots
+    if foreseen == "waits" and not slots.fits(node) and _is_cached(folder, node.name):
+        room = None  # what it waited for came out as it was
     try:
         for wait in (*_BACK_OFF_S, None):
             if children.stopping.is_set():
                 break
             try:
-                return _try_stage(node, folder, None if cached else slots, children, group)
+                return _try_stage(node, folder, room, children, group)
             except StageInterrupted as error:
                 if children.stopping.is_set():
                     break

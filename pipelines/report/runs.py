@@ -14,7 +14,7 @@ import json
 import subprocess
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -152,12 +152,10 @@ def open_run(given: str) -> Run:
     Raises:
         ParamsError: it names none.
     """
-    folder = Path(given)
-    if not folder.is_dir() and (EXPERIMENTS / given).is_dir():
-        folder = EXPERIMENTS / given
-    if folder.is_dir():
-        name = folder.name if "/" in given else given
-        return Run(name, lambda path: _from_folder(name, folder, path))
+    for folder in (Path(given), EXPERIMENTS / given):
+        if (folder / "params.yaml").is_file():
+            name = folder.name if "/" in given else given
+            return Run(name, partial(_from_folder, name, folder))
     commit = _commit(given)
     if commit is None:
         rule = "name a checkout, an experiment or a commit"
