@@ -248,6 +248,13 @@ class Tracker:
             self._run = None
 
 
+def wait_until_written() -> None:
+    """End W&B's service of this process: a finished offline run may still be on its way to disk."""
+    import wandb
+
+    wandb.teardown()
+
+
 def _summary_of(name: str) -> dict[str, str]:
     """Which value of a curve its run is known by: of validations the best and the last one."""
     if not name.startswith("valid_"):

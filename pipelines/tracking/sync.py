@@ -19,7 +19,7 @@ from pipelines.frame.files import digest, write_whole
 from pipelines.frame.processes import holder_of
 from pipelines.frame.records import Records
 from pipelines.frame.run_folder import EXPERIMENTS, RUNS, home
-from pipelines.frame.tracking import Identity, Tracker, TrackingParams
+from pipelines.frame.tracking import Identity, Tracker, TrackingParams, wait_until_written
 
 _PAUSES_S = (2.0, 10.0, 60.0)  # before the second, third and fourth try
 
@@ -91,6 +91,7 @@ def _made_anew(params: TrackingParams, folder: Path, root: Path, identity: Ident
     for one in Records(folder / "samples.jsonl").read():
         tracker.log_table(one["step"], "samples", one["samples"])
     tracker.finish({"state": _status(folder).get("state", "unknown")})
+    wait_until_written()
     made = newest(root, identity.id)
     if made is None:
         raise NotSent(f"{identity.name}: W&B must be able to write below {root}; see the warning")
