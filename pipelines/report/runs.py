@@ -32,7 +32,7 @@ class Run:
     """What one run computed, wherever it lies.
 
     Attributes:
-        name: as it was given, of a folder its last part.
+        name: as it was given; of a folder its last part, of this checkout ``here``.
         read: bytes of a file by its path in a checkout, outs of DVC among them.
     """
 
@@ -154,7 +154,7 @@ def open_run(given: str) -> Run:
     """
     for folder in (Path(given), EXPERIMENTS / given):
         if (folder / "params.yaml").is_file():
-            name = folder.name if "/" in given else given
+            name = "here" if given == "." else folder.name if "/" in given else given
             return Run(name, partial(_from_folder, name, folder))
     commit = _commit(given)
     if commit is None:

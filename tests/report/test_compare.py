@@ -45,7 +45,7 @@ def test_params_scores_and_translations_that_differ(other, capsys):
     assert max(map(len, printed.splitlines()[:-2])) <= 80
     assert "report.num_samples" in printed
     rows = list(csv.reader(io.StringIO((other / "all.csv").read_text())))
-    assert rows[0] == ["kind", "name", ".", "other"]
+    assert rows[0] == ["kind", "name", "here", "other"]
     assert ["params", "report.num_samples", "5", "7"] in rows
     assert not [row for row in rows if row[0] == "code and raw data"]
     page = Path("compare.html").read_text()
