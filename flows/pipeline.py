@@ -32,7 +32,7 @@ from pipelines.frame.hardware import Hardware
 from pipelines.frame.left_overs import set_aside
 from pipelines.frame.params_reader import read_params, validate
 from pipelines.frame.processes import exclusive
-from pipelines.frame.run_folder import FLOW_LOCK
+from pipelines.frame.run_folder import EXPERIMENTS, FLOW_LOCK
 
 _MOST_TASKS = 64
 
@@ -105,27 +105,37 @@ def pipeline(
             checkout's cache; nothing here is changed. The same ones find it again.
         until: the stage that is wanted, ``evaluation`` or ``seq2seq@gru``; all stages without it.
     """
-    children, group = Children(), flow_run.name or "flow"
     try:
-        folder = Path()
-        if recipes or overrides:
-            name = name_of(recipes or [], overrides or {})
+        if not (recipes or overrides):
+            return _work(Path(), until)
+        name = name_of(recipes or [], overrides or {})
+        # Before its worktree is touched: the same may be at work there, of an older commit.
+        with exclusive(EXPERIMENTS / f"{name}.lock", patience_s=0):
             folder = experiment(name, recipes or [], overrides or {})
             print(f"working in {folder}")
-        with exclusive(folder / FLOW_LOCK):
-            if (checked := check(folder, return_state=True)).is_failed():
-                return Failed(message=checked.message)
-            if folder == Path():  # an experiment's worktree has only its own
-                set_aside(read_params())
-            try:
-                states = reproduce(folder, slots_of(folder), children, group, until)
-            finally:
-                children.stop()
+            return _work(folder, until)
     except MasklineError as error:
         return Failed(message=str(error))
-    show_results(folder / "data/report")
+
+
+def _work(folder: Path, until: str | None) -> dict[str, str] | State[Any]:
+    """All that is done in one checkout; see `pipeline`."""
+    children = Children()
+    with exclusive(folder / FLOW_LOCK):
+        if (checked := check(folder, return_state=True)).is_failed():
+            return Failed(message=checked.message)
+        if folder == Path():  # an experiment's worktree has only its own
+            set_aside(read_params())
+        try:
+            states = reproduce(folder, slots_of(folder), children, flow_run.name or "flow", until)
+        finally:
+            children.stop()  # while the lock is held
     if failed := {one: state for one, state in states.items() if not state.is_completed()}:
         return Failed(message="\n".join(_told(one, state) for one, state in failed.items()))
+    if not until:
+        command = [sys.executable, "-m", "pipelines.report.page"]
+        subprocess.run(command, cwd=folder, check=True, capture_output=True)
+    show_results(folder / "data/report")
     return {one: state.name or "" for one, state in states.items()}
 
 

@@ -20,6 +20,10 @@ class TimeLimitReached(Exception):
     """A process ran longer than it may, and was ended."""
 
 
+class FlowStops(RuntimeError):
+    """Nothing new is started any more."""
+
+
 class Children:
     """The processes of one flow; each has a session of its own,
     so it is stopped with all it started.
@@ -56,12 +60,12 @@ class Children:
             limit_s: seconds it may run.
 
         Raises:
-            RuntimeError: the flow is stopping.
+            FlowStops: the flow is stopping.
             TimeLimitReached: it took longer than ``limit_s``.
         """
         with self._lock:
             if self.stopping.is_set():
-                raise RuntimeError("the flow is stopping; nothing new is started")
+                raise FlowStops("the flow is stopping; nothing new is started")
             process = subprocess.Popen(
                 [sys.executable, "-m", "pipelines.frame.processes", *command],
                 stdout=subprocess.PIPE,

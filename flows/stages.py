@@ -21,7 +21,7 @@ from flows.dvc_words import BUSY
 from flows.graph import Node
 from flows.outcome import StageFailed, StageInterrupted, failure, statuses
 from flows.output import Output
-from flows.process import Children, TimeLimitReached
+from flows.process import Children, FlowStops, TimeLimitReached
 from flows.progress import Progress
 from flows.slots import MachineSlots
 from pipelines.frame.run_folder import RUNS
@@ -72,6 +72,8 @@ def stage_task(
                 get_run_logger().warning(f"{error}\ngoing on from its checkpoint in {wait:.0f} s")
                 if children.stopping.wait(wait):
                     break
+    except FlowStops:
+        pass  # between two tries
     except (StageFailed, StageInterrupted, TimeLimitReached) as error:
         return Failed(message=str(error))
     return Cancelled(message=f"{node.name}: {_STOPPED}")

@@ -348,8 +348,8 @@ def _commit(run: StageRun, metrics: Metrics) -> None:
 
 def _tell_of_out(run: StageRun) -> None:
     """The out as an artifact of W&B, with what it was made of."""
-    stage, made = run.stage, describe_input(run.stage.out)
-    facts = {"origin": run.origin, **{name: sha for name, sha in made.items()}}
+    stage = run.stage
+    facts = {"origin": run.origin, **describe_input(stage.out)}
     inputs = [path.as_posix().replace("/", "-") for path in stage.inputs]
     run.tracker.log_out(stage.out.as_posix().replace("/", "-"), stage.name, facts, inputs)
 

@@ -20,6 +20,7 @@ from pipelines.frame.ranks import process_rank
 
 _SCALARS = (int, float, str)
 _MOST_TAGS = 10
+_KINDS = ("train", "valid", "table")  # of records; each step has one of a kind at most
 
 
 class TrackingParams(Section):
@@ -138,7 +139,8 @@ class Tracker:
         """
         self._run: Any = None
         self._defined: set[str] = set()
-        self._logged_until = -1.0  # by a start before this one, on a server
+        # Kind of record → the last step that a server has, from a start before this one.
+        self._logged_until: dict[str, float] = {}
         mode = mode or os.environ.get("WANDB_MODE", params.mode)
         if mode != "disabled" and process_rank() == 0:
             self._safely(lambda: self._start(params, folder, mode, identity))
@@ -166,25 +168,32 @@ class Tracker:
         )
         self._run.define_metric("step")
         if self._run.resumed:
-            self._logged_until = float(self._run.summary.get("step", -1))
+            self._logged_until = {
+                kind: float(self._run.summary.get(f"logged_{kind}", -1)) for kind in _KINDS
+            }
 
     def log(self, record: Mapping[str, Any]) -> None:
         """Send one record; its x axis is the key ``step``.
 
         A step that the server has from a start before this one is not sent again.
         """
-        if self._run is not None and record["step"] > self._logged_until:
-            self._safely(lambda: self._log(record))
+        kind = "valid" if any(name.startswith("valid_") for name in record) else "train"
+        if self._is_new(kind, record["step"]):
+            self._safely(lambda: self._log(kind, record))
 
-    def _log(self, record: Mapping[str, Any]) -> None:
-        for name in record.keys() - self._defined - {"step"}:
+    def _is_new(self, kind: str, step: float) -> bool:
+        return self._run is not None and step > self._logged_until.get(kind, -1)
+
+    def _log(self, kind: str, record: Mapping[str, Any]) -> None:
+        for name in sorted(record.keys() - self._defined - {"step"}):
             self._defined.add(name)
             self._run.define_metric(name, step_metric="step", **_summary_of(name))
         self._run.log(dict(record))
+        self._run.summary[f"logged_{kind}"] = record["step"]
 
     def log_table(self, step: int, name: str, rows: Sequence[Mapping[str, Any]]) -> None:
         """Send a table; all rows have the same columns."""
-        if self._run is not None and rows:
+        if rows and self._is_new("table", step):
             self._safely(lambda: self._log_table(step, name, rows))
 
     def _log_table(self, step: int, name: str, rows: Sequence[Mapping[str, Any]]) -> None:
@@ -192,6 +201,7 @@ class Tracker:
 
         table = wandb.Table(columns=list(rows[0]), data=[list(row.values()) for row in rows])
         self._run.log({"step": step, name: table})
+        self._run.summary["logged_table"] = step
 
     def log_pictures(self, folder: Path) -> None:
         """Send the SVG pictures of a folder."""

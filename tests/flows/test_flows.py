@@ -5,6 +5,7 @@ server.
 import contextlib
 import json
 import shutil
+import subprocess
 import sys
 import threading
 import time
@@ -266,6 +267,39 @@ def test_a_stage_without_room_waits_as_pending_and_a_cached_one_needs_none(repro
     assert waited[0] in ("corpus", "tokenizer")
     assert tasks[waited[0]][2] == ["Pending", "Running", "Waiting", "Running", "Cached"]
     assert {state for state, _, _ in tasks.values()} == {"Cached"}
+
+
+HOLDS = """
+import sys, time, flows.environment
+from flows.experiment import EXPERIMENTS, name_of
+from pipelines.frame.processes import exclusive
+with exclusive(EXPERIMENTS / (name_of([], {"seed": 2}) + ".lock")):
+    print("holds", flush=True)
+    time.sleep(600)
+"""
+ASKS = """
+import flows.environment
+from flows.pipeline import pipeline
+from flows.server import temporary_server
+with temporary_server():
+    print("state:", pipeline(overrides={"seed": 2}, return_state=True).message)
+"""
+
+
+def test_an_experiment_that_is_at_work_is_told_and_its_worktree_is_not_touched(reproduced_copy):
+    """Asked again, from another commit too, when it would be made anew."""
+    holder = subprocess.Popen(
+        [sys.executable, "-c", HOLDS], cwd=reproduced_copy, stdout=subprocess.PIPE, text=True
+    )
+    try:
+        assert holder.stdout is not None
+        assert holder.stdout.readline() == "holds\n"
+        printed = run_in(reproduced_copy, sys.executable, "-c", ASKS).stdout
+    finally:
+        holder.kill()
+        holder.wait()
+    assert f"{holder.pid}" in printed.split("state:")[1]
+    assert not list((reproduced_copy / ".runs/experiments").glob("*/params.yaml"))
 
 
 def test_flow_with_bad_params_fails_before_any_stage(reproduced_copy):

@@ -102,10 +102,10 @@ def test_a_server_that_refuses_is_asked_again_and_what_was_sent_stays_sent(serve
 
 
 class _Online:
-    """A run that a server has up to a step."""
+    """A run that a server has up to some steps."""
 
-    def __init__(self, until: int) -> None:
-        self.resumed, self.summary, self.offline = True, {"step": until}, False
+    def __init__(self, **until: int) -> None:
+        self.resumed, self.summary, self.offline = True, dict[str, Any](until), False
         self.logged: list[dict[str, Any]] = []
         self.defined: dict[str, dict[str, str]] = {}
 
@@ -119,12 +119,20 @@ class _Online:
 def test_a_resumed_run_online_logs_each_step_once_and_knows_its_goals(tmp_path, monkeypatch):
     import wandb
 
-    run = _Online(until=3)
+    # Killed between a point of training and the validation of the same update.
+    run = _Online(logged_train=4, logged_valid=2, logged_table=2)
     monkeypatch.setattr(wandb, "init", lambda **_: run)
     tracker = Tracker(PARAMS, tmp_path, _identity("bert"), mode="online")
     for step in range(6):  # all that was told before is told again at a resume
-        tracker.log({"step": step, "valid_loss": 1.0, "valid_bleu": 2.0, "loss": 3.0})
-    assert [one["step"] for one in run.logged] == [4, 5]
+        tracker.log({"step": step, "loss": 3.0})
+        if step % 2 == 0:
+            tracker.log({"step": step, "valid_loss": 1.0, "valid_bleu": 2.0})
+            tracker.log_table(step, "samples", [{"text": "a"}])
+    assert [sorted(one) for one in run.logged] == [
+        ["step", "valid_bleu", "valid_loss"], ["samples", "step"], ["loss", "step"],
+    ]  # fmt: skip
+    assert [one["step"] for one in run.logged] == [4, 4, 5]
+    assert run.summary == {"logged_train": 5, "logged_valid": 4, "logged_table": 4}
     assert run.defined["valid_loss"] == {"summary": "min,last"}
     assert run.defined["valid_bleu"] == {"summary": "max,last"}
     assert run.defined["loss"] == {}
