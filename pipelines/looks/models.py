@@ -5,6 +5,7 @@ keeps in its beam, and where a decoder looks.
 import random
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,8 @@ from pipelines.models.protocol.sources import sources
 _ANSWERS = 3
 _PAIRS = 100  # of each kind
 _SEED = 1
-_LONGEST = 24  # source tokens of a sentence whose attention is shown
+_LONGEST = 24  # source tokens of a sentence that is looked for, to be shown
+_LONGEST_SHOWN = 256  # of one that is shown for want of such
 
 
 def _quietly(form: Any, bert: Path) -> Any:
@@ -106,8 +108,8 @@ def next_sentences(
         first, second = documents[d][s], documents[d][s + 1]
         other = (second, first)
         if kind == "random":
-            elsewhere = rng.choice([one for n, one in enumerate(documents) if n != d])
-            other = (first, rng.choice(list(elsewhere)))
+            another = rng.randrange(len(documents) - 1)
+            other = (first, rng.choice(documents[another + (another >= d)]))
         for what, pair in (("next", (first, second)), ("other", other)):
             one, two = (ids[: (longest - 3) // 2] for ids in tokenizer.encode(pair))
             ids = torch.tensor([[CLS, *one, SEP, *two, SEP]])
@@ -130,8 +132,9 @@ def searched(
     network = load(model).eval()
     strategy = Strategy(params, 0, params.beam_size, params.num_best, plain=True)
     options = replace(strategy.options, attention=network.has_attention)
-    found = []
-    for ids in tokenizer.encode(lines):
+    found, room = [], (network.longest_source or _LONGEST_SHOWN) - 2
+    for encoded in tokenizer.encode(lines):
+        ids = encoded[:room]
         row: Any = np.asarray(ids, token_type(tokenizer.vocab_size))
         with torch.no_grad():
             search = Search(
@@ -158,10 +161,13 @@ def searched(
 
 
 def short_lines(lines: Sequence[str], tokenizer: SubwordTokenizer, number: int) -> list[str]:
-    """The first lines that are short enough to be shown token by token, but not trivial."""
+    """The first lines that are short enough to be shown token by token, but not trivial; the
+    shortest where all are longer.
+    """
     fitting = (
         line
         for line, ids in zip(lines, tokenizer.encode(lines), strict=True)
         if 5 <= len(ids) <= _LONGEST
     )
-    return [line for line, _ in zip(fitting, range(number), strict=False)] or list(lines[:number])
+    some = list(islice(fitting, number))
+    return some or sorted(filter(None, lines), key=lambda line: (len(line), line))[:number]

@@ -53,6 +53,7 @@ def chosen(
     sources: Sequence[str],
     references: Sequence[str],
     translations: Mapping[str, Sequence[str]],
+    scores: Mapping[str, Sequence[float]],
     leading: str,
     first: int,
 ) -> list[Example]:
@@ -62,12 +63,11 @@ def chosen(
         sources: of the test set.
         references: likewise.
         translations: of each system.
+        scores: of each system, see `sentence_scores`.
         leading: by whose scores they are chosen; equal ones in the order of the test set.
         first: how many of the first.
     """
-    order = np.argsort(
-        -np.array(sentence_scores(translations[leading], references)), kind="stable"
-    ).tolist()
+    order = np.argsort(-np.array(scores[leading]), kind="stable").tolist()
     middle = max(0, len(order) // 2 - _EACH // 2)
     rows = {
         "first": list(range(min(first, len(order)))),
@@ -81,10 +81,7 @@ def chosen(
             why,
             sources[row],
             references[row],
-            {
-                name: round(sentence_scores([lines[row]], [references[row]])[0], 1)
-                for name, lines in translations.items()
-            },
+            {name: round(found[row], 1) for name, found in scores.items()},
             {name: lines[row] for name, lines in translations.items()},
         )
         for why, numbers in rows.items()
@@ -93,9 +90,7 @@ def chosen(
 
 
 def by_group(
-    values: Sequence[int],
-    references: Sequence[str],
-    translations: Mapping[str, Sequence[str]],
+    values: Sequence[int], scores: Mapping[str, Sequence[float]]
 ) -> dict[str, list[dict[str, float]]]:
     """System → quality by a number that each sentence has: its length, its rarest word.
 
@@ -110,16 +105,16 @@ def by_group(
     edges = np.unique(np.quantile(numbers, np.linspace(0, 1, _GROUPS + 1)[1:-1], method="lower"))
     group = np.searchsorted(edges, numbers, side="left")
     found: dict[str, list[dict[str, float]]] = {}
-    for name, lines in translations.items():
-        scores = np.array(sentence_scores(lines, references))
+    for name, of_system in scores.items():
+        points = np.array(of_system)
         rows = [np.flatnonzero(group == number) for number in range(len(edges) + 1)]
         found[name] = [
             {
                 "fewest": int(numbers[one].min()),
                 "most": int(numbers[one].max()),
                 "sentences": len(one),
-                "chrf": round(float(scores[one].mean()), 2),
-                "interval": round(_interval(scores[one]), 2),
+                "chrf": round(float(points[one].mean()), 2),
+                "interval": round(_interval(points[one]), 2),
             }
             for one in rows
             if len(one)

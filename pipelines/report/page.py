@@ -21,7 +21,6 @@ from ruamel.yaml import YAML
 from pipelines.frame.errors import exit_code
 from pipelines.frame.files import write_text_whole
 from pipelines.frame.params_reader import ParamsFile, read_params
-from pipelines.frame.run_folder import last_seconds
 from pipelines.report.diagnoses import (
     diagnosis_table,
     pictures_of,
@@ -30,7 +29,7 @@ from pipelines.report.diagnoses import (
 )
 from pipelines.report.examples import marked
 from pipelines.report.results import DATA, Results, read_json, read_results
-from pipelines.report.table import search_speeds
+from pipelines.report.table import search_speeds, seconds_of
 from pipelines.report.tables import (
     bert_table,
     comparison_sentences,
@@ -206,7 +205,7 @@ def _git(*arguments: str) -> str:
 
 
 def stages() -> Iterator[list[str]]:
-    """Stage, hash of its out in dvc.lock, MiB, seconds it took here; a header first."""
+    """Stage, hash of its out in dvc.lock, MiB, seconds if it ran here; a header first."""
     yield ["stage", "hash of its out", "MiB", "seconds here"]
     try:
         text = Path("dvc.lock").read_text(encoding="utf-8")
@@ -215,7 +214,7 @@ def stages() -> Iterator[list[str]]:
     locked: Mapping[str, Any] = YAML(typ="safe").load(text) or {}
     for name, entry in locked.get("stages", {}).items():
         (out, *_) = entry.get("outs") or [{}]
-        seconds = last_seconds(name)
+        seconds = seconds_of(name, Path(str(out.get("path"))))
         yield [
             name,
             str(out.get("md5", "–"))[:12],
@@ -231,7 +230,7 @@ def _with_costs(table: list[list[str]], results: Results) -> list[list[str]]:
     speeds = search_speeds(
         [f"{stage}@{name}" for stage in ("decoding", "ensemble") for name in names]
     )
-    seconds = {name: last_seconds(f"seq2seq@{name}") for name in names}
+    seconds = {name: seconds_of(f"seq2seq@{name}", DATA / "seq2seq" / name) for name in names}
     costs = [
         [
             f"{found:,.0f}" if (found := seconds.get(cells[0])) else "–",

@@ -41,6 +41,12 @@ def timings_of(instance: str, out: Path) -> list[dict[str, float]]:
     return Records(folder / "timings.jsonl").read() if folder else []
 
 
+def seconds_of(instance: str, out: Path) -> float | None:
+    """What the run that wrote ``out`` took; None if it did not run in this checkout."""
+    timed = timings_of(instance, out)
+    return float(timed[-1]["seconds"]) if timed and "seconds" in timed[-1] else None
+
+
 def search_speeds(instances: list[str]) -> dict[str, str]:
     """``architecture.search`` → sentences/s, where these stages were measured here."""
     speeds = {}

@@ -122,10 +122,16 @@ def _translations(
     languages: tuple[str, str],
     leading: str,
 ) -> dict[str, Any]:
-    """Sentences of the test set in all versions, and quality by rarity."""
+    """Sentences of the test set in all versions, and quality by length and rarity."""
     from pipelines.formats.corpus.files import pair_file, read_lines
     from pipelines.formats.text import num_words
-    from pipelines.report.examples import as_data, by_group, chosen, rarest_words
+    from pipelines.report.examples import (
+        as_data,
+        by_group,
+        chosen,
+        rarest_words,
+        sentence_scores,
+    )
 
     sources, references = (
         read_lines(pair_file(CORPUS, "test", language)) for language in languages
@@ -133,12 +139,13 @@ def _translations(
     translations = {
         name: read_lines(HYPOTHESES / name / "beam.txt") for name in (*architectures, *ensembles)
     }
+    scores = {name: sentence_scores(lines, references) for name, lines in translations.items()}
     training = read_lines(pair_file(CORPUS, "train", languages[0]))
     first = run.section("report", ReportParams).num_samples
     return {
-        "examples": as_data(chosen(sources, references, translations, leading, first)),
-        "lengths": by_group([num_words(line) for line in sources], references, translations),
-        "rarity": by_group(rarest_words(sources, training), references, translations),
+        "examples": as_data(chosen(sources, references, translations, scores, leading, first)),
+        "lengths": by_group([num_words(line) for line in sources], scores),
+        "rarity": by_group(rarest_words(sources, training), scores),
     }
 
 

@@ -6,7 +6,13 @@ from pathlib import Path
 import pytest
 
 from pipelines.frame.errors import DataError
-from pipelines.report.examples import by_group, chosen, marked, rarest_words
+from pipelines.report.examples import (
+    by_group,
+    chosen,
+    marked,
+    rarest_words,
+    sentence_scores,
+)
 from pipelines.report.markdown import markdown_table
 from pipelines.report.pictures import draw_all, draw_groups
 from pipelines.report.results import Results, Row, read_results
@@ -93,12 +99,16 @@ def test_significance_is_of_each_pair_whichever_way():
 def test_examples_are_the_best_the_middle_and_the_worst_of_the_system_that_leads():
     references = [f"one two three {number}" for number in range(9)]
     good = [*references[:5], *(f"one two {number}" for number in range(5, 8)), "x"]
-    found = chosen(references, references, {"a": good, "b": ["y"] * 9}, "a", 2)
+    translations = {"a": good, "b": ["y"] * 9}
+    scores = {name: sentence_scores(lines, references) for name, lines in translations.items()}
+    found = chosen(references, references, translations, scores, "a", 2)
     rows = {why: [one.row for one in found if one.why == why] for why in ("first", "best", "worst")}
     assert rows == {"first": [0, 1], "best": [0, 1, 2], "worst": [8, 7, 6]}
     assert found[2].chrf["a"] == 100.0
     assert found[-3].translations == {"a": "x", "b": "y"}
-    assert len(chosen(["s"], ["r"], {"a": ["r"]}, "a", 5)) == 4  # of a test set of one
+    assert (
+        len(chosen(["s"], ["r"], {"a": ["r"]}, {"a": [100.0]}, "a", 5)) == 4
+    )  # of a test set of one
 
 
 def test_quality_by_rarity_parts_sentences_by_their_rarest_word():
@@ -108,7 +118,7 @@ def test_quality_by_rarity_parts_sentences_by_their_rarest_word():
     translations = references[:10] + ["answer"] * 10 + ["x"] * 10
     rarest = rarest_words(sources, training)
     assert rarest == [100] * 10 + [3] * 10 + [0] * 10
-    (parts,) = by_group(rarest, references, {"a": translations}).values()
+    (parts,) = by_group(rarest, {"a": sentence_scores(translations, references)}).values()
     assert [(part["fewest"], part["most"], part["sentences"]) for part in parts] == [
         (0, 0, 10), (3, 3, 10), (100, 100, 10),
     ]  # fmt: skip
