@@ -93,6 +93,7 @@ def score(run: StageRun) -> Metrics:
         _named(pairs, comparison.system, comparison.baseline) for comparison in params.comparisons
     ]
     run.show_table("scores", _rows(table))
+    run.show_table("comparisons", _compared(pairs))
     found = ", ".join(f"{name} {table[name]['beam'][leading]:.2f}" for name in names)
     run.say(f"{_TITLES[leading]} on {len(references):,} sentences: {found}")
     return {
@@ -114,6 +115,20 @@ def _rows(table: dict[str, Any]) -> list[dict[str, Any]]:
         | {key: value for key, value in found[search].items() if not key.endswith("signature")}
         for name, found in table.items()
         for search in ("greedy", "beam")
+    ]
+
+
+def _compared(pairs: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """A row for each two systems, for eyes: differences and p-values of each metric."""
+    return [
+        {"system": pair["system"], "baseline": pair["baseline"]}
+        | {
+            f"{metric} {name}": value
+            for metric, found in pair.items()
+            if isinstance(found, dict)
+            for name, value in found.items()
+        }
+        for pair in pairs
     ]
 
 

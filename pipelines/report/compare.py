@@ -22,7 +22,7 @@ from pipelines.frame.errors import ParamsError, broken_rule, exit_code
 from pipelines.frame.files import write_text_whole
 from pipelines.report.examples import sentence_scores
 from pipelines.report.page import Inlined, Picture, templates
-from pipelines.report.runs import Run, open_run
+from pipelines.report.runs import Run, open_runs
 from pipelines.report.table import render
 
 PAGE = Path("compare.html")
@@ -300,10 +300,10 @@ def main(given: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--csv", type=Path, help="a file for all tables")
     arguments = parser.parse_args(given)
-    if len(arguments.runs) < 2:
+    runs = [run for one in arguments.runs for run in open_runs(one)]
+    if len(runs) < 2:
         rule, remedy = "be two or more", "compare . HEAD, or . and an experiment's name"
-        raise ParamsError(broken_rule("compare", "runs", len(arguments.runs), rule, remedy))
-    runs = [open_run(one) for one in arguments.runs]
+        raise ParamsError(broken_rule("compare", "runs", len(runs), rule, remedy))
     found = pairings(runs)
     for line in printed(runs, found):
         print(line)

@@ -8,7 +8,7 @@ network nor any other file.
 import re
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from html import escape
 from pathlib import Path
@@ -16,7 +16,6 @@ from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
-from ruamel.yaml import YAML
 
 from pipelines.frame.errors import exit_code
 from pipelines.frame.files import write_text_whole
@@ -28,6 +27,7 @@ from pipelines.report.diagnoses import (
     verdict_sentences,
 )
 from pipelines.report.examples import marked
+from pipelines.report.graph import drawn, locked_stages, stages_table
 from pipelines.report.results import DATA, Results, read_json, read_results
 from pipelines.report.table import search_speeds, seconds_of
 from pipelines.report.tables import (
@@ -67,6 +67,7 @@ def page(params_file: ParamsFile) -> str:
     results = read_results(architectures, list(params_file.get("ensembles")))
     diagnoses = read_diagnoses(list(params_file.get("diagnosis.models")))
     pictures = _pictures(results, architectures, list(diagnoses))
+    stages = locked_stages()
     return (
         templates()
         .get_template("page.html.jinja")
@@ -80,7 +81,8 @@ def page(params_file: ParamsFile) -> str:
             speeds=_speeds_table(results),
             comparisons=comparison_sentences(results),
             significance=significance_table(results),
-            stages=list(stages()),
+            stages=stages_table(stages),
+            stages_drawn=drawn(stages),
             diagnosis=diagnosis_table(diagnoses),
             verdicts=verdict_sentences(diagnoses),
             diagnosed={name: [*_diagnosed(name)] for name in diagnoses},
@@ -202,25 +204,6 @@ def _git(*arguments: str) -> str:
     except FileNotFoundError:
         return ""
     return done.stdout.strip() if done.returncode == 0 else ""
-
-
-def stages() -> Iterator[list[str]]:
-    """Stage, hash of its out in dvc.lock, MiB, seconds if it ran here; a header first."""
-    yield ["stage", "hash of its out", "MiB", "seconds here"]
-    try:
-        text = Path("dvc.lock").read_text(encoding="utf-8")
-    except OSError:
-        return
-    locked: Mapping[str, Any] = YAML(typ="safe").load(text) or {}
-    for name, entry in locked.get("stages", {}).items():
-        (out, *_) = entry.get("outs") or [{}]
-        seconds = seconds_of(name, Path(str(out.get("path"))))
-        yield [
-            name,
-            str(out.get("md5", "–"))[:12],
-            f"{out.get('size', 0) / 2**20:.1f}",
-            "–" if seconds is None else f"{seconds:,.0f}",
-        ]
 
 
 def _with_costs(table: list[list[str]], results: Results) -> list[list[str]]:

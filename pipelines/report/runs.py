@@ -6,7 +6,8 @@
 | a folder | another checkout, such as the worktree of a flow's experiment |
 | a name below ``.runs/experiments`` | the worktree of that name |
 | a name of ``dvc exp`` | that experiment |
-| what git resolves | a commit, a branch (``sweep/rates/…``), a tag |
+| what git resolves | a commit, a branch, a tag |
+| ``sweep/<name>`` | each experiment of that sweep |
 """
 
 import hashlib
@@ -144,6 +145,18 @@ class Run:
     def _yaml(self, path: str) -> dict[str, Any]:
         found: dict[str, Any] = YAML(typ="safe").load(self.read(path)) or {}
         return found
+
+
+def open_runs(given: str) -> list[Run]:
+    """The runs that a word names, of a sweep more than one; see the table above.
+
+    Raises:
+        ParamsError: it names none.
+    """
+    listed = _git("for-each-ref", "--format=%(refname:short)", f"refs/heads/{given}/")
+    if given.startswith("sweep/") and listed:
+        return [_of_commit(name.rpartition("/")[2], name) for name in listed.splitlines()]
+    return [open_run(given)]
 
 
 def open_run(given: str) -> Run:

@@ -320,6 +320,11 @@ def test_a_killed_sweep_goes_on_and_ends_with_every_result(reproduced_copy):
     assert len([name for name in branches if name.startswith("sweep/")]) == 3
     shown = run_in(reproduced_copy, "dvc", "exp", "show", "--all-branches", "--csv").stdout
     assert "sweep/beams/beams-2-" in shown
+    compared = run_in(
+        reproduced_copy, sys.executable, "-m", "pipelines.report.compare", ".", "sweep/beams"
+    ).stdout
+    assert re.search(r"decoding\.beam_size +3 +2 +3 +4", compared)
+    assert re.search(r"gru: …?[-\w]* − here = .* BLEU", compared)
     assert (reproduced_copy / "params.yaml").read_text().count(
         "beam_size: 3"
     ) == 1  # nothing here has changed

@@ -11,7 +11,7 @@ import pytest
 from pipelines.evaluation.metrics import compare as bootstrap
 from pipelines.frame.errors import DataError, ParamsError
 from pipelines.report import compare
-from pipelines.report.runs import Run, open_run
+from pipelines.report.runs import Run, open_run, open_runs
 from tests.conftest import run_in
 from tests.report.test_page import assert_sound
 
@@ -116,6 +116,10 @@ def test_a_commit_is_read_from_the_cache_and_costs_from_where_it_ran(reproduced_
     run_in(reproduced_copy, "git", "init", "--quiet")
     run_in(reproduced_copy, "git", "add", "--all")
     run_in(reproduced_copy, "git", "commit", "--quiet", "--message", "all")
+    for name in ("sweep/rates/rates-0", "sweep/rates/rates-1", "sweep/rates-2/other"):
+        run_in(reproduced_copy, "git", "branch", name)
+    assert [run.name for run in open_runs("sweep/rates")] == ["rates-0", "rates-1"]
+    assert open_runs("sweep/rates")[1].measured == open_run(".").measured
     shutil.rmtree("data/decoding/gru")
     runs = [open_run("HEAD"), open_run("HEAD")]
     assert len(runs[0].translations("gru")) == len(runs[0].test_set()[0])
