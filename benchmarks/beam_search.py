@@ -31,15 +31,15 @@ from pipelines.decoding.batches import search_all
 from pipelines.decoding.params import DecodingParams
 from pipelines.decoding.strategies import Strategy
 from pipelines.decoding.workers import Workers
+from pipelines.exports.ctranslate2 import to_ctranslate2
 from pipelines.formats.shards.arrays import Ragged
-from pipelines.formats.vocabulary.special_tokens import END, PAD, SPECIAL_TOKENS, START
+from pipelines.formats.vocabulary.special_tokens import CLS, END, PAD, SEP, SPECIAL_TOKENS, START
 from pipelines.frame.hardware import Hardware
 from pipelines.frame.records import Records
 from pipelines.models.protocol.model import Seq2SeqModel
 from pipelines.models.protocol.registry import build_model, schema_of
 from pipelines.models.protocol.sources import sources
 from pipelines.nn.cpu.linear import Precision
-from pipelines.translate.export import to_ctranslate2
 
 SENTENCES, BEAM, STEPS, THREADS = 1000, 5, 15, 2
 WORDS = [*SPECIAL_TOKENS, *(f"w{number}" for number in range(5, VOCAB))]
@@ -150,7 +150,7 @@ def ctranslate2(source: Ragged, folder: Path, compute_type: str) -> Callable[[],
     translator: Any = library.Translator(
         str(folder), device="cpu", compute_type=compute_type, inter_threads=THREADS, intra_threads=1
     )
-    texts = [[WORDS[token] for token in source[row]] for row in range(len(source))]
+    texts = [[WORDS[token] for token in (CLS, *source[row], SEP)] for row in range(len(source))]
     numbers = {word: number for number, word in enumerate(WORDS)}
 
     def run() -> Ids:

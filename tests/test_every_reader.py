@@ -48,7 +48,7 @@ def _corpus(
     documents_of = {"train": documents, "valid": documents}
     reader = FilesReader(kind="files", documents=documents_of, pairs=splits, max_words=9)
     return CorpusParams(
-        raw="data/raw/mine", source_language="x", target_language="y", reader=reader
+        raw="data/raw/mine", license=None, source_language="x", target_language="y", reader=reader
     ), reader
 
 

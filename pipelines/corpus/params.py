@@ -18,6 +18,7 @@ from pipelines.corpus.sources.params import (
     has_documents,
     languages_of,
 )
+from pipelines.frame.params_problems import LICENSE
 from pipelines.frame.params_reader import Name, Section
 
 Share = Annotated[float, Field(gt=0, lt=1)]
@@ -156,9 +157,14 @@ AnyTextReader = FilesReader | SourcesReader
 
 
 class CorpusParams(Section):
-    """What text is read, and from where."""
+    """What text is read, and from where.
+
+    Attributes:
+        license: of the text, for the cards of a release; no stage reads it.
+    """
 
     raw: str
+    license: Annotated[str, Field(pattern=LICENSE)] | None = Field(exclude=True)
     source_language: Language
     target_language: Language
     reader: Annotated[EmbeddedReader | FilesReader | SourcesReader, Field(discriminator="kind")]

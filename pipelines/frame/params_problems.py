@@ -16,9 +16,11 @@ if TYPE_CHECKING:
 NAME = r"^[a-z][a-z0-9_-]{0,39}$"  # of whatever becomes part of a path, a branch or a command
 NAMED = "be lower-case letters, digits, _ and -, a letter first, at most 40"
 TRAINED = r"^(bert|(seq2seq\.architectures|classification\.tasks)\.[^.]+)$"  # a training's section
+LICENSE = r"^[a-z0-9][a-z0-9.+-]*$"
 _PATTERNS = {
     NAME: NAMED,
     TRAINED: "be bert, seq2seq.architectures.NAME or classification.tasks.NAME",
+    LICENSE: "be an identifier such as cc-by-4.0, in small letters",
     "^data/": "begin with data/",
 }
 _RULES = {

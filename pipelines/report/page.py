@@ -190,11 +190,18 @@ def asked(params_file: ParamsFile) -> dict[str, Any]:
     """What was asked: params as they stand, the commit, and whether the checkout has changes."""
     return {
         "params": Path("params.yaml").read_text(encoding="utf-8"),
+        **commit(),
+        "raw": params_file.get("corpus.raw"),
+        "languages": [params_file.get(f"corpus.{key}_language") for key in ("source", "target")],
+    }
+
+
+def commit() -> dict[str, Any]:
+    """Of this checkout: its ``commit``, the ``subject``, and whether code has ``changed`` since."""
+    return {
         "commit": _git("rev-parse", "HEAD")[:12] or "none",
         "subject": _git("log", "-1", "--format=%s"),
         "changed": bool(_git("status", "--porcelain", "--", "pipelines", "dvc.yaml")),
-        "raw": params_file.get("corpus.raw"),
-        "languages": [params_file.get(f"corpus.{key}_language") for key in ("source", "target")],
     }
 
 

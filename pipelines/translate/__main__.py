@@ -55,6 +55,12 @@ def _parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--arch", required=True, help="name in seq2seq.architectures")
+    parser.add_argument(
+        "--release", type=Path, metavar="FOLDER", help="a model of a release, verified before"
+    )
+    parser.add_argument(
+        "--key", type=Path, metavar="FILE", help="public key of who signed the release"
+    )
     parser.add_argument("--beam", type=int, help="beam size")
     parser.add_argument("--best", type=int, help="hypotheses shown for each line, with scores")
     parser.add_argument(
@@ -100,11 +106,17 @@ def _translate(options: argparse.Namespace) -> int:
         )
     params, hardware = _params(options)
     limit_threads(hardware.num_threads)
+    from pipelines.models.protocol.files import load
+    from pipelines.release.loading import load_released
     from pipelines.translate.session import Session
 
+    if options.release:
+        model = load_released(options.release, options.arch, options.key)
+    else:
+        model = load(MODELS / options.arch)
     session = Session(
-        MODELS / options.arch,
-        TOKENIZER,
+        model,
+        options.release / options.arch if options.release else TOKENIZER,
         params,
         hardware,
         begin=options.begin,
@@ -133,7 +145,7 @@ def _params(options: argparse.Namespace) -> tuple[DecodingParams, Hardware]:
     Raises:
         DataError, ParamsError: a value breaks a rule.
     """
-    params_file = read_params()
+    params_file = read_params((options.release or Path()) / "params.yaml")
     if options.arch not in params_file.get("seq2seq.architectures"):
         rule = f"be one of {', '.join(params_file.get('seq2seq.architectures'))}"
         raise DataError(broken_rule("command line", "--arch", options.arch, rule, "correct it"))

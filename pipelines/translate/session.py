@@ -23,7 +23,6 @@ from pipelines.formats.tokenizer.tokenizer import SubwordTokenizer
 from pipelines.formats.vocabulary.special_tokens import CLS, END, SEP, SPECIAL_TOKENS, UNK
 from pipelines.frame.errors import DataError, broken_rule
 from pipelines.frame.hardware import Hardware
-from pipelines.models.protocol.files import load
 from pipelines.models.protocol.model import Seq2SeqModel
 from pipelines.translate.constrained import Constrained
 
@@ -62,7 +61,7 @@ class Session:
     """One model, its tokenizer, one way to search.
 
     Args:
-        folder: of the model.
+        model: in evaluation mode.
         tokenizer: its folder.
         params: how to search.
         hardware: on what.
@@ -70,14 +69,13 @@ class Session:
         phrases: what each translation contains; likewise.
 
     Raises:
-        CheckpointError: the model is damaged.
         DataError: phrases are asked of another strategy than beam search; model and tokenizer do
             not fit.
     """
 
     def __init__(
         self,
-        folder: Path,
+        model: Seq2SeqModel,
         tokenizer: Path,
         params: DecodingParams,
         hardware: Hardware,
@@ -85,12 +83,12 @@ class Session:
         begin: str = "",
         phrases: Sequence[str] = (),
     ) -> None:
-        self._model = load(folder)
+        self._model = model
         self.tokenizer = SubwordTokenizer.load(tokenizer)
         self._params = params
         if (size := len(self._model.output.weight)) != self.tokenizer.vocab_size:
             rule, remedy = f"be the tokenizer's ({self.tokenizer.vocab_size})", "run dvc repro"
-            raise DataError(broken_rule(str(folder), "vocabulary", size, rule, remedy))
+            raise DataError(broken_rule("model", "vocabulary", size, rule, remedy))
         if phrases and params.strategy.name != "beam":
             rule = "be beam where translations have to contain something"
             raise DataError(

@@ -35,6 +35,7 @@ def corpus_params(sources: dict[str, Any], **others: Any) -> CorpusParams:
     return CorpusParams.model_validate(
         {
             "raw": "data/raw/mine",
+            "license": None,
             **languages,
             "reader": {**reader, "kind": "sources", "sources": sources},
         }

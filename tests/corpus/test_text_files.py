@@ -43,7 +43,7 @@ def _params() -> tuple[CorpusParams, FilesReader]:
         max_words=5,
     )
     params = CorpusParams(
-        raw="data/raw/mine", source_language="en", target_language="de", reader=reader
+        raw="data/raw/mine", license=None, source_language="en", target_language="de", reader=reader
     )
     return params, reader
 
@@ -67,7 +67,11 @@ def test_read_corpus_of_any_pair_task(raw, tmp_path):
         kind="files", documents=splits, pairs={**splits, "test": files}, max_words=5
     )
     params = CorpusParams(
-        raw="data/raw/mine", source_language="question", target_language="answer", reader=reader
+        raw="data/raw/mine",
+        license=None,
+        source_language="question",
+        target_language="answer",
+        reader=reader,
     )
     corpus = read_corpus(params, reader)
     corpus.write(tmp_path)

@@ -31,7 +31,7 @@ _IN_NUMBERS = frozenset(".,:٫٬")
 # What opens → what closes it.
 _CLOSED_BY = {'"': '"', "„": "“”", "‚": "‘’", "“": "”", "«": "»", "»": "«", "‹": "›", "›": "‹"}
 # Ranges of Han characters, as BertNormalizer has them.
-_HAN = (
+HAN = (
     *(
         (0x4E00, 0x9FFF),
         (0x3400, 0x4DBF),
@@ -42,7 +42,7 @@ _HAN = (
     *((0x2B920, 0x2CEAF), (0xF900, 0xFAFF), (0x2F800, 0x2FA1F)),
 )
 # Ranges of the punctuation of Chinese, Japanese and Korean.
-_WIDE = ((0x3001, 0x303F), (0xFF01, 0xFF0F), (0xFF1A, 0xFF20), (0xFF3B, 0xFF40), (0xFF5B, 0xFF65))
+WIDE = ((0x3001, 0x303F), (0xFF01, 0xFF0F), (0xFF1A, 0xFF20), (0xFF3B, 0xFF40), (0xFF5B, 0xFF65))
 
 
 def guessed_spaces(words: Sequence[str]) -> list[bool]:
@@ -76,7 +76,7 @@ class _Sides:
         category = unicodedata.category(mark)
         if category[0] not in "PS":
             return False, False
-        if _is_in(mark, _WIDE):
+        if _is_in(mark, WIDE):
             return True, True
         if mark in _BETWEEN and _between_words(words, number):
             return True, True
@@ -122,7 +122,7 @@ def _written_without_spaces(left: str, right: str) -> bool:
 
 def is_han(char: str) -> bool:
     """Whether BERT makes a word of this character."""
-    return _is_in(char, _HAN)
+    return _is_in(char, HAN)
 
 
 def _is_in(char: str, ranges: Sequence[tuple[int, int]]) -> bool:

@@ -211,6 +211,7 @@ def _read(language: str, raw: Path, reader: dict[str, Any]) -> Corpus:
     params = CorpusParams.model_validate(
         {
             "raw": raw.as_posix(),
+            "license": None,
             "source_language": BARE,
             "target_language": language,
             "reader": reader,

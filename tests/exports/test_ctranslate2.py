@@ -1,5 +1,10 @@
 """The exported Transformer in CTranslate2: the same translations, found by another engine."""
 
+import contextlib
+import io
+import re
+import subprocess
+import sys
 from pathlib import Path
 
 import ctranslate2
@@ -9,13 +14,19 @@ import torch
 
 from pipelines.decoding.beam_search import beam_search
 from pipelines.decoding.options import SearchOptions, Stop
+from pipelines.exports.ctranslate2 import (
+    QUANTIZATIONS,
+    agreement,
+    main,
+    require_agreement,
+    to_ctranslate2,
+)
 from pipelines.formats.tokenizer.tokenizer import SubwordTokenizer
 from pipelines.formats.vocabulary.special_tokens import CLS, END, PAD, SEP, SPECIAL_TOKENS, START
-from pipelines.frame.errors import DataError
+from pipelines.frame.errors import CheckFailed, DataError
 from pipelines.models.protocol.sources import sources
 from pipelines.tokenizer.params import TokenizerParams
 from pipelines.tokenizer.vocabulary import assembled, train_vocabulary
-from pipelines.translate.export import to_ctranslate2
 from tests.decoding.toolkits import of_toolkit
 from tests.models.families import build
 
@@ -48,7 +59,7 @@ def test_exported_transformer_gives_our_translations(tmp_path, name, beam, alpha
     found = beam_search(model, source, lengths, options)
     model = ctranslate2.Translator(str(tmp_path / "model"), device="cpu", compute_type="float32")
     theirs = model.translate_batch(
-        [[WORDS[token] for token in sentence] for sentence in sentences],
+        [[WORDS[token] for token in (CLS, *sentence, SEP)] for sentence in sentences],
         beam_size=beam, num_hypotheses=beam, length_penalty=alpha, max_decoding_length=LONGEST,
         return_scores=True,
         min_decoding_length=0,
@@ -83,13 +94,14 @@ def test_exported_model_reads_special_tokens_in_text_as_text(tmp_path: Path):
     ids = tokenizer.encode(lines)
     pieces = [[tokenizer.token(index) for index in row] for row in ids]
     assert not any(set(row) & set(SPECIAL_TOKENS) for row in pieces)
+    framed = [[SPECIAL_TOKENS[CLS], *row, SPECIAL_TOKENS[SEP]] for row in pieces]
     options = SearchOptions(
         1, 1, LONGEST, START, (END,), of_toolkit("ctranslate2", 1.0), Stop("finished")
     )
     source, lengths = sources([np.array(row) for row in ids])
     theirs = ctranslate2.Translator(
         str(tmp_path / "model"), device="cpu", compute_type="float32"
-    ).translate_batch(pieces, beam_size=1, max_decoding_length=LONGEST, min_decoding_length=0)
+    ).translate_batch(framed, beam_size=1, max_decoding_length=LONGEST, min_decoding_length=0)
     for group, its in zip(beam_search(model, source, lengths, options), theirs, strict=True):
         assert [words[token] for token in group[0].tokens if token != END] == its.hypotheses[0]
 
@@ -103,3 +115,43 @@ def test_export_of_other_families_is_refused(tmp_path: Path):
 def test_export_over_something_that_is_there_is_refused(tmp_path: Path):
     with pytest.raises(DataError, match="must not be there yet"):
         to_ctranslate2(build("transformer"), WORDS[:20], tmp_path)
+
+
+@pytest.mark.parametrize("quantization", QUANTIZATIONS)
+def test_our_model_is_as_it_was_and_the_export_says_the_same(tmp_path, quantization):
+    """CTranslate2 quantizes arrays where they lie; once they were our weights."""
+    model = build("transformer", V, seed=3, double=False)
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    to_ctranslate2(model, WORDS, tmp_path / "model", quantization)
+    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+    pairs = [([5, 6, 7], [8, 9]), ([10], [11, 12, 13]), ([], [5])]
+    found = agreement(model, WORDS, tmp_path / "model", pairs)
+    assert found.sentences == 2
+    require_agreement(found, tmp_path, quantization)
+    with torch.no_grad():
+        model.output_bias[8] += 3
+    changed = agreement(model, WORDS, tmp_path / "model", pairs)
+    with pytest.raises(CheckFailed, match="log-probabilities differ from ours by"):
+        require_agreement(changed, tmp_path, quantization)
+
+
+@pytest.mark.parametrize("quantization", ["float32", "int8"])
+def test_the_readme_s_program_gives_our_translation(reproduced_copy, monkeypatch, quantization):
+    folder = reproduced_copy / "served"
+    given = ["--arch", "transformer", "--out", str(folder), "--quantization", quantization]
+    assert main(given) == 0
+    (program,) = re.findall(r"```python\n(.*?)```", (folder / "README.md").read_text(), re.DOTALL)
+    assert len(program.splitlines()) == 8
+    monkeypatch.chdir(folder)
+    with contextlib.redirect_stdout(io.StringIO()) as printed:
+        exec(program, {})  # what a user would run
+    monkeypatch.chdir(reproduced_copy)
+    line = (reproduced_copy / "data/corpus/pairs.test.en.txt").read_text().splitlines()[0]
+    command = ["-m", "pipelines.translate", "--arch", "transformer"]
+    done = subprocess.run(
+        [sys.executable, *command], input=line + "\n", capture_output=True, text=True, check=True
+    )
+    if quantization == "float32":
+        assert printed.getvalue() == done.stdout
+    with pytest.raises(DataError, match="must not be there yet"):
+        main(given)

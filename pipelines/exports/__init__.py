@@ -1,0 +1,1 @@
+"""Trained models in the formats of others: `transformers`, CTranslate2, plain PyTorch."""

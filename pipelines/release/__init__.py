@@ -1,0 +1,1 @@
+"""What a run hands over: models with cards that others load, signed, kept together."""
