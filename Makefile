@@ -112,6 +112,10 @@ test-nodes: setup ## two machines under torchrun, on this one (minutes)
 test-long: setup ## test-recipes and test-nodes in one go, as CI does
 	$(PYTEST) -m 'recipes or (nodes and not chaos)'
 
+.PHONY: test-elsewhere
+test-elsewhere: setup ## a release in an environment of its own (needs pip)
+	pytest -m elsewhere -rP
+
 .PHONY: test-slurm
 test-slurm: setup ## a SLURM job on two nodes (needs slurm-wlm, munge, root)
 	pytest -m slurm -rs

@@ -1,4 +1,4 @@
-"""Work pool, deployments and automations of this checkout: ``python -m flows.deployments``,
+"""Work pools, deployments and automations of this checkout: ``python -m flows.deployments``,
 against PREFECT_API_URL.
 
 The deployments stand in ``prefect.yaml``. Besides them the server gets an automation for flow runs
@@ -23,17 +23,20 @@ from prefect.exceptions import ObjectAlreadyExists
 
 from flows.environment import HEARTBEAT_S
 
-POOL, ZOMBIES = "maskline", "maskline-zombies"
+POOL, WATCH_POOL, ZOMBIES = "maskline", "maskline-watch", "maskline-zombies"
 _MISSED = 3  # heartbeats
 
 
-async def create_pool() -> None:
-    """The pool of processes; one flow at a time, for two would train on the same processors."""
+async def create_pools() -> None:
+    """The pools of processes; one flow at a time, for two would train on the same processors. What
+    looks out has one of its own: it is not to wait for the end of a training.
+    """
     async with get_client() as client:
-        with contextlib.suppress(ObjectAlreadyExists):  # its owner may have changed it
-            await client.create_work_pool(
-                WorkPoolCreate(name=POOL, type="process", concurrency_limit=1)
-            )
+        for name in (POOL, WATCH_POOL):
+            with contextlib.suppress(ObjectAlreadyExists):  # its owner may have changed it
+                await client.create_work_pool(
+                    WorkPoolCreate(name=name, type="process", concurrency_limit=1)
+                )
 
 
 def zombies() -> Automation:
@@ -68,7 +71,7 @@ async def create_zombies() -> None:
 
 def main() -> int:
     """Create what is missing, register the deployments anew."""
-    asyncio.run(create_pool())
+    asyncio.run(create_pools())
     asyncio.run(create_zombies())
     return subprocess.run(
         [sys.executable, "-m", "prefect", "--no-prompt", "deploy", "--all"], check=False

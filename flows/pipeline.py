@@ -23,6 +23,7 @@ from flows.notify import notify
 from flows.output import level_of
 from flows.pictures import show_graph, show_plan, show_results
 from flows.process import Children
+from flows.push import push as push_to_remote
 from flows.results import results
 from flows.server import temporary_server
 from flows.slots import MachineSlots
@@ -48,6 +49,15 @@ def check(folder: Path) -> State[Any]:
     if result.returncode:
         return Failed(message=result.stderr.strip())
     return Completed(message="params, raw data and machine are all right")
+
+
+@task(name="push", task_run_name="push", cache_policy=NO_CACHE, persist_result=False)
+def push_outs(folder: Path) -> State[Any]:
+    """Outs to DVC's remote, whatever has ended meanwhile and is renewed."""
+    try:
+        return Completed(message=push_to_remote(folder))
+    except MasklineError as error:
+        return Failed(message=str(error))
 
 
 @task(name="plan", task_run_name="plan", cache_policy=NO_CACHE, persist_result=False)
@@ -95,6 +105,7 @@ def pipeline(
     recipes: list[str] | None = None,
     overrides: dict[str, Any] | None = None,
     until: str | None = None,
+    push: bool = False,
 ) -> dict[str, str] | State[Any]:
     """Reproduce everything; stage → name of its final state, or a failed state.
 
@@ -104,21 +115,22 @@ def pipeline(
             in a git worktree of its own, ``.runs/experiments/<name>``, named for them, with this
             checkout's cache; nothing here is changed. The same ones find it again.
         until: the stage that is wanted, ``evaluation`` or ``seq2seq@gru``; all stages without it.
+        push: bring outs to DVC's remote at the end, tried for an hour.
     """
     try:
         if not (recipes or overrides):
-            return _work(Path(), until)
+            return _work(Path(), until, push=push)
         name = name_of(recipes or [], overrides or {})
         # Before its worktree is touched: the same may be at work there, of an older commit.
         with exclusive(EXPERIMENTS / f"{name}.lock", patience_s=0):
             folder = experiment(name, recipes or [], overrides or {})
             print(f"working in {folder}")
-            return _work(folder, until)
+            return _work(folder, until, push=push)
     except MasklineError as error:
         return Failed(message=str(error))
 
 
-def _work(folder: Path, until: str | None) -> dict[str, str] | State[Any]:
+def _work(folder: Path, until: str | None, *, push: bool) -> dict[str, str] | State[Any]:
     """All that is done in one checkout; see `pipeline`."""
     children = Children()
     with exclusive(folder / FLOW_LOCK):
@@ -136,6 +148,8 @@ def _work(folder: Path, until: str | None) -> dict[str, str] | State[Any]:
         command = [sys.executable, "-m", "pipelines.report.page"]
         subprocess.run(command, cwd=folder, check=True, capture_output=True)
     show_results(folder / "data/report")
+    if push and (pushed := push_outs(folder, return_state=True)).is_failed():
+        return Failed(message=pushed.message)
     return {one: state.name or "" for one, state in states.items()}
 
 
@@ -147,10 +161,10 @@ def _told(stage: str, state: State[Any]) -> str:
     return message if message.startswith(f"{stage}: ") else f"{stage}: {state.name} {message}"
 
 
-def main(until: str | None) -> int:
+def main(until: str | None, *, push: bool = False) -> int:
     """Run the flow with a server of its own, and print the results table; the exit code."""
     with temporary_server():
-        state: State[Any] = pipeline(until=until, return_state=True)
+        state: State[Any] = pipeline(until=until, push=push, return_state=True)
     if not state.is_completed():
         print(f"error: {state.message}", file=sys.stderr)
         return EXIT_FAILED
@@ -163,4 +177,6 @@ if __name__ == "__main__":
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--until", help="the stage that is wanted; all stages without it")
-    sys.exit(exit_code(lambda: main(parser.parse_args().until)))
+    parser.add_argument("--push", action="store_true", help="bring outs to DVC's remote at the end")
+    options = parser.parse_args()
+    sys.exit(exit_code(lambda: main(options.until, push=options.push)))

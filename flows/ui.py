@@ -1,4 +1,4 @@
-"""Prefect's server, its UI and a worker for this checkout: ``python -m flows.ui [--port N]``.
+"""Prefect's server, its UI and workers for this checkout: ``python -m flows.ui [--port N]``.
 
 Bound to the loopback device; whoever can reach the server can run code here. Another address needs
 a password (PREFECT_SERVER_API_AUTH_STRING, see docs/operations.md). Ctrl-C ends all of it,
@@ -15,7 +15,7 @@ from pathlib import Path
 from types import FrameType
 
 import flows.environment  # noqa: F401  (sets PREFECT_HOME)
-from flows.deployments import POOL
+from flows.deployments import POOL, WATCH_POOL
 from flows.process import Children
 from flows.server import wait_until_healthy
 from pipelines.frame.errors import ParamsError, broken_rule
@@ -116,7 +116,7 @@ def main() -> int:
         ended.set()
 
     server = ("prefect", "server", "start", "--host", arguments.host, "--port", str(arguments.port))
-    worker = ("prefect", "worker", "start", "--pool", POOL, "--type", "process", "--limit", "1")
+    workers = {"worker": POOL, "watching worker": WATCH_POOL}
     try:
         threading.Thread(target=keep, args=("server", *server), daemon=True).start()
         wait_until_healthy(url)
@@ -127,7 +127,9 @@ def main() -> int:
             raise RuntimeError(
                 f"flows.deployments ended with {quiet}; run it by hand with PREFECT_API_URL={url}"
             )
-        threading.Thread(target=keep, args=("worker", *worker), daemon=True).start()
+        for name, pool in workers.items():
+            start = ("prefect", "worker", "start", "--pool", pool, "--type", "process")
+            threading.Thread(target=keep, args=(name, *start, "--limit", "1"), daemon=True).start()
         print(f"Prefect's UI: {address}; its logs: {LOGS}; Ctrl-C ends it", flush=True)
         ended.wait()
     except (TimeoutError, RuntimeError) as error:

@@ -1,5 +1,6 @@
 """A certificate authority of our own, for servers behind TLS."""
 
+import copy
 import ssl
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -18,13 +19,28 @@ def _name(text: str) -> x509.Name:
 
 
 class Authority:
-    """A certificate authority of our own."""
+    """A certificate authority of our own.
 
-    def __init__(self, folder: Path) -> None:
+    Args:
+        folder: for its files.
+        begun: its life, so long from now.
+    """
+
+    def __init__(self, folder: Path, begun: timedelta = -DAY) -> None:
         self._folder, self._key = folder, ec.generate_private_key(ec.SECP256R1())
-        self._own = self._signed("Test Authority", self._key, -DAY, 400 * DAY, authority=True)
+        self._own_name = "Test Authority"
+        own = self._signed(self._own_name, self._key, begun, 400 * DAY, authority=True)
+        self._chain = own.public_bytes(serialization.Encoding.PEM)
         self.path = folder / "authority.pem"
-        self.path.write_bytes(self._own.public_bytes(serialization.Encoding.PEM))
+        self.path.write_bytes(self._chain)
+
+    def between(self, start: timedelta, end: timedelta) -> "Authority":
+        """Another one that this one has signed, and that signs servers."""
+        found = copy.copy(self)
+        found._key, found._own_name = ec.generate_private_key(ec.SECP256R1()), "Between"
+        own = self._signed(found._own_name, found._key, start, end, authority=True)
+        found._chain = own.public_bytes(serialization.Encoding.PEM)
+        return found
 
     def _signed(
         self, name: str, key: Any, start: timedelta, end: timedelta, *, authority: bool = False
@@ -36,7 +52,7 @@ class Authority:
         return (
             x509.CertificateBuilder()
             .subject_name(_name(name))
-            .issuer_name(_name("Test Authority"))
+            .issuer_name(_name(self._own_name))
             .public_key(key.public_key())
             .serial_number(x509.random_serial_number())
             .not_valid_before(now + start)
@@ -69,7 +85,7 @@ class Authority:
             serialization.NoEncryption(),
         )
         chain = self._signed(name, key, start, end).public_bytes(serialization.Encoding.PEM)
-        path.write_bytes(private + chain + self.path.read_bytes())
+        path.write_bytes(private + chain + self._chain)
         return path
 
     def context(self, name: str, start: timedelta, end: timedelta) -> ssl.SSLContext:

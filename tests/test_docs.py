@@ -47,7 +47,15 @@ ELSEWHERE = {
     "cat data/classification": ("tests/classification/test_classifier.py", "metrics.json"),
     "python -m flows.sweep": ("tests/flows/test_sweep.py", "flows.sweep"),
     "python -m flows.ui": ("tests/flows/test_ui.py", "flows.ui"),
-    "python -m pipelines.translate.export": ("tests/decoding/test_ctranslate2.py", "export"),
+    "python -m pipelines.exports.ctranslate2": ("tests/exports/test_ctranslate2.py", "main(given)"),
+    "python -m pipelines.release": ("tests/release/test_handed_over.py", "docs/release.md"),
+    "openssl ": ("tests/release/test_handed_over.py", "docs/release.md"),
+    'echo "The ships are old." | python -m pipelines.translate --release': (
+        "tests/release/test_handed_over.py",
+        "docs/release.md",
+    ),
+    "python -m flows.watch": ("tests/flows/test_watch.py", "flows.watch"),
+    "python -m flows.push": ("tests/flows/test_push.py", "flows.push"),
     "export PREFECT_SERVER_API_AUTH_STRING": (
         "tests/flows/test_browser_tls.py",
         "PREFECT_SERVER_API_AUTH_STRING",

@@ -8,11 +8,14 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
-from tests.conftest import run_in
+from tests.authority import DAY, Authority
+from tests.conftest import copy_project, run_in
+from tests.tls import BehindTls
 
 pytestmark = pytest.mark.reliability
 
@@ -98,3 +101,32 @@ def test_a_clone_pulls_everything_from_s3(reproduced_copy, tmp_path, s3):
         for root, _, names in os.walk(folder):
             for name in names:
                 assert secret.encode() not in Path(root, name).read_bytes()
+
+
+def test_a_certificate_that_ends_during_a_run_loses_nothing(tmp_path, s3):
+    """Training goes to its end, the push is tried until the certificate is renewed."""
+    project = copy_project(tmp_path / "project")
+    authority = Authority(tmp_path)
+    keys = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test"}
+    environment = {key: value for key, value in os.environ.items() if key != "PREFECT_HOME"} | keys
+    with BehindTls(s3, authority, DAY, -DAY) as served:
+        run_in(project, "dvc", "remote", "add", "--default", "store", "s3://maskline/expiry")
+        for key, value in (("endpointurl", served.address), ("ssl_verify", str(authority.path))):
+            run_in(project, "dvc", "remote", "modify", "--local", "store", key, value)
+        printed = []
+        flow = subprocess.Popen(
+            [sys.executable, "-m", "flows.pipeline", "--until", "bert", "--push"],
+            cwd=project, env=environment, text=True, stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+        )  # fmt: skip
+        for line in flow.stdout or ():
+            printed.append(line)
+            if "Running stage 'bert'" in line:
+                served.renew(timedelta(seconds=1))  # one that has ended by the end of the run
+            if "dvc push: " in line and "again in" in line:
+                served.renew()
+        text = "".join(printed)
+        assert flow.wait() == 0, text[-3000:]
+        assert "ertificate" in text[text.index("dvc push: ") :], text[-3000:]
+        assert (project / "data/bert/model.safetensors").is_file()
+        assert "Everything is up to date" in run_in(project, "dvc", "push", **keys).stdout

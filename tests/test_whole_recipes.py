@@ -6,17 +6,21 @@ import gzip
 import json
 import random
 import re
+import sys
 import zipfile
 from pathlib import Path
 from typing import Any
 
 import pytest
+from huggingface_hub import ModelCard
 from ruamel.yaml import YAML
 
 from pipelines.corpus.embedded import write_document
 from pipelines.corpus.lexicon import read_lexicon
 from pipelines.frame.params_reader import plain, read_params
-from tests.conftest import ROOT
+from pipelines.release.checking import verify
+from tests.conftest import ROOT, run_in
+from tests.release.alone import run_alone
 from tests.report.test_page import assert_sound
 from tests.whole_pipeline import checkout, run
 
@@ -41,6 +45,8 @@ CHAINS = [
     ["multi30k", "multi30k_transformer", "multi30k_recurrent"],
 ]
 # One after the other in one checkout: each finds what those before it left.
+# Released too: what their models are made of differs.
+RELEASED = ("bert_modern", "all_architectures", "bert_continued", "classification", "ensembles")
 IN_ONE_CHECKOUT = [["opus"], ["wikitext"], ["multi30k"], ["wikipedia"]]
 SIZES = {"width": 16, "num_heads": 2, "feed_forward_width": 32}
 LAYERS = ("num_layers", "num_encoder_layers", "num_decoder_layers")
@@ -194,6 +200,28 @@ def _assert_complete(folder: Path, printed: str) -> None:
 def test_recipe_runs_to_the_end_of_its_pipeline(tmp_path, chain):
     folder = _project(tmp_path / "project", chain)
     _assert_complete(folder, run(folder))
+    if chain[-1] in RELEASED:
+        _assert_released(folder)
+
+
+def _assert_released(folder: Path) -> None:
+    """Every model has a card whose program runs without this project; ensembles are told of."""
+    (folder / "dvc.lock").write_text("stages: {}\n")  # the stages ran without DVC
+    command = ["-m", "pipelines.release", "made", "--ctranslate2", "int8"]
+    run_in(folder, sys.executable, *command)
+    made = folder / "releases/made"
+    assert verify(made, None)
+    params = plain(read_params(folder / "params.yaml").root)
+    models = ["bert", *params["classification"]["tasks"], *params["seq2seq"]["architectures"]]
+    assert json.loads((made / "release.json").read_text())["models"] == models
+    printed = run_alone(sorted(path.parent for path in made.glob("*/README.md")))
+    assert set(models) <= set(printed)
+    for model in models:
+        assert ModelCard.load(made / model / "README.md").data.eval_results
+    readme = (made / "README.md").read_text()
+    assert all(f"ensemble `{name}`" in readme for name in params["ensembles"])
+    nsp = params["bert"]["segments"]["nsp"]
+    assert ("ForNextSentence" in (made / "bert/README.md").read_text()) == (nsp != "none")
 
 
 @pytest.mark.recipes
@@ -229,7 +257,7 @@ def test_any_order_of_small_changes_to_a_recipe_still_runs(tmp_path):
         "seq2seq": {
             "common": {"select": "best", "select_by": "bleu", "average": 2, "batch_unit": "tokens"}
         },
-        "decoding": {"rerank": "mbr", "no_repeat": 2, "min_length": 2},
+        "decoding": {"rerank": "mbr", "no_repeat": 2, "min_length": 2, "precision": "bfloat16"},
         "hardware": {"num_workers": 2, "micro_batch_size": 1},
     }
     (tmp_path / "chosen.yaml").write_text(json.dumps(chosen))
@@ -239,3 +267,4 @@ def test_any_order_of_small_changes_to_a_recipe_still_runs(tmp_path):
     with (folder / "params.yaml").open("w", encoding="utf-8") as file:
         YAML().dump(params_file.root, file)
     _assert_complete(folder, run(folder))
+    _assert_released(folder)

@@ -24,6 +24,7 @@ from typing import Any, NoReturn, TypeVar
 
 from pydantic import BaseModel, TypeAdapter
 
+from pipelines.frame.energy import EnergyMeter
 from pipelines.frame.errors import (
     EXIT_FAILED,
     MasklineError,
@@ -114,6 +115,7 @@ class StageRun:
     started: float
     warnings: list[str] = field(default_factory=list)
     made: str = ""
+    energy: EnergyMeter = field(default_factory=EnergyMeter)
     trial: Callable[[Any, Any, "StageRun"], NoReturn] | None = None
 
     def section(self, path: str, schema: type[T]) -> T:
@@ -307,6 +309,8 @@ def _run(
     if process_rank() == 0 and (pid := folder.killed_process()):
         print(f"{stage.instance}: process {pid} was killed; what it saved is gone on with")
     folder.write_status("running", pid=os.getpid())
+    if process_rank() == 0:
+        run.energy.start()
     try:
         metrics = compute(run)
         if process_rank() == 0:
@@ -341,6 +345,8 @@ def _commit(run: StageRun, metrics: Metrics) -> None:
     if run.made:
         print(f"{run.stage.instance}: {run.made}", flush=True)
     cost = {"seconds": time.perf_counter() - run.started, "peak_mib": _peak_mib()}
+    if (joules := run.energy.joules()) is not None:
+        cost["joules"] = joules
     run.timings.append(cost)
     _tell_of_out(run)
     run.tracker.finish({**metrics, **cost, "state": "finished"})

@@ -25,7 +25,7 @@ from pipelines.frame.params_reader import ParamsFile, validate
 from pipelines.frame.run_folder import RUNS, last_seconds
 from pipelines.params.recipes import with_recipes
 from pipelines.params.rules import problems_of
-from pipelines.preflight import dvc_files, endpoints, machine, raw_text
+from pipelines.preflight import dvc_files, endpoints, machine, raw_text, tokens
 from pipelines.preflight.finding import Finding
 
 
@@ -62,9 +62,14 @@ def findings(recipes: Sequence[str] = (), *, run: bool = False) -> Iterator[Find
     if not broken and not damaged:
         yield from machine.disk(params_file)
         yield from machine.devices(params_file, run=run)
-        yield from endpoints.check(
-            params_file, sum(last_seconds(path.name) or 0.0 for path in RUNS.glob("*"))
-        )
+        seconds = expected_seconds()
+        yield from endpoints.check(params_file, seconds)
+        yield from tokens.check(seconds)
+
+
+def expected_seconds() -> float:
+    """What everything took when it last ran here; 0 if it never did."""
+    return sum(last_seconds(path.name) or 0.0 for path in RUNS.glob("*"))
 
 
 def _check_tasks(params_file: ParamsFile) -> Iterable[Finding]:

@@ -11,32 +11,24 @@ import ssl
 import urllib.error
 import urllib.parse
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from http import HTTPStatus
 from pathlib import Path
+from typing import Any, Literal
 
 from pipelines.frame.errors import broken_rule
 from pipelines.frame.params_reader import ParamsFile, validate
 from pipelines.frame.tracking import TrackingParams
 from pipelines.preflight import dvc_files
+from pipelines.preflight.certificates import PATIENCE_S, REASONS, chain_lasts, described
 from pipelines.preflight.finding import Finding
 
-_PATIENCE_S = 3.0
-_SOON = timedelta(days=30)
 # S3 refuses requests that are 15 minutes off
 _SKEW, _BAD_SKEW = (timedelta(seconds=60), timedelta(minutes=10))
-_REASONS = {  # OpenSSL's verify codes
-    9: "is not valid yet",
-    10: "has expired",
-    18: "is signed by itself",
-    19: "has a chain that ends in a certificate signed by itself",
-    20: "is signed by an authority this machine does not know",
-    62: "is for another name",
-}
 
 
 @dataclass(frozen=True)
@@ -46,10 +38,13 @@ class Endpoint:
     Attributes:
         name: what it is to us.
         url: with scheme and host.
+        authorities: file of those that are trusted with it, beside this machine's; ``False``: its
+            certificate is not looked at.
     """
 
     name: str
     url: str
+    authorities: str | Literal[False] | None = None
 
 
 def endpoints(params_file: ParamsFile, folder: Path = Path()) -> Iterator[Endpoint]:
@@ -64,7 +59,16 @@ def endpoints(params_file: ParamsFile, folder: Path = Path()) -> Iterator[Endpoi
         if url.startswith("s3://"):
             url = f"https://s3.{section.get('region', 'us-east-1')}.amazonaws.com"
         if "://" in url:
-            yield Endpoint(f"DVC remote {name}", url)
+            yield Endpoint(f"DVC remote {name}", url, _authorities(section))
+
+
+def _authorities(section: Mapping[str, Any]) -> str | Literal[False] | None:
+    """As DVC has them for a remote: its own ``ssl_verify``, else, for a bucket, AWS's variable."""
+    given = section.get("ssl_verify")
+    if given is None and str(section.get("url", "")).startswith("s3://"):
+        given = os.environ.get("AWS_CA_BUNDLE")
+    told = str(given).lower()
+    return False if told == "false" else str(given) if told not in ("none", "true", "") else None
 
 
 def check(params_file: ParamsFile, seconds: float, folder: Path = Path()) -> Iterator[Finding]:
@@ -117,7 +121,7 @@ def _prefect_password(url: str) -> Iterator[Finding]:
     if password:
         request.add_header("Authorization", "Basic " + base64.b64encode(password.encode()).decode())
     try:
-        _opener(url).open(request, timeout=_PATIENCE_S).close()
+        _opener(url).open(request, timeout=PATIENCE_S).close()
     except urllib.error.HTTPError as error:
         if error.code == HTTPStatus.UNAUTHORIZED:
             problem = (
@@ -165,67 +169,36 @@ def _check_one(endpoint: Endpoint, run: timedelta) -> Iterator[Finding]:
         return  # azure://container and the like: their own libraries know where that is
     where = f"{endpoint.name} ({parts.scheme}://{parts.hostname}:{port})"
     try:
-        with socket.create_connection((parts.hostname, port), timeout=_PATIENCE_S) as plain:
+        with socket.create_connection((parts.hostname, port), timeout=PATIENCE_S) as plain:
             if not secure:
                 yield from _clock(where, plain, parts) if parts.scheme == "http" else ()
                 return
-            with ssl.create_default_context().wrap_socket(
-                plain, server_hostname=parts.hostname
-            ) as wrapped:
-                ends = datetime.fromtimestamp(
-                    ssl.cert_time_to_seconds(str((wrapped.getpeercert() or {})["notAfter"])), UTC
-                )
-                yield from _lasts(where, ends, run)
+            if endpoint.authorities is False:
+                rule, remedy = "be true, or name a file of authorities", "dvc remote modify"
+                message = broken_rule(where, "ssl_verify", "false", rule, remedy)
+                yield Finding("warning", "certificates", message)
+                return
+            context = ssl.create_default_context()
+            if endpoint.authorities is not None:
+                context.load_verify_locations(endpoint.authorities)
+            with context.wrap_socket(plain, server_hostname=parts.hostname) as wrapped:
+                yield from chain_lasts(where, wrapped, run)
                 yield from _clock(where, wrapped, parts)
     except ssl.SSLCertVerificationError as error:
-        reason = _REASONS.get(error.verify_code, error.verify_message)
+        reason = REASONS.get(error.verify_code, error.verify_message)
         remedy = "renew it, or trust its authority by SSL_CERT_FILE"
-        problem = f"the certificate {reason} ({_described(parts.hostname, port)}); {remedy}"
+        problem = f"the certificate {reason} ({described(parts.hostname, port)}); {remedy}"
         yield Finding("error", "certificates", f"{where}: {problem}")
     except OSError as error:
         remedy = "start it, or check network and address"
         yield Finding("error", "endpoints", f"{where}: must be reachable ({error}); {remedy}")
 
 
-def _lasts(where: str, ends: datetime, run: timedelta) -> Iterator[Finding]:
-    left = ends - datetime.now(UTC)
-    if left < run:
-        problem = (
-            f"the certificate ends {ends:%Y-%m-%d %H:%M} UTC, before the run, which takes about "
-            f"{run}; renew it"
-        )
-        yield Finding("error", "certificates", f"{where}: {problem}")
-    elif left < _SOON:
-        yield Finding(
-            "warning",
-            "certificates",
-            f"{where}: the certificate ends in {left.days} days ({ends:%Y-%m-%d}); renew it",
-        )
-
-
-def _described(host: str, port: int) -> str:
-    """Subject, issuer and dates of a certificate that was not accepted."""
-    from cryptography import x509
-
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
-    try:
-        with (
-            socket.create_connection((host, port), timeout=_PATIENCE_S) as plain,
-            context.wrap_socket(plain, server_hostname=host) as wrapped,
-        ):
-            found = x509.load_der_x509_certificate(wrapped.getpeercert(binary_form=True) or b"")
-    except (OSError, ValueError) as error:
-        return str(error)
-    names = f"of {found.subject.rfc4514_string()}, by {found.issuer.rfc4514_string()}"
-    return f"{names}, {found.not_valid_before_utc:%Y-%m-%d} to {found.not_valid_after_utc:%Y-%m-%d}"
-
-
 def _clock(
     where: str, connection: socket.socket, parts: urllib.parse.SplitResult
 ) -> Iterator[Finding]:
     """Whether the server's clock, as it tells it in its answer, is ours."""
-    connection.settimeout(_PATIENCE_S)
+    connection.settimeout(PATIENCE_S)
     try:
         connection.sendall(
             f"HEAD / HTTP/1.1\r\nHost: {parts.hostname}\r\nConnection: close\r\n\r\n".encode()

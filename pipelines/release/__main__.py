@@ -20,11 +20,12 @@ from pathlib import Path
 from pipelines.exports.ctranslate2 import QUANTIZATIONS
 from pipelines.frame.errors import CheckFailed, DataError, ParamsError, broken_rule, exit_code
 from pipelines.frame.params_problems import NAME, NAMED
+from pipelines.frame.patience import patiently
 from pipelines.frame.processes import exclusive
 from pipelines.frame.run_folder import RUNS
 from pipelines.release.build import build
 from pipelines.release.checking import verify
-from pipelines.release.places import Place, patiently
+from pipelines.release.places import Place
 
 RELEASES = Path("releases")
 _PATIENCE_S = 600.0

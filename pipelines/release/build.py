@@ -126,6 +126,8 @@ def _write_surroundings(
     data = _data(params, results)
     (work / "report.html").write_text(page(params), encoding="utf-8")
     for file in ("params.yaml", "dvc.lock"):
+        if not Path(file).is_file():
+            raise DataError(f"{file}: must be there, for a release says what it is of; make run")
         shutil.copyfile(file, work / file)
     write_json(work / "environment.json", _environment())
     facts: dict[str, Any] = {

@@ -14,20 +14,17 @@ import contextlib
 import hashlib
 import json
 import os
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
-from pipelines.frame.errors import CheckFailed, DataError, MasklineError, broken_rule
+from pipelines.frame.errors import CheckFailed, DataError, broken_rule
 from pipelines.frame.files import sha256_of, sync_tree
 from pipelines.release.build import FACTS
 from pipelines.release.checking import SIGNATURE, SUMS, read_sums, sums_of
 
-T = TypeVar("T")
 CURRENT, _INCOMING = "current", "incoming"
-_FIRST_WAIT_S, _LONGEST_WAIT_S = 1.0, 60.0
 
 
 @dataclass(frozen=True)
@@ -201,32 +198,3 @@ class Place:
                 self._files.get_file(f"{self._root}/{name}/{file}", str(path))
         with contextlib.suppress(FileNotFoundError):
             (folder / SIGNATURE).write_bytes(self._read(f"{name}/{SIGNATURE}"))
-
-
-def patiently(act: Callable[[], T], what: str, patience_s: float) -> T:
-    """Do something that needs a server, again and again for a while: it may be away, a certificate
-    or a key may have ended and be renewed. Whatever is read anew each time is to be read in it.
-
-    Args:
-        act: does it, and goes on where it stood.
-        what: it is, for people.
-        patience_s: seconds after which no new try begins.
-
-    Raises:
-        CheckFailed: the last try failed too; it may be called again.
-    """
-    ends, wait = time.monotonic() + patience_s, _FIRST_WAIT_S
-    while True:
-        try:
-            return act()
-        except MasklineError:
-            raise
-        except Exception as error:  # botocore's, aiohttp's, OSError: whatever the server's side is
-            reason = f"{type(error).__name__}: {error}"
-        if time.monotonic() + wait > ends:
-            raise CheckFailed(
-                f"{what} must be possible, but {reason}; nothing is lost: mend it and do it again"
-            )
-        print(f"{what}: {reason}; again in {wait:.0f} s", flush=True)
-        time.sleep(wait)
-        wait = min(2 * wait, _LONGEST_WAIT_S)

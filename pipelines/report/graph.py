@@ -10,7 +10,7 @@ import networkx
 from markupsafe import Markup
 from ruamel.yaml import YAML
 
-from pipelines.report.table import seconds_of
+from pipelines.report.table import cost_of
 
 _WIDTH, _HEIGHT, _BETWEEN, _BELOW, _EDGE = 124, 56, 14, 34, 2  # of boxes, in pixels
 _LETTERS = 17  # of a name in a box
@@ -26,6 +26,7 @@ class Locked:
         digest: the first digits of the out's.
         mib: how large the out is.
         seconds: what the run that wrote it took; None if it did not run in this checkout.
+        joules: what the machine used meanwhile; None if nothing measured it.
         reads: files and folders.
     """
 
@@ -34,6 +35,7 @@ class Locked:
     digest: str
     mib: float
     seconds: float | None
+    joules: float | None
     reads: tuple[str, ...]
 
 
@@ -51,17 +53,23 @@ def locked_stages() -> list[Locked]:
             if path.exists():
                 reads = tuple(dep["path"] for dep in entry.get("deps", ()))
                 digest, mib = str(out.get("md5", "–"))[:12], out.get("size", 0) / 2**20
-                seconds = seconds_of(name, path)
-                found.append(Locked(name, path.as_posix(), digest, mib, seconds, reads))
+                seconds, joules = (cost_of(name, path, cost) for cost in ("seconds", "joules"))
+                one = Locked(name, path.as_posix(), digest, mib, seconds, joules, reads)
+                found.append(one)
     return found
 
 
 def stages_table(stages: Sequence[Locked]) -> list[list[str]]:
-    """Stage, hash of its out, MiB, seconds if it ran here; a header first."""
-    rows = [["stage", "hash of its out", "MiB", "seconds here"]]
+    """Stage, hash of its out, MiB, seconds and watt-hours if it ran here; a header first.
+
+    Watt-hours, the whole machine's, are left out where nothing measured them.
+    """
+    measured = any(one.joules is not None for one in stages)
+    rows = [["stage", "hash of its out", "MiB", "seconds here", *(["Wh here"] * measured)]]
     for one in stages:
         seconds = "–" if one.seconds is None else f"{one.seconds:,.0f}"
-        rows.append([one.name, one.digest, f"{one.mib:.1f}", seconds])
+        hours = "–" if one.joules is None else f"{one.joules / 3600:,.2f}"
+        rows.append([one.name, one.digest, f"{one.mib:.1f}", seconds, *([hours] * measured)])
     return rows
 
 

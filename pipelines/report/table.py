@@ -43,8 +43,15 @@ def timings_of(instance: str, out: Path) -> list[dict[str, float]]:
 
 def seconds_of(instance: str, out: Path) -> float | None:
     """What the run that wrote ``out`` took; None if it did not run in this checkout."""
+    return cost_of(instance, out, "seconds")
+
+
+def cost_of(instance: str, out: Path, name: str) -> float | None:
+    """One of the costs of the run that wrote ``out``, ``seconds``, ``peak_mib`` or ``joules``; None
+    if it did not run in this checkout, or nobody measured it.
+    """
     timed = timings_of(instance, out)
-    return float(timed[-1]["seconds"]) if timed and "seconds" in timed[-1] else None
+    return float(timed[-1][name]) if timed and name in timed[-1] else None
 
 
 def search_speeds(instances: list[str]) -> dict[str, str]:

@@ -104,6 +104,9 @@ def _translate(options: argparse.Namespace) -> int:
                 "rename it",
             )
         )
+    if options.key and not options.release:
+        rule = "come with --release, whose signature it is to verify"
+        raise DataError(broken_rule("command line", "--key", str(options.key), rule, "name it"))
     params, hardware = _params(options)
     limit_threads(hardware.num_threads)
     from pipelines.models.protocol.files import load

@@ -76,7 +76,7 @@ def test_dvc_s_advice_is_left_out_and_each_stage_says_what_it_made(reproduced_co
     path.write_text(path.read_text().replace("num_resamples: 100", "num_resamples: 110"))
     printed = run_in(reproduced_copy, *REPRO)
     text = printed.stdout + printed.stderr
-    for advice in ("auto staging", "git add", "dvc push"):
+    for advice in ("auto staging", "autostage", "git add", "dvc push"):
         assert advice not in text
     assert "evaluation: BLEU on 12 sentences: gru " in text
     assert "report: 5 systems, best " in text

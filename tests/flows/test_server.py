@@ -32,7 +32,7 @@ def test_server_listens_on_loopback_alone(server):
 
 def test_deployments_are_there_and_the_schedule_makes_runs(server):
     names = server.ask("print(json.dumps([one.name for one in await client.read_deployments()]))")
-    assert sorted(names) == ["nightly", "on-demand", "sweep"]
+    assert sorted(names) == ["nightly", "on-demand", "sweep", "watch"]
 
     def planned() -> bool:
         runs = server.ask(

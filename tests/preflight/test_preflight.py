@@ -26,7 +26,7 @@ from tests.conftest import ROOT, run_in
 def document(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ParamsFile:
     """params.yaml, in a folder without remotes, and no server in use."""
     monkeypatch.chdir(tmp_path)
-    for name in ("PREFECT_API_URL", "WANDB_BASE_URL", "WANDB_API_KEY"):
+    for name in ("PREFECT_API_URL", "WANDB_BASE_URL", "WANDB_API_KEY", "AWS_CA_BUNDLE"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("WANDB_MODE", "offline")
     monkeypatch.setenv("HOME", str(tmp_path))
@@ -85,11 +85,14 @@ def _found(params_file: ParamsFile, seconds: float = 60.0) -> list[Finding]:
         ),
         (
             "localhost",
-            -DAY,
+            -50 * DAY,
             20 * DAY + timedelta(hours=1),
             "warning",
             "the certificate ends in 20 days",
         ),
+        ("localhost", -50 * DAY, 26 * DAY, None, ""),  # a third of 76 days is 25 and a bit
+        ("localhost", -DAY, timedelta(hours=8), "warning", "in the last third of its 32 hours"),
+        ("localhost", -300 * DAY, 99 * DAY, "warning", "ends in 98 days"),
         (
             "localhost",
             -DAY,
@@ -98,7 +101,17 @@ def _found(params_file: ParamsFile, seconds: float = 60.0) -> list[Finding]:
             "before the run, which takes about 1:00:00; renew it",
         ),
     ],
-    ids=["good", "expired", "not-yet", "name", "soon", "during-the-run"],
+    ids=[
+        "good",
+        "expired",
+        "not-yet",
+        "name",
+        "soon",
+        "two-thirds",
+        "of-a-day",
+        "of-a-year",
+        "during-the-run",
+    ],
 )
 def test_certificates(document, tmp_path, monkeypatch, name, start, end, severity, told):
     authority = Authority(tmp_path)
@@ -111,6 +124,50 @@ def test_certificates(document, tmp_path, monkeypatch, name, start, end, severit
         f"Prefect (https://localhost:{port}): " in one.message and told in one.message
         for one in found
     )
+
+
+@pytest.mark.parametrize(
+    ("start", "end", "severity", "told"),
+    [
+        (-DAY, 100 * DAY, None, ""),
+        (-90 * DAY, 10 * DAY, "warning", "of CN=Between, which signs it, ends in 9 days"),
+        (-DAY, timedelta(minutes=10), "error", "of CN=Between, which signs it, ends 20"),
+    ],
+)
+def test_what_signs_a_certificate_lasts_too(
+    document, tmp_path, monkeypatch, start, end, severity, told
+):
+    """The authority itself is in the last third of its life, which is nobody's worry."""
+    authority = Authority(tmp_path, begun=-2000 * DAY)
+    monkeypatch.setenv("SSL_CERT_FILE", str(authority.path))
+    context = authority.between(start, end).context("localhost", -DAY, 100 * DAY)
+    with _serving(context) as port:
+        monkeypatch.setenv("PREFECT_API_URL", f"https://localhost:{port}/api")
+        found = _found(document, seconds=3600)
+    assert [one.severity for one in found] == ([severity] if severity else [])
+    assert all(told in one.message for one in found)
+
+
+@pytest.mark.parametrize(
+    ("verify", "told"),
+    [
+        ("AUTHORITY", None),
+        ("false", "ssl_verify ('false') must be true"),
+        ("true", "ends in a certificate signed by itself"),
+    ],
+)
+def test_a_remote_s_own_authority_is_asked(document, tmp_path, verify, told):
+    authority = Authority(tmp_path)
+    (tmp_path / ".dvc").mkdir()
+    with _serving(authority.context("localhost", -DAY, 100 * DAY)) as port:
+        (tmp_path / ".dvc/config").write_text(
+            f"['remote \"store\"']\n    url = s3://box/a\n"
+            f"    endpointurl = https://localhost:{port}\n"
+            f"    ssl_verify = {verify.replace('AUTHORITY', str(authority.path))}\n"
+        )
+        found = _found(document)
+    assert len(found) == (told is not None)
+    assert all((told or "") in one.message for one in found)
 
 
 def test_a_chain_nobody_knows_is_named(document, tmp_path, monkeypatch):

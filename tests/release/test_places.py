@@ -4,8 +4,6 @@ loaded.
 
 import os
 import shutil
-import socket
-import ssl
 import subprocess
 import sys
 import threading
@@ -16,14 +14,16 @@ from pathlib import Path
 
 import pytest
 
+from pipelines.frame import patience
 from pipelines.frame.errors import CheckFailed, DataError
-from pipelines.release import places
+from pipelines.frame.patience import patiently
 from pipelines.release.__main__ import main
 from pipelines.release.checking import read_sums, verify
 from pipelines.release.loading import load_released
-from pipelines.release.places import Place, patiently
-from tests.authority import DAY, Authority
+from pipelines.release.places import Place
+from tests.authority import Authority
 from tests.conftest import ROOT
+from tests.tls import BehindTls
 
 
 @pytest.fixture(scope="module")
@@ -237,7 +237,9 @@ def test_credentials_that_ended_are_read_anew(server, small, tmp_path, monkeypat
         whole(self, source, target)
 
     monkeypatch.setattr(Place, "_put", refused)
-    monkeypatch.setattr(places.time, "sleep", lambda _: os.environ.update(AWS_ACCESS_KEY_ID="new"))
+    monkeypatch.setattr(
+        patience.time, "sleep", lambda _: os.environ.update(AWS_ACCESS_KEY_ID="new")
+    )
     assert main(["push", str(small), url]) == 0
     assert used[0] == "a"
     assert set(used[1:]) == {"new"}
@@ -250,8 +252,8 @@ def test_a_certificate_that_ends_during_a_push_is_read_anew(
     """A certificate that ends during the push: it is renewed, and the push goes on."""
     url = _bucket(server, tmp_path, monkeypatch)
     authority = Authority(tmp_path)
-    with _behind_tls(server, authority, timedelta(seconds=4)) as (address, renew):
-        monkeypatch.setenv("AWS_ENDPOINT_URL", address)
+    with BehindTls(server, authority, timedelta(seconds=4)) as served:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", served.address)
         monkeypatch.setenv("AWS_CA_BUNDLE", str(authority.path))
         monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
         monkeypatch.setattr("s3fs.S3FileSystem.retries", 1)
@@ -263,10 +265,10 @@ def test_a_certificate_that_ends_during_a_push_is_read_anew(
 
         def renewed(seconds: float) -> None:
             told.append(capsys.readouterr().out)
-            renew()
+            served.renew()
 
         monkeypatch.setattr(Place, "_put", slow)
-        monkeypatch.setattr(places.time, "sleep", lambda s: renewed(s) if s >= 1 else _sleep(s))
+        monkeypatch.setattr(patience.time, "sleep", lambda s: renewed(s) if s >= 1 else _sleep(s))
         assert main(["push", str(small), url]) == 0
     assert "pushing one to" in told[0]
     assert "ertificate" in told[0] or "SSL" in told[0]
@@ -276,52 +278,6 @@ def test_a_certificate_that_ends_during_a_push_is_read_anew(
 
 
 _sleep = time.sleep
-
-
-class _behind_tls:  # noqa: N801  # a context manager
-    """A server behind TLS: each connection anew, with the certificate of now."""
-
-    def __init__(self, server: str, authority: Authority, lasts: timedelta) -> None:
-        host, port = server.removeprefix("http://").split(":")
-        self._behind, self._authority = (host, int(port)), authority
-        self._context = authority.context("localhost", -DAY, lasts)
-        self._socket = socket.create_server(("127.0.0.1", 0))
-
-    def __enter__(self):
-        threading.Thread(target=self._serve, daemon=True).start()
-        return f"https://localhost:{self._socket.getsockname()[1]}", self._renew
-
-    def _renew(self) -> None:
-        self._context = self._authority.context("localhost", -DAY, DAY)
-
-    def _serve(self) -> None:
-        while True:
-            try:
-                plain, _ = self._socket.accept()
-            except OSError:
-                return
-            threading.Thread(target=self._relay, args=(plain,), daemon=True).start()
-
-    def _relay(self, plain: socket.socket) -> None:
-        try:
-            outer = self._context.wrap_socket(plain, server_side=True)
-        except (ssl.SSLError, OSError):
-            return
-        inner = socket.create_connection(self._behind)
-        threading.Thread(target=_copy, args=(outer, inner), daemon=True).start()
-        _copy(inner, outer)
-
-    def __exit__(self, *_: object) -> None:
-        self._socket.close()
-
-
-def _copy(source: socket.socket, target: socket.socket) -> None:
-    try:
-        while block := source.recv(65536):
-            target.sendall(block)
-        target.shutdown(socket.SHUT_WR)
-    except OSError:
-        pass
 
 
 def test_patience_ends():

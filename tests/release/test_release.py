@@ -17,19 +17,10 @@ from pipelines.release.card import Data, Described, Origin, Score, card
 from pipelines.release.checking import sums_of, verify
 from pipelines.release.loading import load_released
 from tests.conftest import ROOT, run_in
+from tests.release.alone import run_alone
 from tests.release.conftest import new_key
 
 MODELS = ["bert", "gru", "gru_attention", "transformer", "rnd2rnd", "bert2bert"]
-# Runs the programs of the folders given, each in its own, where this project cannot be imported.
-ALONE = """
-import os, re, sys
-sys.modules["pipelines"] = None
-for folder in sys.argv[1:]:
-    os.chdir(folder)
-    text = open("README.md", encoding="utf-8").read()
-    print(f"#{os.path.basename(folder)}")
-    exec(re.findall(r"```python\\n(.*?)```", text, re.DOTALL)[0], {})
-"""
 
 
 def test_what_is_in_it(released, reproduced):
@@ -64,15 +55,9 @@ def test_cards_are_what_the_hub_reads(released, reproduced, name):
     assert max(map(len, found.text.split("```python")[0].splitlines())) < 200
 
 
-def test_programs_of_the_cards_translate_as_we_do_without_us(released, reproduced, monkeypatch):
+def test_programs_of_the_cards_translate_as_we_do_without_us(released, reproduced):
     folders = [*MODELS, "transformer-ctranslate2", "transformer-ctranslate2-int8"]
-    command = [sys.executable, "-c", ALONE, *(str(released / name) for name in folders)]
-    done = subprocess.run(command, cwd=released, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr[-2000:]
-    printed = dict(
-        re.findall(r"^#([-\w]+)\n(.*?)\n(?=#[a-z]|\Z)", done.stdout, re.DOTALL | re.MULTILINE)
-    )
-    assert list(printed) == folders
+    printed = run_alone([released / name for name in folders])
     assert len(printed["bert"].splitlines()) == 5
     lines = (reproduced / "data/corpus/pairs.test.en.txt").read_text().splitlines()
     for name in MODELS[1:]:

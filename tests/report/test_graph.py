@@ -7,9 +7,11 @@ import pytest
 from pipelines.report.graph import Locked, drawn, edges, stages_table
 
 
-def _stage(name: str, *reads: str, seconds: float | None = 1.0) -> Locked:
+def _stage(
+    name: str, *reads: str, seconds: float | None = 1.0, joules: float | None = None
+) -> Locked:
     out = "data/" + name.replace("@", "/")
-    return Locked(name, out, "0123456789ab", 1.0, seconds, reads)
+    return Locked(name, out, "0123456789ab", 1.0, seconds, joules, reads)
 
 
 @pytest.fixture
@@ -59,3 +61,9 @@ def test_boxes_stand_below_what_they_read_and_apart(stages):
 def test_the_table_says_what_ran_here(stages):
     rows = {name: seconds for name, _, _, seconds in stages_table(stages)[1:]}
     assert (rows["decoding@gru"], rows["seq2seq@gru"]) == ("1,234", "–")
+
+
+def test_energy_stands_there_where_it_was_measured():
+    rows = stages_table([_stage("a", joules=7200.0), _stage("b")])
+    assert rows[0][-1] == "Wh here"
+    assert [row[-1] for row in rows[1:]] == ["2.00", "–"]
