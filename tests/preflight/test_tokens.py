@@ -44,6 +44,7 @@ def _empty(tmp_path, monkeypatch):
         (_web_token(exp="soon"), None, ""),
         (_web_token(exp=1e40), None, ""),
     ],
+    ids=["ends", "ended", "lasts", "late", "early", "opaque", "dots", "endless", "words", "huge"],
 )
 def test_of_variables(monkeypatch, token, severity, told):
     monkeypatch.setenv("WANDB_API_KEY", token)

@@ -50,7 +50,8 @@ def test_a_release_of_the_embedded_run_is_loaded_by_others_alone(tmp_path):
     project = copy_project(tmp_path / "project")
     for name in ("params.yaml", "dvc.lock"):
         (project / name).write_bytes((ROOT / name).read_bytes())
-    run_in(project, "dvc", "cache", "dir", "--local", str(ROOT / ".dvc/cache"))
+    cache = run_in(ROOT, "dvc", "cache", "dir").stdout.strip()
+    run_in(project, "dvc", "cache", "dir", "--local", cache)
     run_in(project, sys.executable, "-m", "flows.repro")  # from the cache, or anew
     run_in(project, *_release("embedded", "--ctranslate2", "float32", "int8"))
     venv.create(tmp_path / "env", with_pip=True)
@@ -95,7 +96,8 @@ if (Path(folder) / "model.bin").exists():
     found = [
         tokenizer.decode([tokenizer.token_to_id(piece) for piece in best.hypotheses[0]])
         for best in model.translate_batch(
-            [tokenizer.encode(line).tokens for line in lines], beam_size=5, max_decoding_length=48
+            [tokenizer.encode(line).tokens for line in lines],
+            beam_size=5, max_decoding_length=48, length_penalty=1.0, patience=3,
         )
     ]
 else:
