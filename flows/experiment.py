@@ -11,9 +11,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from configobj import ConfigObj
+
 from pipelines.frame.errors import ParamsError
 from pipelines.frame.run_folder import EXPERIMENTS
 from pipelines.params.recipes import recipe_file
+from pipelines.preflight import dvc_files
 
 _LONGEST = 60  # letters of a name
 _CODE = ("pipelines", "flows", "dvc.yaml")
@@ -125,9 +128,21 @@ def take_inputs(folder: Path) -> None:
 
 
 def share_cache(folder: Path) -> None:
-    """Give a worktree the cache of this checkout."""
-    config = f"[cache]\n    dir = {_cache()}\n"
-    (folder / ".dvc/config.local").write_text(config, encoding="utf-8")
+    """Give a worktree the cache of this checkout, and its own settings of DVC: remotes, keys.
+
+    A remote that is a folder, named from here, is the same from there.
+    """
+    settings = ConfigObj(".dvc/config.local", encoding="utf-8", interpolation=False)
+    settings.setdefault("cache", {})["dir"] = str(_cache())
+    for name, section in dvc_files.config()["remote"].items():
+        url = str(section.get("url", ""))
+        if url and "://" not in url:
+            own = settings.setdefault(f'remote "{name}"', {})
+            own["url"] = str((Path(".dvc") / url).resolve())
+    path = folder / ".dvc/config.local"
+    path.touch(mode=0o600)  # there may be keys in it
+    settings.filename = str(path)
+    settings.write()
 
 
 def _cache() -> Path:

@@ -11,7 +11,8 @@ import urllib.error
 import urllib.request
 from typing import Any
 
-VARIABLE = "MASKLINE_WEBHOOK"
+from pipelines.preflight.endpoints import WEBHOOK
+
 _PATIENCE_S = 10.0
 _LONGEST = 2_000  # characters of a message
 
@@ -24,7 +25,7 @@ def notify(flow: Any, flow_run: Any, state: Any) -> None:
         flow_run: of it.
         state: it ended in.
     """
-    url = os.environ.get(VARIABLE)
+    url = os.environ.get(WEBHOOK)
     if not url:
         return
     message = (state.message or "")[:_LONGEST]
@@ -38,4 +39,4 @@ def notify(flow: Any, flow_run: Any, state: Any) -> None:
             pass
     except (urllib.error.URLError, OSError, ValueError) as error:
         reason = type(error).__name__  # the address is a secret, and may stand in the error
-        print(f"warning: the webhook of {VARIABLE} was not told ({reason})", file=sys.stderr)
+        print(f"warning: the webhook of {WEBHOOK} was not told ({reason})", file=sys.stderr)

@@ -6,7 +6,6 @@ do not answer, clocks. What is found fails the flow, and so goes to the webhook.
 
 import sys
 from datetime import timedelta
-from pathlib import Path
 from typing import Any
 
 from prefect import flow
@@ -19,16 +18,19 @@ from pipelines.frame.errors import EXIT_FAILED, MasklineError, exit_code
 from pipelines.frame.params_reader import read_params
 from pipelines.preflight import endpoints, tokens
 from pipelines.preflight.__main__ import expected_seconds
+from pipelines.preflight.certificates import Until
 
-_NEXT_LOOK_S = timedelta(days=1).total_seconds()
+_NEXT_LOOK = timedelta(days=1)
 
 
 @flow(name="maskline-watch", log_prints=True, on_failure=[notify], on_crashed=[notify])
 def watch() -> State[Any]:
     """Look; a failed state with all that was found, a line each."""
-    seconds = expected_seconds() + _NEXT_LOOK_S
+    run = timedelta(seconds=expected_seconds())
+    later = Until(run + _NEXT_LOOK, "a run that begins before the next look")
     try:
-        found = [*endpoints.check(read_params(), seconds), *tokens.check(seconds, Path())]
+        # Keys that live for hours are renewed between two looks.
+        found = [*endpoints.check(read_params(), later), *tokens.check(Until(run))]
     except MasklineError as error:
         return Failed(message=str(error))
     if not found:

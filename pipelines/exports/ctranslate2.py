@@ -8,6 +8,8 @@ translations the same log-probabilities.
 """
 
 import argparse
+import math
+import shutil
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,13 +20,14 @@ import torch
 from torch import nn
 
 from pipelines.decoding.forced_decoding import log_probabilities
+from pipelines.decoding.params import DecodingParams
 from pipelines.exports.portable_tokenizer import save_portable
 from pipelines.formats.corpus.files import pair_file, read_lines
 from pipelines.formats.tokenizer.tokenizer import SubwordTokenizer
 from pipelines.formats.vocabulary.files import read_vocabulary
 from pipelines.formats.vocabulary.special_tokens import CLS, END, SEP, SPECIAL_TOKENS, UNK
 from pipelines.frame.errors import CheckFailed, DataError, broken_rule, exit_code
-from pipelines.frame.params_reader import read_params
+from pipelines.frame.params_reader import ParamsFile, read_params, validate
 from pipelines.models.protocol.files import load
 from pipelines.models.protocol.model import Seq2SeqModel
 from pipelines.models.protocol.sources import sources
@@ -45,8 +48,8 @@ from tokenizers import Tokenizer
 model, tokenizer = ctranslate2.Translator("."), Tokenizer.from_file("tokenizer.json")
 tokenizer.encode_special_tokens = True  # [SEP] in a text is text
 pieces = tokenizer.encode({text!r}).tokens  # with [CLS] and [SEP], once
-best = model.translate_batch([pieces], beam_size={beam_size}, max_decoding_length={max_length},
-    length_penalty={strength}, patience={patience})[0]
+best = model.translate_batch([pieces], beam_size={beam_size}, patience={patience},
+    length_penalty={strength}, min_decoding_length={least}, max_decoding_length={most}{more})[0]
 print(tokenizer.decode([tokenizer.token_to_id(piece) for piece in best.hypotheses[0]]))
 """
 
@@ -205,7 +208,9 @@ def agreement(
         abs(one - other) / (len(target) + 1)
         for one, other, (_, target) in zip(ours, theirs, kept, strict=True)
     ]
-    return Agreement(len(kept), max(differences, default=0.0))
+    # Where one is no number, or nothing was compared, nothing agrees.
+    known = bool(differences) and not any(map(math.isnan, differences))
+    return Agreement(len(kept), max(differences) if known else math.inf)
 
 
 def require_agreement(found: Agreement, folder: Path, quantization: str) -> None:
@@ -229,36 +234,47 @@ def export(name: str, folder: Path, quantization: str = "float32") -> Agreement:
         CheckpointError: the model is damaged.
         CheckFailed: the export does not say what our model says.
     """
+    if folder.exists():
+        rule, remedy = "not be there yet", "name another or remove it"
+        raise DataError(broken_rule("export", "folder", str(folder), rule, remedy))
     params, model, vocabulary = read_params(), load(MODELS / name), read_vocabulary(TOKENIZER)
-    to_ctranslate2(model, vocabulary, folder, quantization)
     tokenizer = SubwordTokenizer.load(TOKENIZER)
     languages = [str(params.get(f"corpus.{side}_language")) for side in ("source", "target")]
     source, target = (read_lines(pair_file(CORPUS, "test", one))[:_CHECKED] for one in languages)
-    longest = (model.longest_source or 1024) - 2
-    pairs = [
-        (given[:longest], wanted[:longest])
-        for given, wanted in zip(
-            tokenizer.encode(source), tokenizer.encode_targets(target), strict=True
+    room = (model.longest_source or 1024) - 2
+    tokens = zip(tokenizer.encode(source), tokenizer.encode_targets(target), strict=True)
+    pairs = [(given[:room], wanted[:room]) for given, wanted in tokens]
+    work = folder.with_name(f".{folder.name}.partial")
+    shutil.rmtree(work, ignore_errors=True)
+    try:
+        to_ctranslate2(model, vocabulary, work, quantization)
+        found = agreement(model, vocabulary, work, pairs)
+        require_agreement(found, folder, quantization)
+        save_portable(TOKENIZER, work, model.longest_source)
+        use = _use(params, min(filter(None, source), key=len))
+        (work / "README.md").write_text(
+            f"# {name} for CTranslate2, {quantization}\n\n{' → '.join(languages)}. In this folder, "
+            "with `pip install ctranslate2 tokenizers`:\n\n"
+            f"```python\n{use}```\n\nOn {found.sentences} sentences of the test set its "
+            f"log-probabilities differ from the original's by {found.difference:.1e} nats a token "
+            f"at most. Sources are cut at {model.longest_source} tokens.\n",
+            encoding="utf-8",
         )
-    ]
-    found = agreement(model, vocabulary, folder, pairs)
-    require_agreement(found, folder, quantization)
-    save_portable(TOKENIZER, folder)
-    decoding, score = params.get("decoding"), params.get("decoding.score")
-    use = USE.format(
-        text=source[0], beam_size=decoding["beam_size"], max_length=decoding["max_length"],
-        strength=score["strength"] if score["name"] == "average" else 0.0,
-        patience=_PATIENCE if decoding["stop"]["rule"] in ("exact", "never") else 1,
-    )  # fmt: skip
-    (folder / "README.md").write_text(
-        f"# {name} for CTranslate2, {quantization}\n\n{' → '.join(languages)}. In this folder, "
-        "with `pip install ctranslate2 tokenizers`:\n\n"
-        f"```python\n{use}```\n\nOn {found.sentences} sentences of the test set its "
-        f"log-probabilities differ from the original's by {found.difference:.1e} nats a token at "
-        "most.\n",
-        encoding="utf-8",
-    )
+        work.rename(folder)
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
     return found
+
+
+def _use(params: ParamsFile, text: str) -> str:
+    decoding = validate(params, "decoding", DecodingParams)
+    return USE.format(
+        text=text, beam_size=decoding.beam_size, least=decoding.min_length,
+        most=decoding.max_length,
+        more=f", no_repeat_ngram_size={decoding.no_repeat}" if decoding.no_repeat else "",
+        strength=decoding.score.strength if decoding.score.name == "average" else 0.0,
+        patience=_PATIENCE if decoding.stop.rule in ("exact", "never") else 1,
+    )  # fmt: skip
 
 
 def main(given: Sequence[str] | None = None) -> int:

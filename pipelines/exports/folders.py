@@ -44,7 +44,7 @@ def save_encoder_decoder(
     block = description["architecture"]
     params = schema_of(block["family"]).model_validate_json(json.dumps(block))
     write_json(folder / DESCRIPTION_FILE, description)
-    save_portable(tokenizer, folder)
+    save_portable(tokenizer, folder, network.longest_source)
     if architecture_of(params) is None:
         shutil.copyfile(model / WEIGHTS_FILE, folder / WEIGHTS_FILE)
         return params
@@ -78,6 +78,7 @@ def generation(decoding: DecodingParams) -> dict[str, Any]:
         "length_penalty": decoding.score.strength if decoding.score.name == "average" else 0.0,
         "early_stopping": "never" if exact else decoding.stop.rule == "finished",
         "max_new_tokens": decoding.max_length,
+        "min_new_tokens": max(0, decoding.min_length - 1),  # the end is none of theirs
         "no_repeat_ngram_size": decoding.no_repeat,
         "pad_token_id": PAD,
         "bos_token_id": START,

@@ -64,14 +64,24 @@ def portable_tokenizer(folder: Path) -> "Tokenizer":
     return tokenizer
 
 
-def save_portable(source: Path, folder: Path) -> None:
+def save_portable(source: Path, folder: Path, longest: int | None = None) -> None:
     """``tokenizer.json``, ``tokenizer_config.json`` for `transformers`, ``vocab.txt``.
 
     Text stays text there too: ``[SEP]`` in a sentence is no end.
+
+    Args:
+        source: folder of the tokenizer.
+        folder: where to.
+        longest: tokens a model can take, [CLS] and [SEP] among them; the rest is cut. None: any.
     """
-    portable_tokenizer(source).save(str(folder / TOKENIZER_FILE))
+    tokenizer = portable_tokenizer(source)
+    if longest is not None:
+        tokenizer.enable_truncation(longest)
+    tokenizer.save(str(folder / TOKENIZER_FILE))
     config = json.loads((source / CONFIG_FILE).read_text(encoding="utf-8"))
-    more = {"split_special_tokens": True, "clean_up_tokenization_spaces": False}
+    more: dict[str, int] = {"split_special_tokens": True, "clean_up_tokenization_spaces": False}
+    if longest is not None:
+        more["model_max_length"] = longest
     write_json(folder / CONFIG_FILE, config | more)
     (folder / "vocab.txt").write_bytes((source / "vocab.txt").read_bytes())
 

@@ -35,28 +35,33 @@ class EnergyMeter:
 
     def start(self) -> None:
         """Begin to count, in a thread that ends with the process or with `joules`."""
-        if self._counters:
+        with contextlib.suppress(Exception):
             self._last = [counter() for counter, _ in self._counters]
+        if self._last:
             threading.Thread(target=self._go_on, daemon=True).start()
 
     def _go_on(self) -> None:
         while not self._end.wait(_EVERY_S):
-            self._add()
+            with contextlib.suppress(Exception):  # told by `joules`
+                self._add()
 
     def _add(self) -> None:
         with self._lock:
             now = [counter() for counter, _ in self._counters]
             for (_, span), before, after in zip(self._counters, self._last, now, strict=True):
-                self._sum += after - before + (span if after < before else 0.0)
+                # A GPU's counter, which has no span, starts anew with its driver.
+                self._sum += max(0.0, after - before + (span if after < before else 0.0))
             self._last = now
 
     def joules(self) -> float | None:
-        """What was used since `start`; None where nothing measures it."""
+        """What was used since `start`; None where nothing measures it, or no longer does."""
         self._end.set()
         if not self._last:
             return None
-        with contextlib.suppress(OSError):
+        try:
             self._add()
+        except Exception:  # NVML's are none of the system's; a stage must not fail for its meter
+            return None
         return self._sum
 
 

@@ -9,6 +9,7 @@ from collections.abc import Callable
 EXIT_FAILED = 1
 EXIT_BAD_INPUT = 2
 EXIT_PREEMPTED = 75  # sysexits.h EX_TEMPFAIL: try again and it goes on where it stopped
+EXIT_INTERRUPTED = 130  # as shells have it
 _LONGEST = 200  # letters of a value in a message
 
 
@@ -74,6 +75,8 @@ def exit_code(act: Callable[[], int]) -> int:
     except MasklineError as error:
         print(f"error: {error}", file=sys.stderr)
         return error.exit_code
+    except KeyboardInterrupt:
+        return EXIT_INTERRUPTED
 
 
 def broken_rule(where: str, name: str, value: object, rule: str, remedy: str) -> str:

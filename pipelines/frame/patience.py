@@ -1,13 +1,20 @@
 """Trying again what needs a server."""
 
+import errno
 import time
 from collections.abc import Callable
 from typing import TypeVar
 
-from pipelines.frame.errors import CheckFailed, MasklineError
+from pipelines.frame.errors import CheckFailed, DataError
 
 T = TypeVar("T")
 _FIRST_WAIT_S, _LONGEST_WAIT_S = 1.0, 60.0
+# Of this machine, whatever a server does.
+_OWN = {
+    errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG, errno.ENOTDIR, errno.EISDIR,
+    errno.EEXIST, errno.ENAMETOOLONG, errno.ENOTEMPTY, errno.ELOOP,
+}  # fmt: skip
+_CLIENTS = ("botocore", "aiobotocore", "aiohttp")  # whose errors are none of the system
 
 
 def patiently(act: Callable[[], T], what: str, patience_s: float) -> T:
@@ -21,14 +28,17 @@ def patiently(act: Callable[[], T], what: str, patience_s: float) -> T:
 
     Raises:
         CheckFailed: the last try failed too; it may be called again.
+        DataError: this machine is in the way: a full disk, a file where a folder should be.
     """
     ends, wait = time.monotonic() + patience_s, _FIRST_WAIT_S
     while True:
         try:
             return act()
-        except MasklineError:
-            raise
-        except Exception as error:  # botocore's, aiohttp's, OSError: whatever the server's side is
+        except Exception as error:
+            if isinstance(error, OSError) and error.errno in _OWN:
+                raise DataError(f"{what} must be possible, but {error}; mend that first") from None
+            if not isinstance(error, OSError) and not type(error).__module__.startswith(_CLIENTS):
+                raise  # nothing that time mends
             reason = f"{type(error).__name__}: {error}"
         if time.monotonic() + wait > ends:
             raise CheckFailed(

@@ -277,7 +277,7 @@ def _run(
     compute: Callable[[StageRun], Metrics],
     started: float,
 ) -> int:
-    values = {path: _plain(value) for path, value in params.items()}
+    values = {path: plain_value(value) for path, value in params.items()}
     start = made_of(params_file, params, stage.inputs, stage.code())
     inputs, code = start["inputs"], start["code"]
     key = key_of(stage.instance, values, inputs, code)
@@ -300,17 +300,13 @@ def _run(
     )  # fmt: skip
     if process_rank() == 0:
         write_json(folder.path / "tracking.json", asdict(identity))
-    tracker = Tracker(
-        validate(params_file, "tracking", TrackingParams),
-        home() / RUNS,
-        identity,
-    )
+    tracker = Tracker(validate(params_file, "tracking", TrackingParams), home() / RUNS, identity)
     run = StageRun(stage, params, hardware, folder, stop, tracker, origin, started)
-    if process_rank() == 0 and (pid := folder.killed_process()):
-        print(f"{stage.instance}: process {pid} was killed; what it saved is gone on with")
-    folder.write_status("running", pid=os.getpid())
     if process_rank() == 0:
         run.energy.start()
+        if pid := folder.killed_process():
+            print(f"{stage.instance}: process {pid} was killed; what it saved is gone on with")
+    folder.write_status("running", pid=os.getpid())
     try:
         metrics = compute(run)
         if process_rank() == 0:
@@ -380,7 +376,8 @@ def _peak_mib() -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit
 
 
-def _plain(value: Any) -> Any:
+def plain_value(value: Any) -> Any:
+    """A section as its digest is made of it: JSON, without what no stage reads."""
     if isinstance(value, BaseModel):
         return json.loads(value.model_dump_json())
     return TypeAdapter(Any).dump_python(value)

@@ -10,6 +10,7 @@ import json
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict
+from datetime import timedelta
 from pathlib import Path
 from typing import assert_never
 
@@ -26,6 +27,7 @@ from pipelines.frame.run_folder import RUNS, last_seconds
 from pipelines.params.recipes import with_recipes
 from pipelines.params.rules import problems_of
 from pipelines.preflight import dvc_files, endpoints, machine, raw_text, tokens
+from pipelines.preflight.certificates import Until
 from pipelines.preflight.finding import Finding
 
 
@@ -62,9 +64,9 @@ def findings(recipes: Sequence[str] = (), *, run: bool = False) -> Iterator[Find
     if not broken and not damaged:
         yield from machine.disk(params_file)
         yield from machine.devices(params_file, run=run)
-        seconds = expected_seconds()
-        yield from endpoints.check(params_file, seconds)
-        yield from tokens.check(seconds)
+        until = Until(timedelta(seconds=expected_seconds()))
+        yield from endpoints.check(params_file, until)
+        yield from tokens.check(until)
 
 
 def expected_seconds() -> float:

@@ -8,10 +8,11 @@ is when it should have been renewed.
 import socket
 import ssl
 from collections.abc import Iterator
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from pipelines.preflight.finding import Finding
+from pipelines.preflight.finding import Finding, Severity
 
 PATIENCE_S = 3.0
 _LAST_PART = 3  # of a life
@@ -25,37 +26,53 @@ REASONS = {  # OpenSSL's verify codes
 }
 
 
-def chain_lasts(where: str, wrapped: ssl.SSLSocket, run: timedelta) -> Iterator[Finding]:
+@dataclass(frozen=True)
+class Until:
+    """How long things have to last from now.
+
+    Attributes:
+        span: the time.
+        what: is over then, ``the run``.
+    """
+
+    span: timedelta
+    what: str = "the run"
+
+
+def chain_lasts(where: str, wrapped: ssl.SSLSocket, until: Until) -> Iterator[Finding]:
     """Of each certificate between a server and an authority of this machine, whether it lasts.
 
     An authority's own lives for decades, and its last third is nobody's worry; only that it ends
     before the run is told.
     """
     for number, one in enumerate(_verified_chain(wrapped)):
-        authority = one.subject == one.issuer
+        authority = number > 0 and one.subject == one.issuer
         name = "" if number == 0 else f" of {one.subject.rfc4514_string()}, which signs it,"
         begins = None if authority else one.not_valid_before_utc
-        yield from lasts(where, f"certificate{name}", begins, one.not_valid_after_utc, run)
+        yield from lasts(where, f"certificate{name}", begins, one.not_valid_after_utc, until)
 
 
 def lasts(
-    where: str, what: str, begins: datetime | None, ends: datetime, run: timedelta
-) -> Iterator[Finding]:
-    """An error if something ends before the run does, a warning in the last third of its life.
+    where: str, what: str, begins: datetime | None, ends: datetime, until: Until,
+    severity: Severity = "error",
+) -> Iterator[Finding]:  # fmt: skip
+    """An error if something ends too early, a warning in the last third of its life.
 
     Args:
         where: server or variable.
         what: ``certificate`` or ``token``.
         begins: of its life; None: no warning.
         ends: of it.
-        run: what it is expected to take from now.
+        until: how long it has to last.
+        severity: of what ends too early; a warning for what renews itself.
     """
     check = "certificates" if what.startswith("certificate") else "credentials"
     left = ends - datetime.now(UTC)
-    if left < run or left < timedelta(0):
-        problem = f"before the run, which takes about {run}" if left > timedelta(0) else "already"
+    if left < until.span or left < timedelta(0):
+        later = f"before {until.what} is over, in about {until.span}"
+        problem = later if left > timedelta(0) else "already"
         told = f"the {what} ends {ends:%Y-%m-%d %H:%M} UTC, {problem}; renew it"
-        yield Finding("error", check, f"{where}: {told}")
+        yield Finding(severity, check, f"{where}: {told}")
     elif begins is not None and left < (life := ends - begins) / _LAST_PART:
         told = (
             f"the {what} ends in {_about(left)} ({ends:%Y-%m-%d}), in the last third of its "

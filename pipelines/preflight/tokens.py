@@ -10,12 +10,12 @@ import re
 import urllib.parse
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 
 from pipelines.preflight import dvc_files
-from pipelines.preflight.certificates import lasts
-from pipelines.preflight.finding import Finding
+from pipelines.preflight.certificates import Until, lasts
+from pipelines.preflight.finding import Finding, Severity
 
 _VARIABLES = (
     "WANDB_API_KEY", "PREFECT_API_KEY", "HF_TOKEN", "AWS_SESSION_TOKEN",
@@ -34,31 +34,33 @@ class Life:
     ends: datetime
 
 
-def check(seconds: float, folder: Path = Path()) -> Iterator[Finding]:
-    """Keys of this machine that end before the run does, or soon.
+def check(until: Until, folder: Path = Path()) -> Iterator[Finding]:
+    """Keys of this machine that end too early, or soon; of those that others renew, a warning.
 
     Args:
-        seconds: the run is going to take.
+        until: how long they have to last.
         folder: the checkout.
     """
-    for where, life in _lives(folder):
-        yield from lasts(where, "token", life.begins, life.ends, timedelta(seconds=seconds))
+    for where, life, renewed in _lives(folder):
+        severity: Severity = "warning" if renewed else "error"
+        yield from lasts(where, "token", life.begins, life.ends, until, severity)
 
 
-def _lives(folder: Path) -> Iterator[tuple[str, Life]]:
+def _lives(folder: Path) -> Iterator[tuple[str, Life, bool]]:
     for variable in _VARIABLES:
         if life := life_of(os.environ.get(variable, "")):
-            yield variable, life
+            yield variable, life, False
     for variable in _FILES:
         path = Path(os.environ.get(variable) or os.devnull)
-        if path.is_file() and (life := life_of(path.read_text(encoding="utf-8").strip())):
-            yield f"{variable} ({path})", life
+        life = life_of(path.read_text(encoding="utf-8").strip()) if path.is_file() else None
+        if life and life.ends < datetime.now(UTC):  # what writes the file has not renewed it
+            yield f"{variable} ({path})", life, True
     if ends := _moment(os.environ.get("AWS_CREDENTIAL_EXPIRATION", "")):
-        yield "AWS_CREDENTIAL_EXPIRATION", Life(None, ends)
+        yield "AWS_CREDENTIAL_EXPIRATION", Life(None, ends), True
     for name, section in dvc_files.config(folder)["remote"].items():
         for key in _SECRETS:
             if life := life_of(str(section.get(key, ""))):
-                yield f"DVC remote {name}, {key}", life
+                yield f"DVC remote {name}, {key}", life, False
 
 
 def life_of(key: str) -> Life | None:

@@ -11,20 +11,20 @@ docs/release.md tells more.
 """
 
 import argparse
-import re
 import shutil
 import sys
+import tarfile
 from collections.abc import Sequence
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from pipelines.exports.ctranslate2 import QUANTIZATIONS
 from pipelines.frame.errors import CheckFailed, DataError, ParamsError, broken_rule, exit_code
-from pipelines.frame.params_problems import NAME, NAMED
 from pipelines.frame.patience import patiently
 from pipelines.frame.processes import exclusive
-from pipelines.frame.run_folder import RUNS
+from pipelines.frame.run_folder import FLOW_LOCK, RUNS
 from pipelines.release.build import build
-from pipelines.release.checking import verify
+from pipelines.release.checking import checked_name, require_named, verify
 from pipelines.release.places import Place
 
 RELEASES = Path("releases")
@@ -32,24 +32,37 @@ _PATIENCE_S = 600.0
 
 
 def _make(options: argparse.Namespace) -> None:
-    if not re.fullmatch(NAME, options.name) or options.name in _COMMANDS:
-        rule = f"{NAMED}, and no command"
-        raise ParamsError(broken_rule("release", "name", options.name, rule, "rename it"))
-    folder = options.out / options.name
-    options.out.mkdir(parents=True, exist_ok=True)
-    with exclusive(RUNS / "release.lock"):
-        made = build(options.name, folder, options.only, options.ctranslate2, options.key)
+    name = checked_name(options.name)
+    if name in _COMMANDS:
+        rule = f"be no command ({', '.join(_COMMANDS)})"
+        raise ParamsError(broken_rule("release", "name", name, rule, "rename it"))
+    folder, archive = options.out / name, options.out / f"{name}.tar.gz"
+    if options.archive and archive.exists():
+        rule, remedy = "not be there yet", "give another name, or remove it"
+        raise DataError(broken_rule("release", "archive", str(archive), rule, remedy))
+    # No run may change outs meanwhile.
+    with exclusive(RUNS / "release.lock"), exclusive(FLOW_LOCK, patience_s=0):
+        try:
+            options.out.mkdir(parents=True, exist_ok=True)
+            made = build(name, folder, options.only, options.ctranslate2, options.key)
+        except ModuleNotFoundError as error:
+            told = f"{error.name}: must be installed; pip install -e '.[release,export]'"
+            raise DataError(told) from None
+        except OSError as error:
+            told = f"{folder}: must be written, but {error}; mend that, nothing was made"
+            raise DataError(told) from None
     signed = "signed" if options.key else "not signed (--key)"
     print(f"{folder}: {', '.join(made)}; {signed}")
     if options.archive:
-        archive = shutil.make_archive(str(folder), "gztar", options.out, options.name)
+        packed = shutil.make_archive(f"{folder}.partial", "gztar", options.out, name)
+        Path(packed).replace(archive)
         print(f"{archive}: the same, packed")
 
 
 def _push(options: argparse.Namespace) -> None:
-    verify(options.folder, None)
-
     folder, brought = options.folder.resolve(), set()
+    verify(folder, None)
+    require_named(folder, folder.name)
 
     def bring() -> None:
         place = Place(options.place)  # credentials and certificates are read anew
@@ -66,7 +79,7 @@ def _pull(options: argparse.Namespace) -> None:
 
     def fetch() -> Path:
         place = Place(options.place)
-        name = options.name or place.current()
+        name = checked_name(options.name) if options.name else place.current()
         if name is None:
             rule, remedy = "have a current release, or one must be named", "list shows those there"
             raise DataError(broken_rule("release", "place", options.place, rule, remedy))
@@ -78,6 +91,7 @@ def _pull(options: argparse.Namespace) -> None:
         place.pull(name, work)
         try:
             verify(work, options.key)  # before it has its name
+            require_named(work, name)
         except CheckFailed:
             shutil.rmtree(work)
             raise
@@ -89,7 +103,20 @@ def _pull(options: argparse.Namespace) -> None:
 
 
 def _verify(options: argparse.Namespace) -> None:
-    print(f"{options.folder}: {verify(options.folder, options.key)}")
+    if not options.folder.is_file():
+        print(f"{options.folder}: {verify(options.folder, options.key)}")
+        return
+    with TemporaryDirectory() as folder:
+        try:
+            with tarfile.open(options.folder) as archive:
+                archive.extractall(folder, filter="data")
+            (inner,) = Path(folder).iterdir()
+        except (tarfile.TarError, OSError, ValueError) as error:
+            rule = f"be a release's folder or archive ({error})"
+            raise DataError(
+                broken_rule("release", "archive", str(options.folder), rule, "fetch it again")
+            ) from None
+        print(f"{options.folder}: {verify(inner, options.key)}")
 
 
 def _list(options: argparse.Namespace) -> None:
@@ -103,15 +130,10 @@ def _list(options: argparse.Namespace) -> None:
 def _rollback(options: argparse.Namespace) -> None:
     def turn() -> str:
         place = Place(options.place)
-        kept = [one.name for one in place.kept()]
-        current = place.current()
-        earlier = kept[kept.index(current) + 1 :] if current in kept else kept
-        name = options.name or next(iter(earlier), None)
-        if name is None:
-            rule, remedy = "have one before it", "list shows those that are there"
-            raise DataError(broken_rule(options.place, "current release", current, rule, remedy))
-        place.point(name)
-        return str(name)
+        if options.name:
+            place.point(options.name)
+            return str(options.name)
+        return place.roll_back()
 
     name = patiently(turn, f"rolling {options.place} back", 0)
     print(f"{options.place}: {name} is the current one; what has another loaded keeps it")
@@ -123,7 +145,7 @@ _HELP = {
     "pull": "fetch one; nothing has its name before it is verified",
     "verify": "refuse one of which a file was changed, renamed, added or lost",
     "list": "those in a place, the newest first",
-    "rollback": "make an earlier one the current one",
+    "rollback": "make the one that was in use before the current one, or the one named",
 }
 _COMMANDS = {"push": _push, "pull": _pull, "verify": _verify, "list": _list, "rollback": _rollback}
 

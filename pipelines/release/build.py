@@ -23,12 +23,11 @@ from pipelines.frame.errors import DataError, ParamsError, broken_rule
 from pipelines.frame.files import sync_tree, write_json
 from pipelines.frame.params_reader import ParamsFile, read_params
 from pipelines.release.card import Data, Described, card
-from pipelines.release.checking import sign, write_sums
+from pipelines.release.checking import FACTS, sign, write_sums
+from pipelines.release.consistency import require_consistent
 from pipelines.release.models import ensembles, names, origin_of, write_model
 from pipelines.report.page import page
 from pipelines.report.results import Results, read_results
-
-FACTS = "release.json"
 
 
 def build(
@@ -44,22 +43,28 @@ def build(
         key: private, to sign with.
 
     Raises:
-        ParamsError: a model is not in params.yaml.
-        DataError: a stage has not run, or the folder is there.
+        ParamsError: a model is not in params.yaml, or has no layout that is asked for.
+        DataError: a stage has not run, or with other params; the folder is there.
     """
     params = read_params()
     chosen = _chosen(params, only)
     if folder.exists():
         rule, remedy = "not be there yet", "give another name, or remove it"
         raise DataError(broken_rule("release", "folder", str(folder), rule, remedy))
+    require_consistent(params)
     results = read_results(list(params.get("seq2seq.architectures")), list(params.get("ensembles")))
+    if quantizations and not any(_has_layout(one, params) for one in chosen):
+        rule, remedy = "be asked for where a model is a transformer", "leave it out"
+        raise ParamsError(
+            broken_rule("release", "--ctranslate2", " ".join(quantizations), rule, remedy)
+        )
     work = folder.with_name(f".{folder.name}.partial")
     shutil.rmtree(work, ignore_errors=True)
     try:
         work.mkdir(parents=True)
         made = [_model(one, params, results, work) for one in chosen]
         for one in made:
-            for quantization in quantizations if _has_layout(one, params) else ():
+            for quantization in quantizations if _has_layout(one.name, params) else ():
                 end = "" if quantization == "float32" else f"-{quantization}"
                 target = work / f"{one.name}-ctranslate2{end}"
                 ctranslate2.export(one.name, target, quantization)
@@ -92,10 +97,10 @@ def _model(name: str, params: ParamsFile, results: Results, work: Path) -> Descr
     return described
 
 
-def _has_layout(model: Described, params: ParamsFile) -> bool:
+def _has_layout(name: str, params: ParamsFile) -> bool:
     """Whether CTranslate2 has the layout of a model."""
     architectures = params.get("seq2seq.architectures")
-    return model.name in architectures and architectures[model.name]["family"] == "transformer"
+    return name in architectures and architectures[name]["family"] == "transformer"
 
 
 def _data(params: ParamsFile, results: Results) -> Data:
@@ -173,6 +178,6 @@ def _readme(
     yield "```sh"
     yield "sha256sum --check --quiet SHA256SUMS        # an accident shows"
     yield "pip install model-signing                   # an attack shows, by its maker's public key"
-    yield "model_signing verify key . --signature model.sig --public_key PUBLIC_KEY"
+    yield "model_signing verify key . --signature model.sig --no-ignore-git-paths --public_key KEY"
     yield "```"
     yield ""

@@ -5,7 +5,7 @@ https://huggingface.co/docs/hub/model-cards
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -83,6 +83,8 @@ class Described:
         how: what else there is to know about its use.
         scores: figures, and how they were ``measured``.
         limits: sentences.
+        begun_from: folder of a model of others that the training began with.
+        raw: text of its own, other than the corpus.
     """
 
     name: str
@@ -97,6 +99,8 @@ class Described:
     scores: Sequence[Score]
     measured: str
     limits: Sequence[str]
+    begun_from: str | None = None
+    raw: str | None = None
 
 
 def card(model: Described, data: Data, origin: Origin) -> str:
@@ -108,6 +112,10 @@ def card(model: Described, data: Data, origin: Origin) -> str:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
+    if model.raw:  # nobody said whose it is
+        data = Data(model.raw, None, data.languages, [])
+    if model.begun_from:
+        data = replace(data, license=None)
     return environment.get_template("card.md.jinja").render(
         metadata=metadata(model, data),
         name=model.name,
@@ -120,6 +128,7 @@ def card(model: Described, data: Data, origin: Origin) -> str:
         scores=[(score.title, score.shown) for score in model.scores],
         measured=model.measured,
         limits=model.limits,
+        begun_from=model.begun_from,
         origin=origin,
         stage=model.stage,
     )

@@ -6,14 +6,47 @@ with a private key of the user's own. A checksum tells an accident; only the sig
 attack, and only with a public key that did not come with the release.
 """
 
+import json
+import re
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
+from typing import Any
 
-from pipelines.frame.errors import CheckFailed, DataError
+from pipelines.frame.errors import CheckFailed, DataError, broken_rule
 from pipelines.frame.files import sha256_of
+from pipelines.frame.params_problems import NAME, NAMED
 
-SUMS, SIGNATURE = "SHA256SUMS", "model.sig"
+FACTS, SUMS, SIGNATURE = "release.json", "SHA256SUMS", "model.sig"
 _NOT_SUMMED = {SUMS, SIGNATURE}
+_RESERVED = ("current", "history", "incoming")  # files of a place
+
+
+def checked_name(name: str) -> str:
+    """A release's name, which is a folder in every place.
+
+    Raises:
+        DataError: it can be none, or a place uses it.
+    """
+    if not re.fullmatch(NAME, name) or name in _RESERVED:
+        rule = f"{NAMED}, and none of {', '.join(_RESERVED)}"
+        raise DataError(broken_rule("release", "name", name, rule, "rename it"))
+    return name
+
+
+def require_named(folder: Path, name: str) -> None:
+    """Refuse a release under another name than it was made with: a signature holds for both.
+
+    Raises:
+        CheckFailed: it has another.
+    """
+    try:
+        found = json.loads((folder / FACTS).read_text(encoding="utf-8"))["name"]
+    except (OSError, ValueError, KeyError, TypeError):
+        found = None
+    if found != name:
+        raise CheckFailed(
+            f"{folder}: name ({found!r}) must be {name!r}, as the release says; rename it back"
+        )
 
 
 def write_sums(folder: Path) -> None:
@@ -62,10 +95,10 @@ def sign(folder: Path, key: Path) -> None:
     try:
         signer = signing.Config().use_elliptic_key_signer(private_key=key)
         signer.set_hashing_config(ignored).sign(folder, folder / SIGNATURE)
-    except (OSError, ValueError, TypeError) as error:
+    except (OSError, ValueError, TypeError, AttributeError) as error:
         raise DataError(
-            f"--key ({key}): must be a private key of an elliptic curve, without a password "
-            f"({error}); openssl ecparam -name prime256v1 -genkey -noout -out {key.name}"
+            f"--key ({key}): must be a private key of an elliptic curve in PEM, without a password "
+            f"({error}); docs/release.md tells how to make one"
         ) from None
 
 
@@ -80,37 +113,42 @@ def verify(folder: Path, public_key: Path | None) -> str:
         CheckFailed: a file was changed, renamed, added or lost, or it is not signed with that key.
         DataError: the folder is no release, or the key is none.
     """
+    verifier = None if public_key is None else _verifier(public_key)
     if problems := list(_differences(folder)):
         some = "; ".join(problems[:5]) + (f"; {len(problems) - 5} more" if problems[5:] else "")
         raise CheckFailed(f"{folder}: must be as it was released, but {some}; fetch it again")
-    if public_key is None:
+    if public_key is None or verifier is None:
         signed = (folder / SIGNATURE).is_file()
         return "checksums hold; " + (
             "the signature was not looked at (--key)" if signed else "it is not signed"
         )
-    _verify_signature(folder, public_key)
+    _verify_signature(folder, verifier)
     return f"checksums hold, and it is signed with the key of {public_key.name}"
 
 
-def _verify_signature(folder: Path, public_key: Path) -> None:
-    from cryptography.exceptions import InvalidSignature
+def _verifier(public_key: Path) -> Any:
+    """What asks for signatures of this key.
 
+    Raises:
+        DataError: it is none.
+    """
     _, _, verifying = _library()
+    try:
+        return verifying.Config().use_elliptic_key_verifier(public_key=public_key)
+    except (OSError, ValueError, TypeError, AttributeError) as error:
+        raise DataError(
+            f"--key ({public_key}): must be a public key of an elliptic curve in PEM ({error}); "
+            "docs/release.md tells how to make one"
+        ) from None
+
+
+def _verify_signature(folder: Path, verifier: Any) -> None:
     if not (folder / SIGNATURE).is_file():
         raise CheckFailed(f"{folder}: must be signed ({SIGNATURE} is not there); do not use it")
     try:
-        verifier = verifying.Config().use_elliptic_key_verifier(public_key=public_key)
-    except (OSError, ValueError, TypeError) as error:
-        raise DataError(
-            f"--key ({public_key}): must be a public key of an elliptic curve ({error}); openssl "
-            "ec -in PRIVATE -pubout -out PUBLIC"
-        ) from None
-    try:
         verifier.verify(folder, folder / SIGNATURE)
-    except InvalidSignature:
-        reason = "it is signed with another key, or the signature was changed"
     except Exception as error:  # whatever the library meets in a file of unknown origin
-        reason = (str(error) or type(error).__name__).splitlines()[0]
+        reason = (str(error) or "it is signed with another key, or was changed").splitlines()[0]
     else:
         return
     raise CheckFailed(f"{folder}: must be what was signed, but {reason}; do not use it")
@@ -122,19 +160,23 @@ def _differences(folder: Path) -> Iterator[str]:
     for name, sha in sums.items():
         if name not in there:
             yield f"{name} is missing"
+        elif (folder / name).is_symlink():
+            yield f"{name} is a link"
         elif sha256_of(folder / name) != sha:
             yield f"{name} was changed"
     yield from (f"{name} was added" for name in sorted(there - sums.keys()))
 
 
 def _files(folder: Path) -> Iterator[str]:
+    """All but the two; a link to a folder is one, and so is an empty folder."""
     for path in folder.rglob("*"):
         name = path.relative_to(folder).as_posix()
-        if not path.is_dir() and name not in _NOT_SUMMED:
+        folder_with_files = path.is_dir() and not path.is_symlink() and any(path.iterdir())
+        if not folder_with_files and name not in _NOT_SUMMED:
             yield name
 
 
-def _library() -> tuple:  # type: ignore[type-arg]  # its modules
+def _library() -> tuple[Any, Any, Any]:
     try:
         from model_signing import hashing, signing, verifying
     except ModuleNotFoundError as error:

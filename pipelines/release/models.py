@@ -11,8 +11,7 @@ from pipelines.exports.hugging_face import architecture_of
 from pipelines.exports.plain_torch import lines
 from pipelines.exports.portable_tokenizer import share_alike
 from pipelines.formats.corpus.files import pair_file, read_lines
-from pipelines.frame.errors import DataError
-from pipelines.frame.files import MANIFEST, sha256_of
+from pipelines.frame.errors import DataError, ParamsError, broken_rule
 from pipelines.frame.params_reader import ParamsFile, validate
 from pipelines.models.protocol.params import ArchitectureParams
 from pipelines.models.recurrent import Params as RecurrentParams
@@ -29,7 +28,8 @@ from transformers import AutoModelForSeq2SeqLM, AutoTokenizer
 
 tokenizer = AutoTokenizer.from_pretrained(".")
 model = AutoModelForSeq2SeqLM.from_pretrained(".").eval()
-given = tokenizer({text!r}, return_tensors="pt", return_token_type_ids=False)
+text = {text!r}
+given = tokenizer(text, truncation=True, return_tensors="pt", return_token_type_ids=False)
 print(tokenizer.decode(model.generate(**given)[0], skip_special_tokens=True))
 """
 _FILL = """\
@@ -45,14 +45,27 @@ from transformers import pipeline
 classify = pipeline("text-classification", model=".")
 print(classify({text!r}))
 """
+_PAIRS = {"random": "next sentences", "sop": "order of sentences"}
+_TELLS = {
+    "random": "whether one sentence follows the other",
+    "sop": "whether two sentences are in order or swapped (0: in order)",
+}
 _SEEN = (
     "Nothing but text of this kind was tested; it may repeat what is wrong in its training text."
 )
 
 
 def names(params: ParamsFile) -> list[str]:
-    """Models that can be released: BERT, tasks, architectures."""
+    """Models that can be released: BERT, tasks, architectures.
+
+    Raises:
+        ParamsError: two have the same name.
+    """
     found = ["bert", *params.get("classification.tasks"), *params.get("seq2seq.architectures")]
+    for name in found:
+        if found.count(name) > 1:
+            rule, remedy = "be the name of one model, for each is a folder", "rename one"
+            raise ParamsError(broken_rule(str(params.path), "name", str(name), rule, remedy))
     return list(map(str, found))
 
 
@@ -72,13 +85,13 @@ def write_model(name: str, params: ParamsFile, results: Results, folder: Path) -
 
 def _bert(params: ParamsFile, results: Results, folder: Path) -> Described:
     _copy(DATA / "bert", folder)
-    found = results.bert
+    found, kind = results.bert, str(params.get("bert.segments.nsp"))
     scores = [
         Score(
             "accuracy", f"{title}, accuracy", found[f"valid_{task}_accuracy"],
             f"{100 * found[f'valid_{task}_accuracy']:.1f} %",
         )
-        for task, title in (("mlm", "masked tokens"), ("nsp", "next sentences"))
+        for task, title in (("mlm", "masked tokens"), ("nsp", _PAIRS.get(kind, "")))
         if f"valid_{task}_accuracy" in found
     ]  # fmt: skip
     scores.append(
@@ -91,7 +104,7 @@ def _bert(params: ParamsFile, results: Results, folder: Path) -> Described:
     begun = (
         "Begun from random weights" if continued == "data/shards" else f"Went on from `{continued}`"
     )
-    nsp = params.get("bert.segments.nsp") != "none"
+    head = " Its head for pairs, `BertForNextSentencePrediction`, tells " + _TELLS.get(kind, "")
     return Described(
         name="bert",
         what=f"A BERT (Devlin et al. 2019) of {found['parameters']:,} parameters. {begun}.",
@@ -102,14 +115,15 @@ def _bert(params: ParamsFile, results: Results, folder: Path) -> Described:
         use=_FILL.format(text=_masked(params)),
         installs="transformers torch",
         how="As the encoder of something new: `AutoModel.from_pretrained`."
-        + (" Its head for next sentences: `BertForNextSentencePrediction`." if nsp else ""),
+        + (f"{head}." if kind in _TELLS else ""),
         scores=scores,
         measured="On held-out documents of the same text.",
         limits=[
             _SEEN,
             f"Inputs of at most {params.get('bert.model.max_positions')} tokens.",
-            *([] if nsp else ["It was not trained to tell next sentences."]),
+            *([] if kind in _TELLS else ["It was not trained to tell next sentences."]),
         ],
+        begun_from=_begun_from(params, "bert"),
     )
 
 
@@ -120,12 +134,21 @@ def _masked(params: ParamsFile) -> str:
 
 
 def _example(params: ParamsFile, side: str) -> str:
-    language = str(params.get(f"corpus.{side}_language"))
-    return min(filter(None, read_lines(pair_file(DATA / "corpus", "test", language))), key=len)
+    """The shortest sentence of the test set.
+
+    Raises:
+        DataError: it has none.
+    """
+    path = pair_file(DATA / "corpus", "test", str(params.get(f"corpus.{side}_language")))
+    lines = [line for line in read_lines(path) if line]
+    if not lines:
+        rule, remedy = "have a sentence, for a card shows one", "give the corpus a test set"
+        raise DataError(broken_rule(str(path), "test set", "empty", rule, remedy))
+    return min(lines, key=len)
 
 
 def _classifier(name: str, params: ParamsFile, folder: Path) -> Described:
-    source = DATA / "classification" / name
+    source, task = DATA / "classification" / name, params.get(f"classification.tasks.{name}")
     _copy(source, folder)
     found = read_json(source / "metrics.json")["classification"]
     scores = [
@@ -148,6 +171,8 @@ def _classifier(name: str, params: ParamsFile, folder: Path) -> Described:
         scores=scores,
         measured="On the test set of the task.",
         limits=[_SEEN],
+        begun_from=_begun_from(params, f"classification.tasks.{name}"),
+        raw=None if (raw := str(task["data"])) == "data/corpus" else raw,
     )
 
 
@@ -166,7 +191,10 @@ def _encoder_decoder(name: str, params: ParamsFile, results: Results, folder: Pa
         how = "The program translates greedily; no class of another library is like this model."
     else:
         use = _TRANSLATE.format(text=text)
-        how = f"It is a `{architecture}`; `generation_config.json` has the search of this project."
+        how = (
+            f"It is a `{architecture}`; `generation_config.json` has the search of this project, "
+            "as far as *Limits* does not say otherwise."
+        )
     row = next(one for one in results.rows if one.name == name)
     return Described(
         name=name,
@@ -181,8 +209,17 @@ def _encoder_decoder(name: str, params: ParamsFile, results: Results, folder: Pa
         scores=list(_scores(row)),
         measured=f"Beam search ({decoding.beam_size}, {decoding.precision}) on the test set; ± is "
         f"a 95 % interval. Signature: `{row.beam['bleu_signature']}`.",
-        limits=[*_limits(params, decoding, architecture)],
+        limits=[*_limits(params, decoding, architecture, model)],
+        begun_from=_begun_from(params, f"seq2seq.architectures.{name}"),
     )  # fmt: skip
+
+
+def _begun_from(params: ParamsFile, section: str) -> str | None:
+    """The folder of a model of others that a training began with; None if it was one of ours."""
+    begun = str(params.get(f"{section}.starts_from"))
+    if begun == "data/bert":
+        return _begun_from(params, "bert")
+    return None if begun == "data/shards" else begun
 
 
 def _sentence(model: ArchitectureParams, row: Row) -> str:
@@ -199,14 +236,22 @@ def _scores(row: Row) -> Iterator[Score]:
         if metric in row.beam:
             value = row.beam[metric]
             yield Score(metric, title, value, f"{value:.2f} ± {row.beam[f'{metric}_interval']:.2f}")
+    for metric in sorted(name for name in row.beam if name.startswith("rouge")):
+        if isinstance(value := row.beam[metric], float):
+            yield Score(metric.lower(), metric, value, f"{value:.2f}")
     exact = row.beam["exact_match"]
     yield Score("exact_match", "exact matches", exact, f"{100 * exact:.1f} %")
 
 
 def _limits(
-    params: ParamsFile, decoding: DecodingParams, architecture: str | None
+    params: ParamsFile,
+    decoding: DecodingParams,
+    architecture: str | None,
+    model: ArchitectureParams,
 ) -> Iterator[str]:
     yield _SEEN
+    if longest := getattr(model, "max_positions", None):
+        yield f"Sources of at most {longest} tokens, with [CLS] and [SEP]; longer ones are cut."
     yield f"Translations of at most {decoding.max_length} tokens."
     target = read_lines(
         pair_file(DATA / "corpus", "test", str(params.get("corpus.target_language")))
@@ -221,15 +266,30 @@ def _limits(
             "LayerNorm adds 1e-5 to variances there and 1e-12 here, so logits differ in the fifth "
             "digit."
         )
-    if architecture and decoding.score.name != "average":
-        yield (
-            f"Hypotheses were ranked by `{decoding.score.name}`, which `transformers` lacks: it "
-            "ranks them by their probability."
-        )
-    if architecture and decoding.strategy.name != "beam":
-        yield f"The search was `{decoding.strategy.name}`; `generate` searches with a beam."
+        if getattr(model, "positions", "") == "learned":
+            yield "`save_pretrained` of this class leaves learned positions out: keep this folder."
+    if architecture:
+        yield from _of_the_search(decoding)
     if decoding.rerank != "none":
         yield f"Translations were chosen anew by `{decoding.rerank}`, which stands in no file here."
+
+
+def _of_the_search(decoding: DecodingParams) -> Iterator[str]:
+    """What the scores were measured with and `generate` does not know."""
+    score, stop = decoding.score, decoding.stop
+    if score.name != "average":
+        yield (
+            f"Hypotheses were ranked by `{score.name}`, which `transformers` lacks: it ranks them "
+            "by their probability."
+        )
+    if not score.end_counts:
+        yield "The end was not counted in a hypothesis' length; `generate` counts it."
+    if score.coverage:
+        yield f"Hypotheses were ranked by coverage too ({score.coverage}); `generate` knows none."
+    if stop.rule == "finished" and stop.patience != 1:
+        yield f"The search had a patience of {stop.patience}; `generate` has 1."
+    if decoding.strategy.name != "beam":
+        yield f"The search was `{decoding.strategy.name}`; `generate` searches with a beam."
 
 
 def ensembles(params: ParamsFile, results: Results) -> list[tuple[str, str, str]]:
@@ -247,14 +307,9 @@ def ensembles(params: ParamsFile, results: Results) -> list[tuple[str, str, str]
 
 
 def origin_of(model: Described) -> Origin:
-    """What a model was made of, as its stage wrote it down.
-
-    Raises:
-        DataError: the folder is not what the stage wrote.
-    """
+    """What a model was made of, as its stage wrote it down."""
     stage, _, item = model.stage.partition("@")
     folder = DATA / stage / item
-    _require_whole(folder)
     made = read_json(folder / "metrics.json")["origin"]
     asked_for = commit()
     locked = {one.out: one.digest for one in locked_stages()}
@@ -262,11 +317,3 @@ def origin_of(model: Described) -> Origin:
         asked_for["commit"], asked_for["changed"], locked.get(folder.as_posix(), "–"),
         made["seed"], made["params"], made["data"],
     )  # fmt: skip
-
-
-def _require_whole(folder: Path) -> None:
-    """Refuse an out that somebody edited."""
-    for name, sha in read_json(folder / MANIFEST).items():
-        path = folder / name
-        if not path.is_file() or sha256_of(path) != sha:
-            raise DataError(f"{path}: must be as the stage wrote it; dvc checkout --force {folder}")

@@ -9,7 +9,9 @@ from typing import Any
 import networkx
 from markupsafe import Markup
 from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
 
+from pipelines.frame.errors import DataError, broken_rule
 from pipelines.report.table import cost_of
 
 _WIDTH, _HEIGHT, _BETWEEN, _BELOW, _EDGE = 124, 56, 14, 34, 2  # of boxes, in pixels
@@ -40,12 +42,21 @@ class Locked:
 
 
 def locked_stages() -> list[Locked]:
-    """Those of dvc.lock, in its order; what other params left in it is not among them."""
+    """Those of dvc.lock, in its order; what other params left in it is not among them.
+
+    Raises:
+        DataError: dvc.lock is damaged.
+    """
     try:
         text = Path("dvc.lock").read_text(encoding="utf-8")
     except OSError:
         return []
-    locked: Mapping[str, Any] = YAML(typ="safe").load(text) or {}
+    try:
+        locked: Mapping[str, Any] = YAML(typ="safe").load(text) or {}
+    except YAMLError as error:
+        rule, remedy = "be whole; DVC writes it", "git checkout dvc.lock"
+        told = str(error).splitlines()[0]
+        raise DataError(broken_rule("dvc.lock", "content", told, rule, remedy)) from None
     found = []
     for name, entry in locked.get("stages", {}).items():
         for out in entry.get("outs", ())[:1]:

@@ -20,6 +20,7 @@ from pipelines.decoding.params import DecodingParams
 from pipelines.frame.errors import EXIT_BAD_INPUT, DataError, MasklineError, broken_rule
 from pipelines.frame.hardware import Hardware, limit_threads
 from pipelines.frame.params_reader import read_params, validate
+from pipelines.release.checking import verify
 
 if TYPE_CHECKING:
     from pipelines.translate.session import Line, Session, Translation
@@ -107,14 +108,17 @@ def _translate(options: argparse.Namespace) -> int:
     if options.key and not options.release:
         rule = "come with --release, whose signature it is to verify"
         raise DataError(broken_rule("command line", "--key", str(options.key), rule, "name it"))
+    if options.release:
+        options.release = options.release.resolve()  # a place may turn to another one meanwhile
+        verify(options.release, options.key)
     params, hardware = _params(options)
     limit_threads(hardware.num_threads)
     from pipelines.models.protocol.files import load
-    from pipelines.release.loading import load_released
+    from pipelines.release.loading import load_verified
     from pipelines.translate.session import Session
 
     if options.release:
-        model = load_released(options.release, options.arch, options.key)
+        model = load_verified(options.release, options.arch)
     else:
         model = load(MODELS / options.arch)
     session = Session(

@@ -43,7 +43,9 @@ def test_what_ends_soon_fails_the_flow_until_it_is_renewed(tmp_path, monkeypatch
         served.renew()
         later = watch.fn()  # a day until the next look: it must last longer
         assert later.is_failed()
-        assert "before the run, which takes about 1 day" in later.message
+        assert (
+            "before a run that begins before the next look is over, in about 1 day" in later.message
+        )
         served.renew(100 * DAY)
         state = watch.fn()
         assert (state.is_completed(), state.message) == (

@@ -1,6 +1,4 @@
-"""What can be known before a run: versions, disk, devices, and servers with certificates of every
-kind.
-"""
+"""What can be known before a run: versions, disk, devices, servers and their certificates."""
 
 import http.server
 import json
@@ -17,6 +15,7 @@ import pytest
 
 from pipelines.frame.params_reader import ParamsFile, read_params
 from pipelines.preflight import dvc_files, endpoints, machine
+from pipelines.preflight.certificates import Until
 from pipelines.preflight.finding import Finding
 from tests.authority import DAY, Authority
 from tests.conftest import ROOT, run_in
@@ -26,7 +25,13 @@ from tests.conftest import ROOT, run_in
 def document(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ParamsFile:
     """params.yaml, in a folder without remotes, and no server in use."""
     monkeypatch.chdir(tmp_path)
-    for name in ("PREFECT_API_URL", "WANDB_BASE_URL", "WANDB_API_KEY", "AWS_CA_BUNDLE"):
+    for name in (
+        "PREFECT_API_URL",
+        "WANDB_BASE_URL",
+        "WANDB_API_KEY",
+        "AWS_CA_BUNDLE",
+        "MASKLINE_WEBHOOK",
+    ):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("WANDB_MODE", "offline")
     monkeypatch.setenv("HOME", str(tmp_path))
@@ -61,7 +66,7 @@ def _serving(context: ssl.SSLContext | None = None, skew_s: float = 0.0) -> Iter
 
 
 def _found(params_file: ParamsFile, seconds: float = 60.0) -> list[Finding]:
-    return list(endpoints.check(params_file, seconds))
+    return list(endpoints.check(params_file, Until(timedelta(seconds=seconds))))
 
 
 @pytest.mark.parametrize(
@@ -98,7 +103,7 @@ def _found(params_file: ParamsFile, seconds: float = 60.0) -> list[Finding]:
             -DAY,
             timedelta(minutes=10),
             "error",
-            "before the run, which takes about 1:00:00; renew it",
+            "before the run is over, in about 1:00:00; renew it",
         ),
     ],
     ids=[

@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from pipelines.preflight.certificates import Until
 from pipelines.preflight.tokens import check, life_of
 
 NOW = datetime.now(UTC)
@@ -33,7 +34,7 @@ def _empty(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("token", "severity", "told"),
     [
-        (_ends(0.5), "error", "before the run, which takes about 1:00:00; renew it"),
+        (_ends(0.5), "error", "before the run is over, in about 1:00:00; renew it"),
         (_ends(-1), "error", "UTC, already; renew it"),
         (_ends(5), None, ""),
         (_ends(5, begun=-100), "warning", "the token ends in 5 hours"),
@@ -48,14 +49,16 @@ def _empty(tmp_path, monkeypatch):
 )
 def test_of_variables(monkeypatch, token, severity, told):
     monkeypatch.setenv("WANDB_API_KEY", token)
-    found = list(check(3600))
+    found = list(check(Until(timedelta(hours=1))))
     assert [one.severity for one in found] == ([severity] if severity else [])
     assert all(one.check == "credentials" and told in one.message for one in found)
     assert all(token not in one.message for one in found)  # a secret
 
 
 def test_of_files_sessions_and_remotes(tmp_path, monkeypatch):
-    (tmp_path / "identity").write_text(_ends(0.1) + "\n")
+    for name, hours in (("identity", -0.1), ("renewed", 0.1)):
+        (tmp_path / name).write_text(_ends(hours) + "\n")
+    monkeypatch.setenv("AWS_WEB_IDENTITY_TOKEN_FILE", str(tmp_path / "renewed"))
     monkeypatch.setenv("WANDB_IDENTITY_TOKEN_FILE", str(tmp_path / "identity"))
     soon = (NOW + timedelta(minutes=5)).isoformat()
     monkeypatch.setenv("AWS_CREDENTIAL_EXPIRATION", soon)
@@ -64,8 +67,9 @@ def test_of_files_sessions_and_remotes(tmp_path, monkeypatch):
     (tmp_path / ".dvc/config.local").write_text(
         f"['remote \"azure\"']\n    url = azure://box\n    sas_token = {signed}\n"
     )
-    told = [one.message.partition(":")[0] for one in check(3600, tmp_path)]
-    assert told == [
+    found = list(check(Until(timedelta(hours=1)), tmp_path))
+    assert [one.severity for one in found] == ["warning", "warning", "error"]
+    assert [one.message.partition(":")[0] for one in found] == [
         f"WANDB_IDENTITY_TOKEN_FILE ({tmp_path}/identity)",
         "AWS_CREDENTIAL_EXPIRATION",
         "DVC remote azure, sas_token",

@@ -2,6 +2,7 @@
 loaded.
 """
 
+import json
 import os
 import shutil
 import subprocess
@@ -73,10 +74,10 @@ def _renamed(released: Path, out: Path, name: str) -> Path:
     shutil.copytree(released, folder, ignore=shutil.ignore_patterns("*bert*", "tran*", "rnd*"))
     shutil.rmtree(folder / "gru_attention")
     (folder / "model.sig").unlink()
-    facts = (folder / "release.json").read_text()
+    facts = json.loads((folder / "release.json").read_text())
     time.sleep(0.01)
-    made = f'"made": "2026-01-01T00:00:{time.monotonic_ns()}'
-    (folder / "release.json").write_text(facts.replace('"made": "', made))
+    facts |= {"name": name, "made": f"2026-01-01T{time.monotonic_ns():020}"}
+    (folder / "release.json").write_text(json.dumps(facts))
     write_sums(folder)
     return folder
 
@@ -97,7 +98,7 @@ def test_push_list_pull_and_back(url, small, released, tmp_path, capsys):
             assert (fetched / name).read_bytes() == (folder / name).read_bytes()
     assert main(["rollback", url]) == 0
     assert Place(url).current() == "one"
-    with pytest.raises(DataError, match=r"current release \('one'\) must have one before it"):
+    with pytest.raises(DataError, match=r"current release \('one'\) must have one that was in use"):
         main(["rollback", url])
     assert main(["rollback", url, "two"]) == 0
     assert Place(url).current() == "two"
@@ -181,7 +182,7 @@ def test_a_killed_push_goes_on(small, tmp_path):
     assert Place(str(place)).kept() == []
     assert main(["push", str(small), str(place)]) == 0
     assert verify(place / "one", None)
-    assert sorted(path.name for path in place.iterdir()) == ["current", "one"]
+    assert sorted(path.name for path in place.iterdir()) == ["current", "history", "one"]
 
 
 def test_a_loaded_release_is_not_touched_by_a_rollback(small, released, tmp_path):
@@ -232,16 +233,22 @@ def test_credentials_that_ended_are_read_anew(server, small, tmp_path, monkeypat
 
     def refused(self: Place, source: Path, target: str) -> None:
         used.append(self._files.s3._request_signer._credentials.access_key)
-        if used[-1] == "a":
+        if used[-1] == "old":
             raise PermissionError("The provided token has expired.")
         whole(self, source, target)
 
+    def renewed(key: str) -> None:
+        profile = f"[default]\naws_access_key_id = {key}\naws_secret_access_key = b\n"
+        (tmp_path / "credentials").write_text(profile)
+
+    monkeypatch.delenv("AWS_ACCESS_KEY_ID")
+    monkeypatch.delenv("AWS_SECRET_ACCESS_KEY")
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "credentials"))
+    renewed("old")
     monkeypatch.setattr(Place, "_put", refused)
-    monkeypatch.setattr(
-        patience.time, "sleep", lambda _: os.environ.update(AWS_ACCESS_KEY_ID="new")
-    )
+    monkeypatch.setattr(patience.time, "sleep", lambda _: renewed("new"))
     assert main(["push", str(small), url]) == 0
-    assert used[0] == "a"
+    assert used[0] == "old"
     assert set(used[1:]) == {"new"}
     assert "The provided token has expired.; again in 1 s" in capsys.readouterr().out
 

@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 import subprocess
 import sys
 import tarfile
@@ -80,6 +81,9 @@ def test_programs_of_the_cards_translate_as_we_do_without_us(released, reproduce
          "gru/vocab.txt is missing; gru/words.txt was added"),
         (lambda f: (f / "bert/pytorch_model.bin").write_bytes(b"x"), "bert/pytorch_model.bin"),
         (lambda f: (f / "bert/.hidden").symlink_to("/etc/passwd"), "bert/.hidden was added"),
+        (lambda f: (f / "lstm").symlink_to(f / "gru"), "lstm was added"),
+        (lambda f: (f / "empty").mkdir(), "empty was added"),
+        (lambda f: _linked(f / "gru/model.safetensors"), "gru/model.safetensors is a link"),
         (lambda f: (f / "bert/config.json").unlink(), "bert/config.json is missing"),
         (lambda f: (f / "SHA256SUMS").write_text("../x"), "SHA256SUMS: must be that of a release"),
     ],
@@ -90,6 +94,13 @@ def test_a_release_that_is_not_as_it_was_is_refused_by_name(release, keys, spoil
     spoil(release)
     with pytest.raises((CheckFailed, DataError), match=re.escape(told)):
         load_released(release, "gru", keys[1] if signed else None)
+
+
+def _linked(path: Path) -> None:
+    """The same bytes, elsewhere."""
+    elsewhere = path.parents[2] / "elsewhere"
+    path.rename(elsewhere)
+    path.symlink_to(elsewhere)
 
 
 def _append(path: Path) -> None:
@@ -143,41 +154,93 @@ def test_another_s_signature_is_none(release, keys, tmp_path):
 
 
 def test_translations_come_from_a_release_that_was_verified(release, keys, reproduced):
+    """Whatever of it was changed, params.yaml too, before anything is read."""
     command = [sys.executable, "-m", "pipelines.translate", "--release", str(release), "--key",
                str(keys[1]), "--arch"]  # fmt: skip
     _flip(release / "gru/model.safetensors")
     done = run_in(reproduced, *command, "gru", check=False)
     assert done.returncode == 1
     assert "gru/model.safetensors was changed" in done.stderr
+    (release / "params.yaml").write_text("{")
+    done = run_in(reproduced, *command, "gru", check=False)
+    assert "params.yaml was changed" in done.stderr
+    shutil.copy(reproduced / "params.yaml", release)
+    _flip(release / "gru/model.safetensors")
     done = run_in(reproduced, *command, "lstm", check=False)
     assert done.returncode == 2
     assert "--arch ('lstm') must be one of gru" in done.stderr
 
 
 def test_bad_asks_are_told_and_leave_nothing(reproduced_copy, keys, tmp_path):
+    for number, curve in enumerate(("genrsa", "ed25519")):
+        command = f"openssl genpkey -algorithm {('rsa', curve)[number]} -out {tmp_path / curve}"
+        subprocess.run(command.split(), check=True, capture_output=True)
+    (tmp_path / "file").write_text("x")
     for given, error, told in (
         (["push"], SystemExit, "2"),
-        (["No"], ParamsError, r"name \('No'\) must be lower-case"),
+        (["No"], DataError, r"name \('No'\) must be lower-case"),
+        (["current"], DataError, "and none of current, history, incoming"),
         (["a", "--only", "lstm"], ParamsError, r"--only \('lstm'\) must be one of bert, gru"),
+        (["a", "--only", "gru", "--ctranslate2", "int8"], ParamsError, "where a model is a transf"),
         (["a", "--only", "gru", "--key", str(keys[1])], DataError, "must be a private key"),
+        (["a", "--only", "gru", "--key", str(tmp_path / "genrsa")], DataError, "a private key of"),
+        (["a", "--only", "gru", "--key", str(tmp_path / "ed25519")], DataError, "a private key of"),
         (["a", "--only", "gru", "--key", "none.pem"], DataError, "must be a private key"),
+        (["a", "--out", str(tmp_path / "file")], DataError, "must be written, but"),
     ):
         with pytest.raises(error, match=told):
             main(given)
     assert not list(Path("releases").glob("*"))
-    edited = Path("data/seq2seq/gru/model.safetensors")
-    edited.chmod(0o644)
-    _append(edited)
-    with pytest.raises(DataError, match="must be as the stage wrote it; dvc checkout"):
-        main(["a", "--only", "gru"])
-    assert not list(Path("releases").glob("*"))
     assert main(["a", "--only", "bert", "--archive"]) == 0
-    with pytest.raises(DataError, match="must not be there yet"):
-        main(["a", "--only", "bert"])
+    for given in (["a", "--only", "bert"], ["a", "--only", "bert", "--archive"]):
+        with pytest.raises(DataError, match="must not be there yet"):
+            main(given)
+    assert main(["verify", "releases/a.tar.gz"]) == 0
+    with pytest.raises(DataError, match="must be a release's folder or archive"):
+        main(["verify", str(tmp_path / "file")])
     with tarfile.open("releases/a.tar.gz") as archive:
         archive.extractall(tmp_path, filter="data")
     assert verify(tmp_path / "a", None) == "checksums hold; it is not signed"
     assert json.loads((tmp_path / "a/release.json").read_text())["models"] == ["bert"]
+    assert sorted(path.name for path in Path("releases").iterdir()) == ["a", "a.tar.gz"]
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        (("beam_size: 3", "beam_size: 2"), "data/decoding/gru: must be of the params"),
+        (("seed: 1 ", "seed: 9 "), "data/corpus: must be of the params"),
+        (("num_resamples: 100", "num_resamples: 110"), "data/evaluation: must be of the params"),
+    ],
+)
+def test_outs_of_other_params_are_no_release(reproduced_copy, change, told):
+    path = reproduced_copy / "params.yaml"
+    assert change[0] in path.read_text()
+    path.write_text(path.read_text().replace(*change, 1))
+    with pytest.raises(DataError, match=told):
+        main(["a", "--only", "gru"])
+    assert not list(Path("releases").glob("*"))
+
+
+@pytest.mark.parametrize(
+    "name", ["seq2seq/gru/model.safetensors", "evaluation/metrics.json", "bert/vocab.txt"]
+)
+def test_outs_that_were_edited_are_no_release(reproduced_copy, name):
+    path = reproduced_copy / "data" / name
+    path.chmod(0o644)
+    for spoil in (lambda: path.write_bytes(path.read_bytes() + b" "), path.unlink):
+        spoil()
+        with pytest.raises(DataError, match=f"data/{name}: must be as the stage wrote it"):
+            main(["a", "--only", "gru"])
+    assert not list(Path("releases").glob("*"))
+
+
+def test_a_licence_is_no_param_of_a_stage(reproduced_copy):
+    """Correcting it makes a release with it, and no stage another result."""
+    path = reproduced_copy / "params.yaml"
+    path.write_text(re.sub(r"  license: .*", "  license: cc-by-4.0", path.read_text()))
+    assert main(["a", "--only", "gru"]) == 0
+    assert ModelCard.load("releases/a/gru/README.md").data.license == "cc-by-4.0"
 
 
 @pytest.mark.parametrize("line", ["", "x" * 64, "a" * 64 + "  /etc/passwd", "a" * 64 + "  ../x"])
@@ -205,6 +268,15 @@ def test_a_card_without_a_licence_says_so(license_):
     assert found.data.language is None  # names of two sides are no languages
     assert ("Licence: **not given**" in text) == (license_ is None)
     assert (found.data.to_dict().get("license_name") is not None) == (license_ == "other")
+    begun = card(
+        _described(begun_from="data/raw/theirs", raw="data/raw/tables"),
+        data,
+        Origin("none", False, "def", 1, "p", "d"),
+    )
+    assert ModelCard(begun).data.license == "unknown"  # of another text, begun with another's model
+    assert "data/raw/mine" not in begun
+    assert "Begun with the model in `data/raw/theirs`" in begun
+    assert "git checkout" not in begun
     assert "translation" not in text
 
 
