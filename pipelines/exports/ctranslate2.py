@@ -195,7 +195,8 @@ def agreement(
     import ctranslate2
 
     translator = ctranslate2.Translator(str(folder), device="cpu")
-    kept = [(source, target) for source, target in pairs if source and target]
+    if not (kept := [(source, target) for source, target in pairs if source and target]):
+        return Agreement(0, math.inf)
     words = [
         [[vocabulary[token] for token in side] for side in ([CLS, *source, SEP], target)]
         for source, target in kept
@@ -208,9 +209,8 @@ def agreement(
         abs(one - other) / (len(target) + 1)
         for one, other, (_, target) in zip(ours, theirs, kept, strict=True)
     ]
-    # Where one is no number, or nothing was compared, nothing agrees.
-    known = bool(differences) and not any(map(math.isnan, differences))
-    return Agreement(len(kept), max(differences) if known else math.inf)
+    odd = any(map(math.isnan, differences))  # `max` may pass over what is no number
+    return Agreement(len(kept), math.inf if odd else max(differences))
 
 
 def require_agreement(found: Agreement, folder: Path, quantization: str) -> None:

@@ -2,6 +2,8 @@
 
 import contextlib
 import io
+import json
+import math
 import re
 import subprocess
 import sys
@@ -11,9 +13,11 @@ import ctranslate2
 import numpy as np
 import pytest
 import torch
+from tokenizers import Tokenizer
 
 from pipelines.decoding.beam_search import beam_search
 from pipelines.decoding.options import SearchOptions, Stop
+from pipelines.exports import ctranslate2 as module
 from pipelines.exports.ctranslate2 import (
     QUANTIZATIONS,
     agreement,
@@ -155,3 +159,36 @@ def test_the_readme_s_program_gives_our_translation(reproduced_copy, monkeypatch
         assert printed.getvalue() == done.stdout
     with pytest.raises(DataError, match="must not be there yet"):
         main(given)
+
+
+@pytest.mark.parametrize("numbers", [[], [0.1, math.nan, 0.1]])
+def test_what_is_no_number_agrees_with_nothing(tmp_path, monkeypatch, numbers):
+    model = build("transformer", V, seed=3, double=False)
+    to_ctranslate2(model, WORDS, tmp_path / "model")
+    monkeypatch.setattr(module, "log_probabilities", lambda *_: numbers)
+    found = agreement(model, WORDS, tmp_path / "model", [([5], [6])] * len(numbers))
+    with pytest.raises(CheckFailed, match="differ from ours by inf"):
+        require_agreement(found, tmp_path, "float32")
+
+
+def test_an_export_that_is_refused_leaves_nothing(reproduced_copy, monkeypatch):
+    monkeypatch.setitem(module._TOLERANCE, "float32", -1.0)
+    with pytest.raises(CheckFailed, match=r"served: log-probabilities differ from ours"):
+        main(["--arch", "transformer", "--out", "served"])
+    assert not list(Path().glob("*served*"))
+    monkeypatch.setitem(module._TOLERANCE, "float32", 1e-3)
+    assert main(["--arch", "transformer", "--out", "served"]) == 0
+
+
+def test_a_source_that_is_too_long_is_cut_there_too(reproduced_copy):
+    """As our own program cuts it; CTranslate2 itself would end with an error."""
+    assert main(["--arch", "transformer", "--out", "served"]) == 0
+    tokenizer = Tokenizer.from_file("served/tokenizer.json")
+    longest = json.loads(Path("data/seq2seq/transformer/model.json").read_text())["architecture"][
+        "max_positions"
+    ]
+    pieces = tokenizer.encode("The cow is small. " * longest).tokens
+    assert (len(pieces), pieces[-1]) == (longest, "[SEP]")
+    found = ctranslate2.Translator("served").translate_batch([pieces], max_decoding_length=3)
+    assert len(found) == 1
+    assert f"Sources are cut at {longest} tokens" in Path("served/README.md").read_text()

@@ -9,7 +9,11 @@ import torch
 import transformers
 from safetensors.torch import load_file, save_file
 
+from pipelines.decoding.params import DecodingParams
+from pipelines.exports.folders import load_encoder_decoder, save_encoder_decoder
 from pipelines.exports.hugging_face import architecture_of, exported, restored
+from pipelines.frame.params_reader import read_params, validate
+from pipelines.models.protocol.files import load
 from pipelines.models.protocol.model import Seq2SeqModel
 from pipelines.models.protocol.params import ArchitectureParams
 from pipelines.models.protocol.registry import schema_of
@@ -108,3 +112,27 @@ def test_our_network_comes_back_to_the_bit(tmp_path, name, changes):
 def test_a_recurrent_model_has_no_class_there():
     with pytest.raises(ValueError, match="family \\(recurrent\\) has no class in transformers"):
         exported(build("gru"), _params("gru", {}))
+
+
+@pytest.mark.parametrize("name", ["transformer", "bert2bert"])
+def test_a_folder_says_how_to_search_and_how_much_fits(reproduced_copy, tmp_path, name):
+    """`generate` gives translations of the least length, of sources that are cut."""
+    params = read_params()
+    params.root["decoding"] |= {"min_length": 6, "no_repeat": 2}
+    decoding = validate(params, "decoding", DecodingParams)
+    model = Path("data/seq2seq") / name
+    made = save_encoder_decoder(model, Path("data/tokenizer"), decoding, tmp_path)
+    settings = transformers.GenerationConfig.from_pretrained(tmp_path)
+    assert (settings.num_beams, settings.early_stopping) == (decoding.beam_size, "never")
+    assert settings.no_repeat_ngram_size == 2
+    tokenizer = transformers.AutoTokenizer.from_pretrained(tmp_path)
+    given = tokenizer("The cow is small. " * 200, truncation=True, return_tensors="pt",
+                      return_token_type_ids=False)  # fmt: skip
+    assert given["input_ids"].shape == (1, made.max_positions)
+    theirs = transformers.AutoModelForSeq2SeqLM.from_pretrained(tmp_path).eval()
+    found = theirs.generate(**given)[0].tolist()[1:]
+    assert 6 <= len(found) <= decoding.max_length
+    ours = load_encoder_decoder(tmp_path)
+    original = load(model)
+    for one, parameter in original.named_parameters():
+        assert torch.equal(parameter, dict(ours.named_parameters())[one])

@@ -2,14 +2,11 @@
 loaded.
 """
 
-import json
 import os
-import shutil
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
 
@@ -24,66 +21,12 @@ from pipelines.release.loading import load_released
 from pipelines.release.places import Place
 from tests.authority import Authority
 from tests.conftest import ROOT
+from tests.release.conftest import bucket, renamed
 from tests.tls import BehindTls
 
 
-@pytest.fixture(scope="module")
-def server() -> Iterator[str]:
-    """An S3 server on the loopback device."""
-    from moto.server import ThreadedMotoServer
-
-    found = ThreadedMotoServer("127.0.0.1", 0)
-    found.start()
-    host, port = found.get_host_and_port()
-    yield f"http://{host}:{port}"
-    found.stop()
-
-
-@pytest.fixture(params=["folder", "bucket"])
-def url(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
-    """An empty place."""
-    if request.param == "folder":
-        return str(tmp_path / "place")
-    return _bucket(request.getfixturevalue("server"), tmp_path, monkeypatch)
-
-
-def _bucket(address: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
-    import boto3
-
-    for key, value in {
-        "AWS_ENDPOINT_URL": address, "AWS_ACCESS_KEY_ID": "a", "AWS_SECRET_ACCESS_KEY": "b",
-        "AWS_DEFAULT_REGION": "us-east-1",
-    }.items():  # fmt: skip
-        monkeypatch.setenv(key, value)
-    name = f"b{abs(hash(str(tmp_path)))}"
-    boto3.client("s3").create_bucket(Bucket=name)
-    return f"s3://{name}/models"
-
-
-@pytest.fixture
-def small(tmp_path: Path, released: Path) -> Path:
-    """A release of one model, unsigned."""
-    return _renamed(released, tmp_path / "made", "one")
-
-
-def _renamed(released: Path, out: Path, name: str) -> Path:
-    """A release like another, of the recurrent model alone, with its own time."""
-    from pipelines.release.checking import write_sums
-
-    folder = out / name
-    shutil.copytree(released, folder, ignore=shutil.ignore_patterns("*bert*", "tran*", "rnd*"))
-    shutil.rmtree(folder / "gru_attention")
-    (folder / "model.sig").unlink()
-    facts = json.loads((folder / "release.json").read_text())
-    time.sleep(0.01)
-    facts |= {"name": name, "made": f"2026-01-01T{time.monotonic_ns():020}"}
-    (folder / "release.json").write_text(json.dumps(facts))
-    write_sums(folder)
-    return folder
-
-
 def test_push_list_pull_and_back(url, small, released, tmp_path, capsys):
-    second = _renamed(released, tmp_path / "made", "two")
+    second = renamed(released, tmp_path / "made", "two")
     assert main(["push", str(small), url]) == 0
     assert main(["push", str(second), url]) == 0
     assert [(one.name, one.current) for one in Place(url).kept()] == [("two", True), ("one", False)]
@@ -188,7 +131,7 @@ def test_a_killed_push_goes_on(small, tmp_path):
 def test_a_loaded_release_is_not_touched_by_a_rollback(small, released, tmp_path):
     """Who reads through the link has the one that was loaded, to the end, and then the other."""
     place = tmp_path / "place"
-    second = _renamed(released, tmp_path / "made", "two")
+    second = renamed(released, tmp_path / "made", "two")
     for folder in (small, second):
         main(["push", str(folder), str(place)])
     model = load_released(place / "current", "gru", None)
@@ -228,7 +171,7 @@ def test_what_was_tampered_with_on_its_way_gets_no_name(url, small, tmp_path):
 
 
 def test_credentials_that_ended_are_read_anew(server, small, tmp_path, monkeypatch, capsys):
-    url = _bucket(server, tmp_path, monkeypatch)
+    url = bucket(server, tmp_path, monkeypatch)
     whole, used = Place._put, []
 
     def refused(self: Place, source: Path, target: str) -> None:
@@ -257,7 +200,7 @@ def test_a_certificate_that_ends_during_a_push_is_read_anew(
     server, small, tmp_path, monkeypatch, capsys
 ):
     """A certificate that ends during the push: it is renewed, and the push goes on."""
-    url = _bucket(server, tmp_path, monkeypatch)
+    url = bucket(server, tmp_path, monkeypatch)
     authority = Authority(tmp_path)
     with BehindTls(server, authority, timedelta(seconds=4)) as served:
         monkeypatch.setenv("AWS_ENDPOINT_URL", served.address)
