@@ -92,9 +92,10 @@ def _pull(options: argparse.Namespace) -> None:
         try:
             verify(work, options.key)  # before it has its name
             require_named(work, name)
-        except CheckFailed:
+        except CheckFailed as error:
             shutil.rmtree(work)
-            raise
+            told = str(error).replace(str(work), f"{options.place}/{name}")
+            raise CheckFailed(told) from None
         work.rename(target)
         return target
 
@@ -181,7 +182,7 @@ def _parser() -> argparse.ArgumentParser:
         ("pull", "public, PEM"),
         ("verify", "public, PEM"),
     ):
-        found[name].add_argument("--key", type=Path, help=f"{whose} key, PEM")
+        found[name].add_argument("--key", type=Path, help=f"{whose} key, in PEM")
     for name in ("push", "pull"):
         found[name].add_argument(
             "--patience", type=float, default=_PATIENCE_S, help="seconds to try for"

@@ -62,6 +62,8 @@ def read_sums(folder: Path) -> dict[str, str]:
         DataError: the folder is no release.
     """
     path = folder / SUMS
+    if not path.is_file():
+        raise DataError(f"{folder}: must be a release ({SUMS} is not there); name its folder")
     try:
         return sums_of(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
@@ -95,11 +97,16 @@ def sign(folder: Path, key: Path) -> None:
     try:
         signer = signing.Config().use_elliptic_key_signer(private_key=key)
         signer.set_hashing_config(ignored).sign(folder, folder / SIGNATURE)
-    except (OSError, ValueError, TypeError, AttributeError) as error:
-        raise DataError(
-            f"--key ({key}): must be a private key of an elliptic curve in PEM, without a password "
-            f"({error}); docs/release.md tells how to make one"
-        ) from None
+    except (OSError, ValueError, TypeError, AttributeError):
+        raise _bad_key(key, "private") from None
+
+
+def _bad_key(path: Path, kind: str) -> DataError:
+    reason = "it is of another kind, or has a password" if path.is_file() else "it is not there"
+    return DataError(
+        f"--key ({path}): must be a {kind} key of an elliptic curve in PEM, but {reason}; "
+        "docs/release.md tells how to make one"
+    )
 
 
 def verify(folder: Path, public_key: Path | None) -> str:
@@ -135,11 +142,8 @@ def _verifier(public_key: Path) -> Any:
     _, _, verifying = _library()
     try:
         return verifying.Config().use_elliptic_key_verifier(public_key=public_key)
-    except (OSError, ValueError, TypeError, AttributeError) as error:
-        raise DataError(
-            f"--key ({public_key}): must be a public key of an elliptic curve in PEM ({error}); "
-            "docs/release.md tells how to make one"
-        ) from None
+    except (OSError, ValueError, TypeError, AttributeError):
+        raise _bad_key(public_key, "public") from None
 
 
 def _verify_signature(folder: Path, verifier: Any) -> None:
@@ -148,10 +152,19 @@ def _verify_signature(folder: Path, verifier: Any) -> None:
     try:
         verifier.verify(folder, folder / SIGNATURE)
     except Exception as error:  # whatever the library meets in a file of unknown origin
-        reason = (str(error) or "it is signed with another key, or was changed").splitlines()[0]
+        reason = _reason(str(error))
     else:
         return
     raise CheckFailed(f"{folder}: must be what was signed, but {reason}; do not use it")
+
+
+def _reason(told: str) -> str:
+    """Why a signature does not hold, without the library's own objects."""
+    if changed := re.findall(r"Hash mismatch for '([^']*)'", told):
+        return f"{', '.join(changed)} changed since"
+    if not told or "mismatch" in told:
+        return "it is signed with another key, or the signature was changed"
+    return f"the signature cannot be read ({told.splitlines()[0].rstrip('. ')})"
 
 
 def _differences(folder: Path) -> Iterator[str]:

@@ -36,6 +36,6 @@ def load_verified(folder: Path, name: str) -> Seq2SeqModel:
     files = (PurePosixPath(file) for file in read_sums(folder))
     there = sorted(file.parent.name for file in files if file.name == DESCRIPTION_FILE)
     if name not in there:
-        rule = f"be one of {', '.join(there)}"
+        rule = f"be one of {', '.join(there)}" if there else "be one of those that translate: none"
         raise DataError(broken_rule(str(folder), "model", name, rule, "correct it"))
     return load_encoder_decoder(folder / name)

@@ -192,8 +192,8 @@ def _encoder_decoder(name: str, params: ParamsFile, results: Results, folder: Pa
     else:
         use = _TRANSLATE.format(text=text)
         how = (
-            f"It is a `{architecture}`; `generation_config.json` has the search of this project, "
-            "as far as *Limits* does not say otherwise."
+            f"Its class is `{architecture}`; `generation_config.json` has the search of this "
+            "project, as far as *Limits* does not say otherwise."
         )
     row = next(one for one in results.rows if one.name == name)
     return Described(

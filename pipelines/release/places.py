@@ -15,6 +15,7 @@ import contextlib
 import hashlib
 import json
 import os
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -65,12 +66,15 @@ class Place:
         import fsspec
 
         self.url = url
+        rule = "be a folder or s3://bucket/prefix"
+        if re.match(r"[A-Za-z][\w+-]*:", url) and not url.startswith("s3://"):
+            raise DataError(broken_rule("release", "place", url, rule, "correct it"))
         anew = {"skip_instance_cache": True, "use_listings_cache": False}
         try:
             self._files, root = fsspec.url_to_fs(os.path.expanduser(url), **anew)
         except (ImportError, ValueError) as error:
-            rule, remedy = f"be a folder or s3://bucket/prefix ({error})", "pip install dvc-s3"
-            raise DataError(broken_rule("release", "place", url, rule, remedy)) from None
+            told = broken_rule("release", "place", url, f"{rule} ({error})", "pip install dvc-s3")
+            raise DataError(told) from None
         self._root = str(root).rstrip("/")
         self._local = "file" in self._files.protocol
         if self._local and Path(self._root).exists() and not Path(self._root).is_dir():
@@ -81,9 +85,12 @@ class Place:
         """All releases that are there whole, the newest first.
 
         Raises:
-            DataError: there is no such bucket.
+            DataError: there is no such folder or bucket.
         """
         self._require_bucket()
+        if self._local and not Path(self._root).is_dir():
+            rule, remedy = "be there", "correct it; the first push makes it"
+            raise DataError(broken_rule("release", "place", self.url, rule, remedy))
         found, current = [], self.current()
         for path in self._listed():
             name = path.rstrip("/").rpartition("/")[2]

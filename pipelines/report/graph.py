@@ -109,13 +109,11 @@ def drawn(stages: Sequence[Locked]) -> Markup:
     layers = map(set, networkx.topological_generations(graph))
     rows = [[name for name in by_name if name in layer] for layer in layers]
     widest = max(map(len, rows)) * (_WIDTH + _BETWEEN) - _BETWEEN
-    places = {}
+    places: dict[str, tuple[float, float]] = {}
     for number, row in enumerate(rows):
-        left = _EDGE + (widest - len(row) * (_WIDTH + _BETWEEN) + _BETWEEN) / 2
-        for place, name in enumerate(row):
-            places[name] = (
-                left + place * (_WIDTH + _BETWEEN), _EDGE + number * (_HEIGHT + _BELOW)
-            )  # fmt: skip
+        top = _EDGE + number * (_HEIGHT + _BELOW)
+        lefts = _lefts(row, graph, places, widest)
+        places |= {name: (left, top) for name, left in lefts.items()}
     width = widest + 2 * _EDGE
     height = len(rows) * (_HEIGHT + _BELOW) - _BELOW + 2 * _EDGE
     seen = f"{len(stages)} stages from {rows[0][0]} to {rows[-1][-1]}: " + "; ".join(
@@ -130,6 +128,28 @@ def drawn(stages: Sequence[Locked]) -> Markup:
     parts += [_line(places[one], places[other]) for one, other in graph.edges]
     parts += [part for name, place in places.items() for part in _box(by_name[name], *place)]
     return Markup("\n".join([*parts, "</svg>"]))
+
+
+def _lefts(
+    row: Sequence[str],
+    graph: "networkx.DiGraph[str]",
+    places: Mapping[str, tuple[float, float]],
+    widest: float,
+) -> dict[str, float]:
+    """Where the boxes of a row begin: each below what it reads, as far as there is room."""
+    step, middle = _WIDTH + _BETWEEN, _EDGE + (widest - _WIDTH) / 2
+    wanted = {}
+    for name in row:
+        above = [places[one][0] for one in graph.predecessors(name)]
+        wanted[name] = sum(above) / len(above) if above else middle
+    order = sorted(row, key=wanted.__getitem__)
+    found: dict[str, float] = {}
+    least = float(_EDGE)
+    for number, name in enumerate(order):
+        most = _EDGE + widest - _WIDTH - (len(order) - 1 - number) * step
+        found[name] = min(max(wanted[name], least), most)
+        least = found[name] + step
+    return found
 
 
 def _line(one: tuple[float, float], other: tuple[float, float]) -> str:

@@ -110,7 +110,9 @@ def _translate(options: argparse.Namespace) -> int:
         raise DataError(broken_rule("command line", "--key", str(options.key), rule, "name it"))
     if options.release:
         options.release = options.release.resolve()  # a place may turn to another one meanwhile
-        verify(options.release, options.key)
+        told = verify(options.release, options.key)
+        if options.key is None:
+            print(f"warning: {options.release}: {told}", file=sys.stderr)
     params, hardware = _params(options)
     limit_threads(hardware.num_threads)
     from pipelines.models.protocol.files import load

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from flows.notify import VARIABLE, notify
+from flows.notify import WEBHOOK, notify
 
 FAILED = (
     SimpleNamespace(name="maskline"),
@@ -39,7 +39,7 @@ def webhook():
 
 def test_webhook_is_told(webhook, monkeypatch):
     url, told = webhook
-    monkeypatch.setenv(VARIABLE, url)
+    monkeypatch.setenv(WEBHOOK, url)
     notify(*FAILED)
     expected = {"flow": "maskline", "run": "brave-owl", "state": "Failed", "message": "x"}
     assert told == [{"text": "maskline brave-owl: Failed\nx", **expected}]
@@ -53,14 +53,14 @@ def test_webhook_that_does_not_answer_hurts_nobody_and_stays_secret(
     address = {"closed": "http://127.0.0.1:1/?key=secret", "nonsense": "secret"}.get(
         path, f"{url}/broken"
     )
-    monkeypatch.setenv(VARIABLE, address)
+    monkeypatch.setenv(WEBHOOK, address)
     notify(*FAILED)
     printed = capsys.readouterr().err
-    assert f"the webhook of {VARIABLE} was not told" in printed
+    assert f"the webhook of {WEBHOOK} was not told" in printed
     assert "secret" not in printed
 
 
 def test_no_webhook_is_nothing(monkeypatch, capsys):
-    monkeypatch.delenv(VARIABLE, raising=False)
+    monkeypatch.delenv(WEBHOOK, raising=False)
     notify(*FAILED)
     assert capsys.readouterr().err == ""

@@ -65,6 +65,7 @@ def server() -> Iterator[str]:
 def url(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     """An empty place."""
     if request.param == "folder":
+        (tmp_path / "place").mkdir()
         return str(tmp_path / "place")
     return bucket(request.getfixturevalue("server"), tmp_path, monkeypatch)
 

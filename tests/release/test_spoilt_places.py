@@ -120,6 +120,19 @@ def test_a_bucket_that_is_not_there_is_not_made(server, small, tmp_path, monkeyp
     assert not Place("s3://typo/x")._files.exists("typo")
 
 
+@pytest.mark.parametrize("place", ["s3:/bucket/x", "gs://bucket/x", "S3://b", "nowhere"])
+def test_a_place_that_was_typed_wrong_is_none(small, tmp_path, monkeypatch, place):
+    monkeypatch.chdir(tmp_path)
+    for given in (["list", place], ["pull", place, "--to", "served"], ["push", str(small), place]):
+        if place == "nowhere" and given[0] != "list":
+            continue  # the first push makes it
+        with pytest.raises(
+            DataError, match=r"must be a folder or s3://bucket/prefix|must be there"
+        ):
+            main(given)
+    assert not list(tmp_path.glob("*:*"))
+
+
 def test_places_and_targets_that_are_files_are_told_at_once(small, tmp_path):
     (tmp_path / "file").write_text("x")
     for given in (
