@@ -42,7 +42,8 @@ runs = await client.read_flow_runs(flow_run_filter=only)
 print(json.dumps([str(run.expected_start_time) for run in runs]))
 """
         )
-        return len(runs) >= 3 and all("T02:00" in time.replace(" ", "T") for time in runs)
+        hours = {time.replace(" ", "T").partition("T")[2][:5] for time in runs}
+        return len(runs) >= 4 and hours == {"02:00", "06:00"}  # nightly, watch
 
     until(planned, 120, lambda: server.log("server"))
     limit = server.ask("print((await client.read_work_pool('maskline')).concurrency_limit)")
