@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from pipelines.formats.bert.names import hugging_face_name
+from pipelines.exports.hugging_face import LAYER, places_of_berts
 from pipelines.formats.vocabulary.special_tokens import END, PAD, START
 from pipelines.models.protocol.model import Seq2SeqModel
 from pipelines.seq2seq.data import PairBatch
@@ -49,33 +49,18 @@ def marian(
     return MarianMTModel(config)
 
 
-_MARIAN = {
-    "attention.query": "self_attn.q_proj",
-    "attention.key": "self_attn.k_proj",
-    "attention.value": "self_attn.v_proj",
-    "attention.output": "self_attn.out_proj",
-    "attention_norm": "self_attn_layer_norm",
-    "feed_forward.inner": "fc1",
-    "feed_forward.outer": "fc2",
-    "feed_forward_norm": "final_layer_norm",
-}
-
-
 @torch.no_grad()
 def give_weights(ours: Seq2SeqModel, theirs: Any) -> None:
     """Make a `marian` our post-norm ``transformer`` of one table of embeddings: weights, positions,
     LayerNorm's ε.
     """
-    cross = {
-        name.replace("attention", "cross_attention"): its.replace("self_attn", "encoder_attn")
-        for name, its in _MARIAN.items()
-        if name.startswith("attention")
-    }
     for side in ("encoder", "decoder"):
         own: Any = ours.get_submodule(side)
         its = theirs.model.get_submodule(side)
         for block, layer in zip(own.blocks, its.layers, strict=True):
-            for name, other in {**_MARIAN, **(cross if side == "decoder" else {})}.items():
+            for name, other in LAYER.items():
+                if side == "encoder" and name.startswith("cross"):
+                    continue
                 layer.get_submodule(other).load_state_dict(block.get_submodule(name).state_dict())
         its.embed_positions.weight.copy_(own.embeddings.table_PD)
     theirs.model.shared.weight.copy_(ours.output.weight)
@@ -113,20 +98,9 @@ def bert2bert(
 @torch.no_grad()
 def give_bert_weights(ours: Seq2SeqModel, theirs: Any) -> None:
     """Make an `EncoderDecoderModel` our ``bert2bert``, cross-attention included."""
-    own = {
-        **dict(ours.named_parameters(remove_duplicate=False)),
-        "decoder.mlm_bias": ours.output_bias,
-    }
-    own |= {f"decoder.{name}": p for name, p in own.items() if name.startswith("mlm_transform.")}
-    for name, parameter in own.items():
-        side, _, inner = name.partition(".")
-        if side not in ("encoder", "decoder"):
-            continue
-        its = hugging_face_name(inner.replace("cross_attention", "attention"))
-        if "cross_attention" in inner:
-            its = its.replace("attention", "crossattention", 1)
-        its = f"encoder.{its.removeprefix('bert.')}" if side == "encoder" else f"decoder.{its}"
-        theirs.get_parameter(its).copy_(parameter)
+    own, its = dict(ours.named_parameters(remove_duplicate=False)), theirs.state_dict()
+    for place in places_of_berts(own):
+        its[place.theirs].copy_(own[place.ours])
 
 
 class LstmOfModules(nn.Module):

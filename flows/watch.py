@@ -16,8 +16,8 @@ from flows.notify import notify
 from flows.server import temporary_server
 from pipelines.frame.errors import EXIT_FAILED, MasklineError, exit_code
 from pipelines.frame.params_reader import read_params
+from pipelines.frame.run_folder import expected_seconds
 from pipelines.preflight import endpoints, tokens
-from pipelines.preflight.__main__ import expected_seconds
 from pipelines.preflight.certificates import Until
 
 _NEXT_LOOK = timedelta(days=1)

@@ -9,9 +9,8 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from pipelines.decoding.params import DecodingParams
-from pipelines.exports.hugging_face import architecture_of, exported, restored
+from pipelines.exports.hugging_face import TOKENS, architecture_of, exported, restored
 from pipelines.exports.portable_tokenizer import save_portable
-from pipelines.formats.vocabulary.special_tokens import END, PAD, START
 from pipelines.frame.errors import CheckpointError
 from pipelines.frame.files import write_json
 from pipelines.models.protocol.files import MODEL_FILE, WEIGHTS_FILE, load
@@ -80,8 +79,5 @@ def generation(decoding: DecodingParams) -> dict[str, Any]:
         "max_new_tokens": decoding.max_length,
         "min_new_tokens": max(0, decoding.min_length - 1),  # the end is none of theirs
         "no_repeat_ngram_size": decoding.no_repeat,
-        "pad_token_id": PAD,
-        "bos_token_id": START,
-        "eos_token_id": END,
-        "decoder_start_token_id": START,
+        **TOKENS,
     }

@@ -30,7 +30,8 @@ from pipelines.models.protocol.model import Seq2SeqModel
 from pipelines.models.protocol.params import ArchitectureParams
 from pipelines.models.protocol.registry import build_model, schema_of
 
-_LAYER = {
+# Of a block: ours → Marian's and Pegasus'.
+LAYER = {
     "attention.query": "self_attn.q_proj",
     "attention.key": "self_attn.k_proj",
     "attention.value": "self_attn.v_proj",
@@ -102,11 +103,10 @@ def exported(model: Seq2SeqModel, params: ArchitectureParams) -> Exported:
         if place.axis is not None:
             tensor = tensor.index_select(place.axis, _order(params))
         tensors[place.theirs] = tensor.clone()
-    assert isinstance(params, transformer.Params | bert2bert.Params)
     if isinstance(params, transformer.Params):
         tensors["final_logits_bias"] = tensors["final_logits_bias"][None]
         tensors |= _sinusoids(model, params)
-    else:  # their encoder has a pooler that nobody asks
+    elif isinstance(params, bert2bert.Params):  # their encoder has a pooler that nobody asks
         width = params.width
         tensors["encoder.pooler.dense.weight"] = torch.zeros(width, width)
         tensors["encoder.pooler.dense.bias"] = torch.zeros(width)
@@ -148,11 +148,11 @@ def _order(params: ArchitectureParams) -> Tensor:
 
 
 def _places(params: ArchitectureParams, names: Iterable[str]) -> Iterator[_Place]:
-    """Where the parameters of these names, those of tied ones all, stand."""
+    """Where parameters of these names stand; of tied ones, each of their names."""
     if isinstance(params, transformer.Params):
         return _places_of_transformer(params)
     if isinstance(params, bert2bert.Params):
-        return _places_of_berts(names)
+        return places_of_berts(names)
     return (_Place(name, name) for name in names)
 
 
@@ -165,7 +165,7 @@ def _places_of_transformer(params: transformer.Params) -> Iterator[_Place]:
                 f"{side}.embeddings.position.weight", f"model.{side}.embed_positions.weight", 1
             )
         for number in range(num_layers):
-            for ours, theirs in _LAYER.items():
+            for ours, theirs in LAYER.items():
                 if side == "encoder" and ours.startswith("cross"):
                     continue
                 reads = ours.endswith(_READ_STREAM)
@@ -188,14 +188,16 @@ def _places_of_transformer(params: transformer.Params) -> Iterator[_Place]:
 def _sinusoids(model: Seq2SeqModel, params: transformer.Params) -> dict[str, Tensor]:
     if params.positions == "learned":
         return {}
-    return {
-        f"model.{side}.embed_positions.weight": table.index_select(1, _order(params)).clone()
-        for side in ("encoder", "decoder")
-        if isinstance(table := model.get_submodule(f"{side}.embeddings").table_PD, Tensor)
-    }
+    found = {}
+    for side in ("encoder", "decoder"):
+        embeddings: Any = model.get_submodule(f"{side}.embeddings")
+        table_PD = embeddings.table_PD.index_select(1, _order(params))
+        found[f"model.{side}.embed_positions.weight"] = table_PD.clone()
+    return found
 
 
-def _places_of_berts(names: Iterable[str]) -> Iterator[_Place]:
+def places_of_berts(names: Iterable[str]) -> Iterator[_Place]:
+    """Where the parameters of a ``bert2bert`` stand in an `EncoderDecoderModel`."""
     for name in names:
         side, _, inner = name.partition(".")
         if side == "mlm_transform":
@@ -242,7 +244,7 @@ def _config_of_transformer(params: transformer.Params, vocab_size: int) -> dict[
             f"{side}_ffn_dim": params.feed_forward_width,
             f"{side}_layerdrop": 0.0,
         }
-    return config | _TOKENS | {"forced_eos_token_id": None}
+    return config | TOKENS | {"forced_eos_token_id": None}
 
 
 def _config_of_berts(params: bert2bert.Params, vocab_size: int) -> dict[str, Any]:
@@ -265,10 +267,10 @@ def _config_of_berts(params: bert2bert.Params, vocab_size: int) -> dict[str, Any
         "decoder": bert | {"is_decoder": True, "add_cross_attention": True},
         "vocab_size": vocab_size,
         "tie_word_embeddings": False,
-        **_TOKENS,
+        **TOKENS,
     }
 
 
-_TOKENS = {
+TOKENS = {
     "pad_token_id": PAD, "bos_token_id": START, "eos_token_id": END, "decoder_start_token_id": START
 }  # fmt: skip

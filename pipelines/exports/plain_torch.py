@@ -1,4 +1,4 @@
-"""A recurrent model in some twenty lines of PyTorch, for who has not this project.
+"""A recurrent model as a short program of PyTorch alone, for those who do not have this project.
 
 The lines are written for one architecture: they hold its cell, its attention and its bridge, and
 nothing else. They translate greedily.
@@ -33,7 +33,7 @@ def net(side, x, h, ways):  # as {function} takes them: by layer and way, of inp
     weights = [w[f"{{side}}.layers.{{n}}.{{k}}.{{part}}.{{kind}}"] for n in range({layers})
                for k in range(ways) for kind in ("weight", "bias") for part in ("input", "hidden")]
     x, {returned} = {function}(x, h, weights, True, {layers}, 0.0, False, ways == 2, False)
-    return x, {state}
+    return x, h
 """
 
 
@@ -71,7 +71,6 @@ def _net(params: Params) -> str:
             params.cell.name
         ],
         returned="*h" if lstm else "h",
-        state="h",
     )
 
 

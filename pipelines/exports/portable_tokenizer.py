@@ -1,4 +1,4 @@
-"""Our tokenizer for those who have not this project: ``tokenizer.json`` that decodes as we do.
+"""Our tokenizer for those who do not have this project: ``tokenizer.json`` that decodes as we do.
 
 `pipelines.formats.tokenizer.spacing` guesses where spaces stand. Here the same rules are written as
 replacements of regular expressions, which `tokenizers` and `transformers` apply. Two things they

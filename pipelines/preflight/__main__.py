@@ -23,7 +23,7 @@ from pipelines.evaluation.params import EvaluationParams
 from pipelines.evaluation.words import bleu_tokenizer
 from pipelines.frame.errors import EXIT_BAD_INPUT, MasklineError, ParamsError
 from pipelines.frame.params_reader import ParamsFile, validate
-from pipelines.frame.run_folder import RUNS, last_seconds
+from pipelines.frame.run_folder import expected_seconds
 from pipelines.params.recipes import with_recipes
 from pipelines.params.rules import problems_of
 from pipelines.preflight import dvc_files, endpoints, machine, raw_text, tokens
@@ -67,11 +67,6 @@ def findings(recipes: Sequence[str] = (), *, run: bool = False) -> Iterator[Find
         until = Until(timedelta(seconds=expected_seconds()))
         yield from endpoints.check(params_file, until)
         yield from tokens.check(until)
-
-
-def expected_seconds() -> float:
-    """What everything took when it last ran here; 0 if it never did."""
-    return sum(last_seconds(path.name) or 0.0 for path in RUNS.glob("*"))
 
 
 def _check_tasks(params_file: ParamsFile) -> Iterable[Finding]:

@@ -68,7 +68,7 @@ def lasts(
     """
     check = "certificates" if what.startswith("certificate") else "credentials"
     left = ends - datetime.now(UTC)
-    if left < until.span or left < timedelta(0):
+    if left < until.span:
         later = f"before {until.what} is over, in about {until.span}"
         problem = later if left > timedelta(0) else "already"
         told = f"the {what} ends {ends:%Y-%m-%d %H:%M} UTC, {problem}; renew it"

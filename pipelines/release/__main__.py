@@ -177,11 +177,7 @@ def _parser() -> argparse.ArgumentParser:
     for name in ("pull", "rollback"):
         found[name].add_argument("name", nargs="?", help="of a release; the current or earlier one")
     found["pull"].add_argument("--to", type=Path, required=True, help="folder of releases")
-    for name, whose in (
-        ("make", "private, PEM"),
-        ("pull", "public, PEM"),
-        ("verify", "public, PEM"),
-    ):
+    for name, whose in (("make", "private"), ("pull", "public"), ("verify", "public")):
         found[name].add_argument("--key", type=Path, help=f"{whose} key, in PEM")
     for name in ("push", "pull"):
         found[name].add_argument(

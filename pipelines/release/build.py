@@ -1,13 +1,16 @@
 """One release: models with cards, report, params, lock, environment, checksums, signature.
 
-releases/NAME/
-README.md         what is here, with scores
-bert/ gru/ …      a model each, with its card
-gru-ctranslate2/  where it was asked for
-report.html params.yaml dvc.lock environment.json
-release.json      name, time, commit, models
-SHA256SUMS        of all the others
-model.sig         signature of them all
+What is in ``releases/NAME``:
+
+| file or folder | what it is |
+|---|---|
+| ``README.md`` | what is here, with scores |
+| ``bert``, ``gru`` … | a model each, with its card |
+| ``transformer-ctranslate2`` | where it was asked for |
+| ``report.html``, ``params.yaml``, ``dvc.lock``, ``environment.json`` | how they came about |
+| ``release.json`` | name, time, commit, models |
+| ``SHA256SUMS`` | of all the others |
+| ``model.sig`` | signature of them all |
 """
 
 import platform

@@ -153,6 +153,7 @@ class Place:
         Raises:
             DataError: there is none.
         """
+        self._require_bucket()
         current, before = self.current(), self._history()
         while before and (before[-1] == current or self._facts(before[-1]) is None):
             before.pop()

@@ -96,7 +96,7 @@ def edges(stages: Sequence[Locked]) -> "networkx.DiGraph[str]":
             graph.add_edges_from(
                 (maker.name, reader.name)
                 for maker in stages
-                if maker is not reader and (f"{maker.out}/".startswith(f"{path}/"))
+                if maker is not reader and f"{maker.out}/".startswith(f"{path}/")
             )
     return networkx.transitive_reduction(graph)
 

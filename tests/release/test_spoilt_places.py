@@ -115,7 +115,7 @@ def test_what_is_no_release_is_not_seen(url, small, capsys):
 def test_a_bucket_that_is_not_there_is_not_made(server, small, tmp_path, monkeypatch):
     bucket(server, tmp_path, monkeypatch)
     for given in (["push", str(small)], ["list"], ["rollback"]):
-        with pytest.raises(DataError, match=r"bucket \('typo'\) must be there|have one that was"):
+        with pytest.raises(DataError, match=r"bucket \('typo'\) must be there"):
             main([given[0], *given[1:], "s3://typo/models"])
     assert not Place("s3://typo/x")._files.exists("typo")
 
