@@ -102,6 +102,7 @@ class StageRun:
     """A stage at work: its validated params, its folder, its logs, its stop request.
 
     Attributes:
+        spent: seconds of earlier attempts of this run, as far as they were logged.
         trial: is given a training's module, its batches and this, instead of training.
     """
 
@@ -115,6 +116,7 @@ class StageRun:
     started: float
     warnings: list[str] = field(default_factory=list)
     made: str = ""
+    spent: float = 0.0
     energy: EnergyMeter = field(default_factory=EnergyMeter)
     trial: Callable[[Any, Any, "StageRun"], NoReturn] | None = None
 
@@ -135,6 +137,11 @@ class StageRun:
         return self.folder.work
 
     @property
+    def seconds(self) -> float:
+        """What the run has taken until now, earlier attempts among it."""
+        return self.spent + time.perf_counter() - self.started
+
+    @property
     def metrics(self) -> Records:
         """Curves: only what params, data and code determine."""
         return Records(self.folder.path / "metrics.jsonl")
@@ -150,7 +157,7 @@ class StageRun:
         """One point of the curves, and what it cost."""
         self.metrics.append({"step": step, **values})
         if timings:
-            self.timings.append({"step": step, **timings})
+            self.timings.append({"step": step, "seconds_so_far": self.seconds, **timings})
         self.tracker.log({"step": step, **values, **(timings or {})})
 
     def warn(self, message: str) -> None:
@@ -190,6 +197,8 @@ class StageRun:
         """Drop points later than the checkpoint and give W&B the ones before it."""
         if process_rank() > 0:
             return
+        # What came after the checkpoint was lost, and yet it took its time.
+        self.spent = max((one.get("seconds_so_far", 0.0) for one in self.timings.read()), default=0)
         for records in (self.metrics, self.timings, self.samples):
             records.rewind(step)
         for record in self.metrics.read():
@@ -340,8 +349,9 @@ def _commit(run: StageRun, metrics: Metrics) -> None:
     run.folder.commit(run.stage.out)
     if run.made:
         print(f"{run.stage.instance}: {run.made}", flush=True)
-    cost = {"seconds": time.perf_counter() - run.started, "peak_mib": _peak_mib()}
-    if (joules := run.energy.joules()) is not None:
+    cost = {"seconds": run.seconds, "peak_mib": _peak_mib()}
+    # Of a run that was gone on with nobody measured the beginning.
+    if (joules := run.energy.joules()) is not None and not run.spent:
         cost["joules"] = joules
     run.timings.append(cost)
     _tell_of_out(run)

@@ -1,6 +1,8 @@
 """The daily look: what ends soon fails the flow, which tells the webhook."""
 
 import http.server
+import json
+import sys
 import threading
 from datetime import timedelta
 
@@ -9,7 +11,7 @@ import pytest
 from flows.notify import notify
 from flows.watch import watch
 from tests.authority import DAY, Authority
-from tests.conftest import ROOT
+from tests.conftest import ROOT, copy_project, run_in
 from tests.tls import BehindTls
 
 
@@ -79,3 +81,34 @@ def test_deployments_name_flows_that_are_there(name):
     assert set(one["parameters"]) <= set(known)
     pool = one["work_pool"]["name"]
     assert pool == ("maskline-watch" if name == "watch" else "maskline")
+
+
+@pytest.mark.reliability
+def test_the_webhook_is_told_what_ends_by_a_real_flow(tmp_path):
+    project, authority = copy_project(tmp_path / "project"), Authority(tmp_path)
+    told = []
+
+    class Hook(_Handler):
+        def do_POST(self) -> None:
+            told.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
+            self.do_GET()
+
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Hook)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    plain = f"http://127.0.0.1:{server.server_address[1]}"
+    with BehindTls(plain, authority, 20 * DAY, -180 * DAY) as served:
+        run_in(project, "dvc", "remote", "add", "--local", "--default", "store", "s3://box/x")
+        for key, value in (("endpointurl", served.address), ("ssl_verify", str(authority.path))):
+            run_in(project, "dvc", "remote", "modify", "--local", "store", key, value)
+        command = [sys.executable, "-m", "flows.watch"]
+        failed = run_in(project, *command, check=False, MASKLINE_WEBHOOK=plain)
+        served.renew(200 * DAY)
+        passed = run_in(project, *command, MASKLINE_WEBHOOK=plain)
+    server.shutdown()
+    server.server_close()
+    assert failed.returncode == 1
+    assert "servers answer, certificates and keys last" in passed.stdout
+    (one,) = told
+    assert (one["flow"], one["state"]) == ("maskline-watch", "Failed")
+    assert "DVC remote store" in one["text"]
+    assert "in the last third of its 200 days" in one["text"]

@@ -11,7 +11,9 @@ from pathlib import Path
 import pytest
 
 from pipelines.frame.files import MANIFEST, sha256_of
+from pipelines.frame.params_reader import ParamsFile
 from pipelines.frame.run_folder import folder_of_out
+from pipelines.frame.stage import Stage, StageRun, trial_run
 from tests.conftest import ROOT
 
 TOY = """
@@ -234,3 +236,31 @@ def test_a_result_of_what_is_no_longer_there_is_not_committed(toy, edit, named):
 
 def test_what_a_stage_does_not_read_may_change_while_it_works(toy):
     assert _run("edit|params.yaml|num_samples|num_smaples")[0] == 0
+
+
+def test_a_run_that_was_gone_on_with_took_all_its_attempts(tmp_path, monkeypatch):
+    """Also the time after the last checkpoint, which was lost; energy is of no part of it."""
+    clock = {"now": 100.0}
+    monkeypatch.setattr("pipelines.frame.stage.time.perf_counter", lambda: clock["now"])
+
+    def attempt() -> StageRun:
+        stage = Stage("toy", "pipelines.toy", {}, ())
+        return trial_run(stage, ParamsFile(tmp_path / "params.yaml", {}), None, tmp_path / "run")
+
+    first = attempt()
+    first.resume_at(0)
+    for step, now in ((1, 110.0), (2, 130.0)):
+        clock["now"] = now
+        first.log(step, {"loss": 0.5}, {"tokens_per_s": 1.0})
+    clock["now"] = 500.0  # killed; started again much later
+    second = attempt()
+    second.resume_at(1)
+    assert [one["step"] for one in second.timings.read()] == [1]
+    clock["now"] = 507.0
+    assert second.seconds == 30.0 + 7.0
+    second.log(2, {"loss": 0.4}, {"tokens_per_s": 1.0})
+    clock["now"] = 900.0
+    third = attempt()
+    third.resume_at(2)
+    assert third.seconds == 37.0
+    assert "seconds_so_far" not in third.metrics.read()[-1]
