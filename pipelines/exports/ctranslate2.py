@@ -22,6 +22,7 @@ from torch import nn
 from pipelines.decoding.forced_decoding import log_probabilities
 from pipelines.decoding.params import DecodingParams
 from pipelines.exports.portable_tokenizer import save_portable
+from pipelines.exports.quantization import QUANTIZATIONS, TOLERANCE
 from pipelines.formats.corpus.files import pair_file, read_lines
 from pipelines.formats.tokenizer.tokenizer import SubwordTokenizer
 from pipelines.formats.vocabulary.files import read_vocabulary
@@ -35,13 +36,10 @@ from pipelines.nn.transformer.attention import MultiHeadAttention
 from pipelines.nn.transformer.blocks import DecoderBlock, EncoderBlock
 
 MODELS, TOKENIZER, CORPUS = Path("data/seq2seq"), Path("data/tokenizer"), Path("data/corpus")
-QUANTIZATIONS = ("float32", "int8", "bfloat16")
 _CHECKED = 64  # sentences
 # Its search goes on until so many times the beam have ended, which comes close to our exact rule:
 # of 400 sentences 378 are translated alike with 1, 399 with 2, all with 3.
 _PATIENCE = 3
-# Nats a token that CTranslate2's log-probabilities may differ from ours, by quantization.
-_TOLERANCE = {"float32": 1e-3, "bfloat16": 0.1, "int8": 0.2}
 USE = """\
 import ctranslate2
 from tokenizers import Tokenizer
@@ -219,10 +217,10 @@ def require_agreement(found: Agreement, folder: Path, quantization: str) -> None
     Raises:
         CheckFailed: it does not.
     """
-    if not found.difference <= _TOLERANCE[quantization]:
+    if not found.difference <= TOLERANCE[quantization]:
         raise CheckFailed(
             f"{folder}: log-probabilities differ from ours by {found.difference:.3g} nats a token; "
-            f"they must by at most {_TOLERANCE[quantization]} in {quantization}; do not use it"
+            f"they must by at most {TOLERANCE[quantization]} in {quantization}; do not use it"
         )
 
 

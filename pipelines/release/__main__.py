@@ -18,12 +18,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from pipelines.exports.ctranslate2 import QUANTIZATIONS
+from pipelines.exports.quantization import QUANTIZATIONS
 from pipelines.frame.errors import CheckFailed, DataError, ParamsError, broken_rule, exit_code
 from pipelines.frame.patience import patiently
 from pipelines.frame.processes import exclusive
 from pipelines.frame.run_folder import FLOW_LOCK, RUNS
-from pipelines.release.build import build
 from pipelines.release.checking import checked_name, require_named, verify
 from pipelines.release.places import Place
 
@@ -40,6 +39,8 @@ def _make(options: argparse.Namespace) -> None:
     if options.archive and archive.exists():
         rule, remedy = "not be there yet", "give another name, or remove it"
         raise DataError(broken_rule("release", "archive", str(archive), rule, remedy))
+    from pipelines.release.build import build  # torch, which a rollback has no need of
+
     # No run may change outs meanwhile.
     with exclusive(RUNS / "release.lock"), exclusive(FLOW_LOCK, patience_s=0):
         try:

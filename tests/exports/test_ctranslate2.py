@@ -172,11 +172,11 @@ def test_what_is_no_number_agrees_with_nothing(tmp_path, monkeypatch, numbers):
 
 
 def test_an_export_that_is_refused_leaves_nothing(reproduced_copy, monkeypatch):
-    monkeypatch.setitem(module._TOLERANCE, "float32", -1.0)
+    monkeypatch.setitem(module.TOLERANCE, "float32", -1.0)
     with pytest.raises(CheckFailed, match=r"served: log-probabilities differ from ours"):
         main(["--arch", "transformer", "--out", "served"])
     assert not list(Path().glob("*served*"))
-    monkeypatch.setitem(module._TOLERANCE, "float32", 1e-3)
+    monkeypatch.setitem(module.TOLERANCE, "float32", 1e-3)
     assert main(["--arch", "transformer", "--out", "served"]) == 0
 
 
