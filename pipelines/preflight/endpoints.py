@@ -95,7 +95,7 @@ def check(params_file: ParamsFile, until: Until, folder: Path = Path()) -> Itera
         for one, findings in zip(
             found, pool.map(lambda one: list(_check_one(one, until)), found), strict=True
         ):
-            # Nobody hears of a failure there, but a run needs it not.
+            # A run does not need the webhook: what is wrong with it is a warning.
             weaker = one.name == "webhook"
             yield from (replace(f, severity="warning") if weaker else f for f in findings)
     for one in found:
