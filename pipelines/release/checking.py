@@ -6,6 +6,7 @@ with a private key of the user's own. A checksum tells an accident; only the sig
 attack, and only with a public key that did not come with the release.
 """
 
+import ast
 import json
 import re
 from collections.abc import Iterator
@@ -18,6 +19,7 @@ from pipelines.frame.params_problems import NAME, NAMED
 
 FACTS, SUMS, SIGNATURE = "release.json", "SHA256SUMS", "model.sig"
 _NOT_SUMMED = {SUMS, SIGNATURE}
+_DIFFERENCES = "Signature mismatch: "  # what the library says before a list of them
 _RESERVED = ("current", "history", "incoming")  # files of a place
 
 
@@ -160,11 +162,23 @@ def _verify_signature(folder: Path, verifier: Any) -> None:
 
 def _reason(told: str) -> str:
     """Why a signature does not hold, without the library's own objects."""
-    if changed := re.findall(r"Hash mismatch for '([^']*)'", told):
-        return f"{', '.join(changed)} changed since"
+    if told.startswith(_DIFFERENCES + "["):
+        return "; ".join(map(_difference, ast.literal_eval(told.removeprefix(_DIFFERENCES))))
     if not told or "mismatch" in told:
         return "it is signed with another key, or the signature was changed"
     return f"the signature cannot be read ({told.splitlines()[0].rstrip('. ')})"
+
+
+def _difference(line: str) -> str:
+    """A line of the library's list, such as ``Hash mismatch for 'a': Expected 'Digest(...)'...``.
+
+    The list comes as Python prints one: read as such, for which quotation marks it takes depends
+    on the bytes of the digests.
+    """
+    if found := re.match(r"Hash mismatch for '(.+)': Expected ", line):
+        return f"{found[1]} changed since"
+    kind, _, names = line.partition("': ")
+    return f"{names} {'was added' if kind.startswith('Extra') else 'is missing'} since"
 
 
 def _differences(folder: Path) -> Iterator[str]:

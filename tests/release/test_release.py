@@ -135,15 +135,30 @@ def test_checksums_made_anew_do_not_deceive_the_signature(release, keys, spoil, 
         verify(release, keys[1])
 
 
-def test_a_changed_file_with_new_checksums_is_named_by_the_signature(release, keys):
-    from pipelines.release.checking import write_sums
+@pytest.mark.parametrize(
+    ("spoil", "told"),
+    [
+        # Their digests hold bytes of neither quotation mark, of ', of ", of both.
+        *((lambda f, text=text: (f / "gru/it's.txt").write_text(text), "gru/it's.txt changed since")
+          for text in ("1", "0", "3", "104")),
+        (lambda f: (f / "gru/words.txt").write_text("x"), "gru/words.txt was added since"),
+        (lambda f: (f / "gru/it's.txt").unlink(), "gru/it's.txt is missing since"),
+    ],
+)  # fmt: skip
+def test_a_file_with_new_checksums_is_named_by_the_signature(tmp_path, keys, spoil, told):
+    from pipelines.release.checking import sign, write_sums
 
-    _append(release / "gru/model.safetensors")
-    write_sums(release)
-    with pytest.raises(
-        CheckFailed, match=r"SHA256SUMS, gru/model.safetensors changed since; do not"
-    ):
-        verify(release, keys[1])
+    folder = tmp_path / "small"
+    (folder / "gru").mkdir(parents=True)
+    for name in ("it's.txt", "other.txt"):
+        (folder / "gru" / name).write_text("as it was")
+    write_sums(folder)
+    sign(folder, keys[0])
+    spoil(folder)
+    write_sums(folder)
+    with pytest.raises(CheckFailed, match=re.escape(told)) as refused:
+        verify(folder, keys[1])
+    assert "SHA256SUMS changed since" in str(refused.value)
 
 
 def test_another_s_signature_is_none(release, keys, tmp_path):
