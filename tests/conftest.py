@@ -38,7 +38,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def run_in(
-    folder: Path, *command: str, check: bool = True, **environment: str
+    folder: Path, *command: str, check: bool = True, typed: str = "", **environment: str
 ) -> subprocess.CompletedProcess[str]:
     """Run a command to its end and keep what it printed."""
     # flows sets it, per checkout
@@ -47,6 +47,7 @@ def run_in(
         command,
         cwd=folder,
         env={**inherited, **environment},
+        input=typed,
         capture_output=True,
         text=True,
         timeout=900,

@@ -141,7 +141,14 @@ def test_ensemble_is_searched_scored_and_reported_and_nothing_else_runs(reproduc
     printed = run_in(reproduced_copy, "dvc", "repro").stdout
     ran = {line.split("'")[1] for line in printed.splitlines() if line.startswith("Running stage")}
     assert ran == {"ensemble@both", "evaluation", "report"}
-    assert len((reproduced_copy / "data/decoding/both/beam.txt").read_text().splitlines()) == 12
+    together = (reproduced_copy / "data/decoding/both/beam.txt").read_text()
+    assert len(together.splitlines()) == 12
+    command = [sys.executable, "-m", "pipelines.translate", "--arch", "both"]
+    sources = (reproduced_copy / "data/corpus/pairs.test.en.txt").read_text()
+    assert run_in(reproduced_copy, *command, typed=sources).stdout == together
+    pictures = run_in(reproduced_copy, *command, "--tree", "--attention", typed="The cow.\n").stdout
+    assert "◆ 1" in pictures
+    assert pictures.endswith("both has no attention\n")
     scored = json.loads((reproduced_copy / "data/evaluation/metrics.json").read_text())[
         "evaluation"
     ]

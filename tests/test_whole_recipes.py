@@ -205,7 +205,9 @@ def test_recipe_runs_to_the_end_of_its_pipeline(tmp_path, chain):
 
 
 def _assert_released(folder: Path) -> None:
-    """Every model has a card whose program runs without this project; ensembles are told of."""
+    """Every model has a card whose program runs without this project; ensembles are told of, and
+    searched from there.
+    """
     (folder / "dvc.lock").write_text("stages: {}\n")  # the stages ran without DVC
     command = ["-m", "pipelines.release", "made", "--ctranslate2", "int8"]
     run_in(folder, sys.executable, *command)
@@ -219,7 +221,12 @@ def _assert_released(folder: Path) -> None:
     for model in models:
         assert ModelCard.load(made / model / "README.md").data.eval_results
     readme = (made / "README.md").read_text()
-    assert all(f"ensemble `{name}`" in readme for name in params["ensembles"])
+    sources = (folder / "data/corpus/pairs.test.en.txt").read_text()
+    for name in params["ensembles"]:
+        assert f"ensemble `{name}`" in readme
+        command = ["-m", "pipelines.translate", "--release", str(made), "--arch", name]
+        found = run_in(folder, sys.executable, *command, typed=sources).stdout
+        assert found == (folder / f"data/decoding/{name}/beam.txt").read_text()
     nsp = params["bert"]["segments"]["nsp"]
     assert ("ForNextSentence" in (made / "bert/README.md").read_text()) == (nsp != "none")
 

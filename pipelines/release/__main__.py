@@ -6,6 +6,7 @@
     python -m pipelines.release pull s3://bucket/models --to served --key public.pem
     python -m pipelines.release verify served/first --key public.pem
     python -m pipelines.release rollback s3://bucket/models
+    python -m pipelines.release remove s3://bucket/models first
 
 docs/release.md tells more.
 """
@@ -141,6 +142,12 @@ def _rollback(options: argparse.Namespace) -> None:
     print(f"{options.place}: {name} is the current one; what has another loaded keeps it")
 
 
+def _remove(options: argparse.Namespace) -> None:
+    what = f"removing {options.name} from {options.place}"
+    patiently(lambda: Place(options.place).remove(options.name), what, 0)
+    print(f"{options.place}: {options.name} is removed; what has it loaded keeps it")
+
+
 _HELP = {
     "make": "the word may be left out",
     "push": "bring a release to a place, and make it the current one",
@@ -148,8 +155,12 @@ _HELP = {
     "verify": "refuse one of which a file was changed, renamed, added or lost",
     "list": "those in a place, the newest first",
     "rollback": "make the one that was in use before the current one, or the one named",
+    "remove": "take one away that is not in use, or what a push that was cut off has left",
 }
-_COMMANDS = {"push": _push, "pull": _pull, "verify": _verify, "list": _list, "rollback": _rollback}
+_COMMANDS = {
+    "push": _push, "pull": _pull, "verify": _verify, "list": _list, "rollback": _rollback,
+    "remove": _remove,
+}  # fmt: skip
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -173,10 +184,11 @@ def _parser() -> argparse.ArgumentParser:
     make.add_argument("--archive", action="store_true", help="a .tar.gz beside the folder")
     found["push"].add_argument("folder", type=Path)
     found["verify"].add_argument("folder", type=Path)
-    for name in ("push", "pull", "list", "rollback"):
+    for name in ("push", "pull", "list", "rollback", "remove"):
         found[name].add_argument("place", help="a folder, or s3://bucket/prefix")
     for name in ("pull", "rollback"):
         found[name].add_argument("name", nargs="?", help="of a release; the current or earlier one")
+    found["remove"].add_argument("name", help="of a release")
     found["pull"].add_argument("--to", type=Path, required=True, help="folder of releases")
     for name, whose in (("make", "private"), ("pull", "public"), ("verify", "public")):
         found[name].add_argument("--key", type=Path, help=f"{whose} key, in PEM")

@@ -175,7 +175,8 @@ def _readme(
         scores = ", ".join(f"{score.title} {score.shown}" for score in one.scores)
         yield f"| [{one.name}]({one.name}/README.md) | {one.what} | {scores} |"
     for name, members, scores in together:
-        yield f"| – | ensemble `{name}`: {members}, searched as one model by Maskline | {scores} |"
+        what = f"ensemble `{name}`: {members}, searched as one (`python -m pipelines.translate`)"
+        yield f"| – | {what} | {scores} |"
     yield "\n[report.html](report.html) tells how they came about.\n"
     yield "## Verify\n"
     yield "```sh"

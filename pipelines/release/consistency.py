@@ -43,7 +43,7 @@ def require_consistent(params_file: ParamsFile) -> None:
             if origin[kind] != digest(made_of)[:16]:
                 raise DataError(
                     f"{stage.out}: must be of the {kind} that are there now, or a card would not "
-                    "be true; make run"
+                    "be true; make run (make plan says what differs)"
                 )
 
 

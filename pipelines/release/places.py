@@ -8,7 +8,8 @@
 A release is there once its ``release.json`` is: nobody sees half of one. In a folder its files come
 to ``.NAME.<checksum>.incoming``, which gets its name when it is whole. A push that was cut off goes
 on with the files that are missing. Nothing is ever overwritten, so a release that somebody has
-loaded stays as it is while another becomes the current one.
+loaded stays as it is while another becomes the current one. One that is removed is no longer there
+from the first moment; until all its files are gone, its name is nobody's.
 """
 
 import contextlib
@@ -16,6 +17,7 @@ import hashlib
 import json
 import os
 import re
+import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -252,7 +254,7 @@ class Place:
         except FileExistsError:
             if self._read(f"{base}/{_INCOMING}").decode() != coming:
                 rule = "be a new one: another release is half there, or comes just now"
-                remedy = f"make it under another name, or remove {self.url}/{base}"
+                remedy = f"make it under another name, or remove {base} (pipelines.release remove)"
                 raise DataError(broken_rule(self.url, "name", base, rule, remedy)) from None
         # An object is whole or not there, and no other release's can be.
         found = self._files.find(root)
@@ -271,6 +273,45 @@ class Place:
             part.replace(path)
         finally:
             part.unlink(missing_ok=True)
+
+    def remove(self, name: str) -> None:
+        """Take a release away, or what pushes under its name have left.
+
+        Raises:
+            DataError: it is the one in use; nothing of that name is there.
+        """
+        self._require_bucket()
+        checked_name(name)
+        if name == self.current():
+            rule, remedy = "not be the one in use", "roll back, or push another, before"
+            raise DataError(broken_rule(self.url, "release", name, rule, remedy))
+        if not (self._remove_folders(name) if self._local else self._remove_objects(name)):
+            rule, remedy = "be there, or a push have left some of it", "list shows those there"
+            raise DataError(broken_rule(self.url, "release", name, rule, remedy))
+
+    def _remove_folders(self, name: str) -> bool:
+        """Whether there was something to remove."""
+        whole = Path(self._root, name)
+        if whole.is_dir():
+            whole.rename(whole.with_name(f".{name}.{os.getpid()}.removed"))
+        left = [path for path in whole.parent.glob(f".{name}.*") if path.is_dir()]
+        for path in left:
+            shutil.rmtree(path)
+        return bool(left)
+
+    def _remove_objects(self, name: str) -> bool:
+        """The same in a bucket."""
+        root = f"{self._root}/{name}"
+        facts, mark = f"{root}/{FACTS}", f"{root}/{_INCOMING}"
+        if not self._files.find(root):
+            return False
+        self._files.pipe_file(mark, b"removed")  # else a push took the rest for its own
+        if self._files.exists(facts):
+            self._files.rm_file(facts)
+        for path in {*self._files.find(root)} - {mark}:
+            self._files.rm_file(path)
+        self._files.rm_file(mark)
+        return True
 
     def pull(self, name: str, folder: Path) -> None:
         """Bring a release from here into a folder that is there; files that it has whole are kept.

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 from pipelines.decoding.params import DecodingParams
 from pipelines.frame.errors import EXIT_BAD_INPUT, DataError, MasklineError, broken_rule
 from pipelines.frame.hardware import Hardware, limit_threads
-from pipelines.frame.params_reader import read_params, validate
+from pipelines.frame.params_reader import ParamsFile, read_params, validate
 from pipelines.release.checking import verify
 
 if TYPE_CHECKING:
@@ -55,9 +55,9 @@ def _parser() -> argparse.ArgumentParser:
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--arch", required=True, help="name in seq2seq.architectures")
+    parser.add_argument("--arch", required=True, help="name of an architecture or ensemble")
     parser.add_argument(
-        "--release", type=Path, metavar="FOLDER", help="a model of a release, verified before"
+        "--release", type=Path, metavar="FOLDER", help="one of a release, verified before"
     )
     parser.add_argument(
         "--key", type=Path, metavar="FILE", help="public key of who signed the release"
@@ -113,24 +113,7 @@ def _translate(options: argparse.Namespace) -> int:
         told = verify(options.release, options.key)
         if options.key is None:
             print(f"warning: {options.release}: {told}", file=sys.stderr)
-    params, hardware = _params(options)
-    limit_threads(hardware.num_threads)
-    from pipelines.models.protocol.files import load
-    from pipelines.release.loading import load_verified
-    from pipelines.translate.session import Session
-
-    if options.release:
-        model = load_verified(options.release, options.arch)
-    else:
-        model = load(MODELS / options.arch)
-    session = Session(
-        model,
-        options.release / options.arch if options.release else TOKENIZER,
-        params,
-        hardware,
-        begin=options.begin,
-        phrases=options.phrases,
-    )
+    session = _session(options)
     bad, first = 0, 1
     shows = bool(options.tree or options.attention or options.picture)
     for raw in _blocks(sys.stdin.buffer):
@@ -148,16 +131,54 @@ def _translate(options: argparse.Namespace) -> int:
     return EXIT_BAD_INPUT if bad else 0
 
 
-def _params(options: argparse.Namespace) -> tuple[DecodingParams, Hardware]:
-    """The sections, with what the command line changes.
+def _session(options: argparse.Namespace) -> "Session":
+    """What was asked for, loaded.
+
+    Raises:
+        DataError, ParamsError: a value breaks a rule.
+        CheckpointError: a model cannot be read.
+    """
+    params_file = read_params((options.release or Path()) / "params.yaml")
+    names, params = _names(params_file, options.arch), _decoding(params_file, options)
+    hardware = validate(params_file, "hardware", Hardware)
+    limit_threads(hardware.num_threads)
+    from pipelines.models.protocol.files import load
+    from pipelines.release.loading import load_verified
+    from pipelines.translate.session import Session
+
+    folder: Path | None = options.release
+    return Session(
+        [load_verified(folder, name) if folder else load(MODELS / name) for name in names],
+        folder / names[0] if folder else TOKENIZER,
+        params,
+        hardware,
+        begin=options.begin,
+        phrases=options.phrases,
+    )
+
+
+def _names(params_file: ParamsFile, arch: str) -> list[str]:
+    """The models that are searched together: one, or the members of an ensemble.
+
+    Raises:
+        DataError: there is none of that name.
+    """
+    architectures = params_file.get("seq2seq.architectures")
+    ensembles = params_file.get("ensembles")
+    if arch in ensembles:
+        return list(map(str, ensembles[arch]["members"]))
+    if arch not in architectures:
+        rule = f"be one of {', '.join(map(str, [*architectures, *ensembles]))}"
+        raise DataError(broken_rule("command line", "--arch", arch, rule, "correct it"))
+    return [arch]
+
+
+def _decoding(params_file: ParamsFile, options: argparse.Namespace) -> DecodingParams:
+    """The section, with what the command line changes.
 
     Raises:
         DataError, ParamsError: a value breaks a rule.
     """
-    params_file = read_params((options.release or Path()) / "params.yaml")
-    if options.arch not in params_file.get("seq2seq.architectures"):
-        rule = f"be one of {', '.join(params_file.get('seq2seq.architectures'))}"
-        raise DataError(broken_rule("command line", "--arch", options.arch, rule, "correct it"))
     for name, value in (("--beam", options.beam), ("--best", options.best)):
         if value is not None and value < 1:
             raise DataError(broken_rule("command line", name, value, "be at least 1", "raise it"))
@@ -165,9 +186,7 @@ def _params(options: argparse.Namespace) -> tuple[DecodingParams, Hardware]:
     section["beam_size"] = options.beam or section["beam_size"]
     shown = options.best or 1
     section["num_best"] = max(shown, section["num_best"]) if section["rerank"] == "mbr" else shown
-    return validate(params_file, "decoding", DecodingParams), validate(
-        params_file, "hardware", Hardware
-    )
+    return validate(params_file, "decoding", DecodingParams)
 
 
 def _shown(

@@ -1,4 +1,4 @@
-"""A loaded model that translates lines of text: what the command line needs of the search."""
+"""Loaded models that translate lines of text: what the command line needs of the search."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -17,6 +17,7 @@ from pipelines.decoding.selection import Selector
 from pipelines.decoding.strategies import Strategy
 from pipelines.decoding.trace import Trace
 from pipelines.decoding.workers import Workers
+from pipelines.ensemble.network import Ensemble
 from pipelines.formats.shards.arrays import Ragged, token_type
 from pipelines.formats.text import bad_byte, normalise
 from pipelines.formats.tokenizer.tokenizer import SubwordTokenizer
@@ -58,24 +59,28 @@ class Translation:
 
 
 class Session:
-    """One model, its tokenizer, one way to search.
+    """One model, or several searched as one; their tokenizer; one way to search.
 
     Args:
-        model: in evaluation mode.
-        tokenizer: its folder.
+        models: in evaluation mode.
+        tokenizer: their folder of it.
         params: how to search.
         hardware: on what.
         begin: what each translation begins with; normalised, as all text.
         phrases: what each translation contains; likewise.
 
+    Attributes:
+        tokenizer: as it was loaded.
+        longest_source: most tokens of a source, [CLS] and [SEP] among them.
+
     Raises:
-        DataError: phrases are asked of another strategy than beam search; model and tokenizer do
-            not fit.
+        DataError: phrases are asked of another strategy than beam search; a model and the
+            tokenizer do not fit.
     """
 
     def __init__(
         self,
-        model: Seq2SeqModel,
+        models: Sequence[Seq2SeqModel],
         tokenizer: Path,
         params: DecodingParams,
         hardware: Hardware,
@@ -83,12 +88,15 @@ class Session:
         begin: str = "",
         phrases: Sequence[str] = (),
     ) -> None:
-        self._model = model
         self.tokenizer = SubwordTokenizer.load(tokenizer)
         self._params = params
-        if (size := len(self._model.output.weight)) != self.tokenizer.vocab_size:
-            rule, remedy = f"be the tokenizer's ({self.tokenizer.vocab_size})", "run dvc repro"
-            raise DataError(broken_rule("model", "vocabulary", size, rule, remedy))
+        for model in models:
+            if (size := len(model.output.weight)) != self.tokenizer.vocab_size:
+                rule, remedy = f"be the tokenizer's ({self.tokenizer.vocab_size})", "run dvc repro"
+                raise DataError(broken_rule("model", "vocabulary", size, rule, remedy))
+        limits = [model.longest_source for model in models if model.longest_source]
+        self.longest_source = min(limits, default=_LONGEST)
+        self._shows_attention = len(models) == 1 and models[0].has_attention
         if phrases and params.strategy.name != "beam":
             rule = "be beam where translations have to contain something"
             raise DataError(
@@ -96,14 +104,15 @@ class Session:
                     "params.yaml", "decoding.strategy", params.strategy.name, rule, "change it"
                 )
             )
-        if (longest := self._model.longest_source or params.max_length) < params.max_length:
+        if (longest := min(limits, default=params.max_length)) < params.max_length:
             rule = f"not exceed the model's positions ({longest})"
             raise DataError(
                 broken_rule(
                     "params.yaml", "decoding.max_length", params.max_length, rule, "lower it"
                 )
             )
-        self._workers = Workers(self._model, hardware, params.precision)
+        network = models[0] if len(models) == 1 else Ensemble(models)
+        self._workers = Workers(network, hardware, params.precision)
         texts = [normalise(text) for text in (begin, *phrases)]
         self._begin, *self._phrases = self.tokenizer.encode_targets(texts)
         for text, ids in zip(texts, (self._begin, *self._phrases), strict=True):
@@ -114,11 +123,6 @@ class Session:
                 )
                 raise DataError(broken_rule("command line", "text", text, rule, "change it"))
         self._strategy = Strategy(params, 0, params.beam_size, params.num_best)
-
-    @property
-    def longest_source(self) -> int:
-        """Most tokens of a source, [CLS] and [SEP] among them."""
-        return self._model.longest_source or _LONGEST
 
     def piece(self, token: int) -> str:
         """A token as it stands in the vocabulary."""
@@ -199,7 +203,7 @@ class Session:
             )
         rules = [*strategy.rules, *([Prefix([self._begin] * count)] if self._begin else [])]
         options = replace(
-            options, attention=traced and model.has_attention, at_once=self._workers.at_once
+            options, attention=traced and self._shows_attention, at_once=self._workers.at_once
         )
         searched = Search(
             model,

@@ -67,6 +67,64 @@ def test_a_cut_off_push_of_other_files_is_not_mixed_in(url, small, tmp_path, mon
         assert main(["push", str(small), url]) == 0
 
 
+def test_what_a_cut_off_push_has_left_is_removed(url, small, tmp_path, monkeypatch):
+    push = Place(url).push(small)
+    for _ in range(3):
+        next(push)
+    with pytest.raises(DataError, match=r"release \(.none.\) must be there, or a push have left"):
+        main(["remove", url, "none"])
+    assert main(["remove", url, "one"]) == 0
+    other = _changed(small, tmp_path / "again")
+    assert main(["push", str(other), url]) == 0
+    assert main(["pull", url, "--to", str(tmp_path / "served")]) == 0
+    assert (tmp_path / "served/one/README.md").read_text() == "another"
+
+
+def test_a_release_is_removed_unless_it_is_in_use(url, released, tmp_path, capsys):
+    for name in ("one", "two", "three"):
+        main(["push", str(renamed(released, tmp_path, name)), url])
+    with pytest.raises(DataError, match=r"release \(.three.\) must not be the one in use"):
+        main(["remove", url, "three"])
+    assert main(["remove", url, "two"]) == 0
+    assert [one.name for one in Place(url).kept()] == ["three", "one"]
+    capsys.readouterr()
+    assert main(["rollback", url]) == 0  # to the one before, for two is no longer there
+    assert "one is the current one" in capsys.readouterr().out
+
+
+def test_a_removal_that_is_killed_leaves_no_release_and_is_done_again(url, small, monkeypatch):
+    """Whatever was removed last, the rest is no release, and no push takes it for its own."""
+    place = Place(url)
+    removed = getattr(type(place._files), "_rm_file", None)  # of S3's file system alone
+    for done in range(5):
+        main(["push", str(small), url])
+        place._files.rm_file(f"{place._root}/current")
+        left = [done]
+
+        async def killed(self: object, path: str, *, left=left, **options: object) -> None:
+            if not left[0]:
+                raise ConnectionResetError
+            left[0] -= 1
+            await removed(self, path, **options)
+
+        def killed_folder(path: Path) -> None:
+            next(found for found in path.rglob("*") if found.is_file()).unlink()
+            raise ConnectionResetError
+
+        with monkeypatch.context() as patched:
+            patched.setattr(type(place._files), "_rm_file", killed, raising=False)
+            patched.setattr("pipelines.release.places.shutil.rmtree", killed_folder)
+            with pytest.raises(CheckFailed, match="removing one"):
+                main(["remove", url, "one"])
+        there_still = done == 0 and not place._local  # nothing was removed yet
+        assert [one.name for one in place.kept()] == (["one"] if there_still else [])
+        if not place._local and not there_still:
+            with pytest.raises(DataError, match="another release is half there"):
+                main(["push", str(small), url])
+        assert main(["remove", url, "one"]) == 0
+        assert not [path for path in place._listed() if "one" in path.rpartition("/")[2]]
+
+
 @pytest.mark.parametrize("same", [True, False])
 def test_two_pushes_of_a_name_at_once_leave_one_release(url, small, tmp_path, same):
     folders = [small, shutil.copytree(small, tmp_path / "copy" / "one")]
