@@ -38,8 +38,10 @@ from pipelines.report.tables import (
 )
 
 PAGE, REPORT = Path("report.html"), DATA / "report"
+_SMALLEST = 0.8  # of a picture's own size
+_PIXELS = 4 / 3  # of a point
 # A figure, with its interval or unit; also that there is none.
-_NUMBER = re.compile(r"([-+−]?[\d,]*\.?\d+(e[-+]?\d+)?( (%|±.*|s))?\*?)|–|")
+_NUMBER = re.compile(r"([-+−]?[\d,]*\.?\d+(e[-+]?\d+)?( (%|±.*|s))?\*?)|–|∞|")
 
 
 @dataclass(frozen=True)
@@ -183,6 +185,10 @@ class Inlined:
         svg = re.sub(r"fill: #ffffff(?=\")", "fill: none", svg)
         svg = re.sub(r"<text(?=[ >])(?![^>]*fill)", '<text fill="currentColor"', svg)
         described = f'<svg role="img" aria-label="{escape(one.seen)}"'
+        if width := re.search(r'\bwidth="([\d.]+)pt"', svg):
+            # A phone scrolls it: made to fit, nobody could read it.
+            smallest = _SMALLEST * float(width[1]) * _PIXELS
+            described += f' style="min-width: {smallest:.0f}px"'
         return Markup(svg.replace("<svg", described, 1))
 
 

@@ -43,11 +43,7 @@ def _bert_curves(results: Results, folder: Path) -> None:
                 label="held out",
             )  # fmt: skip
             key, label = baselines[name]
-            axes.axhline(results.bert[key], color="#808080", linestyle=":", label="_")
-            axes.annotate(
-                label, (0.01, results.bert[key]), xycoords=("axes fraction", "data"),
-                fontsize=8, color="#808080", va="bottom",
-            )  # fmt: skip
+            axes.axhline(results.bert[key], color="#808080", linestyle=":", label=label)
             axes.set(xlabel="update", ylabel=unit, title=titles[task])
             label_ends(axes)
         figure.tight_layout()

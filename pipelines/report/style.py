@@ -52,6 +52,7 @@ def label_ends(axes: Axes) -> None:
     """The name of each line at its right end behind a piece of it, moved apart where ends are
     close.
     """
+    axes.autoscale_view()  # a horizontal line within the limits has not moved them yet
     axes.figure.canvas.draw()
     ends = []
     for line in axes.get_lines():

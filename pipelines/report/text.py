@@ -20,6 +20,7 @@ from pipelines.report.results import DATA
 CORPUS, TOKENIZER = DATA / "corpus", DATA / "tokenizer"
 _MOST = 20_000  # sentences of a group, evenly taken
 _LONGEST_WORDS = 3
+_SAMPLES, _SHOWN = 2, 200  # sentences of a group, and characters of one
 
 
 @dataclass(frozen=True)
@@ -96,6 +97,18 @@ def dropped_samples(report: dict[str, Any]) -> list[list[str]]:
     for one in report.get("sources", {}).values():
         for why, dropped in one["dropped"].items():
             rows += [[why, sample["where"], sample["text"]] for sample in dropped["samples"]]
+    return rows
+
+
+def samples_table(found: Sequence[Group]) -> list[list[str]]:
+    """Sentences of each group, evenly taken, as the corpus keeps them."""
+    rows = [["text", "language", "source", "sentence"]]
+    for group in found:
+        count = len(group.sentences)
+        for place in range(min(_SAMPLES, count)):
+            sentence = group.sentences[count * (2 * place + 1) // (2 * _SAMPLES)]
+            shown = sentence[:_SHOWN] + "…" * (len(sentence) > _SHOWN)
+            rows.append([group.text, group.language, group.source, shown])
     return rows
 
 

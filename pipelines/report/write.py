@@ -79,6 +79,7 @@ def write(run: StageRun) -> Metrics:
         "text": {
             "corpus": text.corpus_table(report := read_json(CORPUS / "report.json")),
             "dropped": text.dropped_samples(report),
+            "samples": text.samples_table(found),
             "tokenizer": text.tokenizer_table(found),
         },
         **_translations(run, architectures, ensembles, languages, results.leading_system),

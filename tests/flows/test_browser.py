@@ -66,9 +66,10 @@ def test_artifacts_are_shown_as_tables_and_pictures(
 def test_the_schedule_and_the_pool_it_runs_in(browser):
     browser.open("/deployments")
     assert browser.says("nightly", "on-demand", "sweep", "At 02:00 AM every day")
+    assert browser.says("watch", "At 06:00 AM every day")
     browser.keep("deployments")
     browser.open("/work-pools")
-    assert browser.says("maskline")
+    assert browser.says("maskline", "maskline-watch")
 
 
 def test_parameters_of_a_run_on_demand_can_be_given(browser, server):

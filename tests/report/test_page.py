@@ -140,7 +140,7 @@ def test_columns_of_figures_stand_right_and_have_a_true_minus():
     rows = [
         ["name", "a", "b", "c", "d"],
         ["x", "1,234.5", "3.1 ± 0.2", "–", "- 3"],
-        ["y", "-2e-5", "12 %", "", "b"],
+        ["y", "-2e-5", "12 %", "∞", "b"],
     ]
     assert columns_of_figures(rows) == [False, True, True, True, False]
     assert columns_of_figures([["only", "header"]]) == [False, False]
@@ -161,3 +161,18 @@ def test_pictures_get_ids_of_their_own_and_the_colours_of_the_page(tmp_path):
     assert "currentColor" in first
     assert "when" not in first
     assert inline.of(Picture("none.svg", "", "")) == ""
+    (tmp_path / "b.svg").write_text('<svg height="9pt" width="600pt"></svg>')
+    assert 'style="min-width: 640px"' in inline.of(Picture("b.svg", "B", ""))
+
+
+def test_sentences_of_the_text_are_shown(text, reproduced):
+    """Each language's, of training and of test text, as they stand in the corpus."""
+    rows = json.loads((reproduced / "data/report/findings.json").read_text())["text"]["samples"]
+    kinds = [tuple(row[:2]) for row in rows[1::2]]
+    assert kinds == [(part, one) for part in ("training", "test") for one in ("en", "de")]
+    for part, language, _, sentence in rows[1:]:
+        name = f"pairs.{'train' if part == 'training' else 'test'}.{language}.txt"
+        documents = (reproduced / f"data/corpus/documents.train.{language}.txt").read_text()
+        kept = (reproduced / "data/corpus" / name).read_text() + documents
+        assert sentence in kept.splitlines()
+        assert sentence in text
