@@ -6,6 +6,7 @@ import re
 import subprocess
 import sys
 import venv
+from pathlib import Path
 
 import pytest
 
@@ -23,10 +24,8 @@ def test_commands_of_the_page_lead_from_a_run_to_a_release_elsewhere(reproduced_
         if not line.startswith(("pip ", "python -m flows."))
     ]
     assert len(commands) == 9
-    folder = tmp_path / "bin"
-    folder.mkdir()
-    (folder / "python").symlink_to(sys.executable)
-    environment = {"HOME": str(tmp_path), "PATH": f"{folder}:{os.environ['PATH']}"}
+    tools = Path(sys.executable).parent
+    environment = {"HOME": str(tmp_path), "PATH": f"{tools}:{os.environ['PATH']}"}
     for command in commands:
         if "rollback" in command:  # there is none before it yet
             run_in(reproduced_copy, *_release("second", "--only", "gru"))
