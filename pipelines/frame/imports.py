@@ -6,6 +6,7 @@ the import graph (which code re-runs this stage?).
 
 import ast
 from collections.abc import Iterable, Iterator
+from functools import lru_cache
 from pathlib import Path
 
 PROJECT_PACKAGES = ("pipelines",)
@@ -35,7 +36,7 @@ def _closure(modules: Iterable[str]) -> set[Path]:
         for path in _files(module):
             if path not in found:
                 found.add(path)
-                waiting.extend(_imported(path))
+                waiting.extend(_imported(path.read_text(encoding="utf-8")))
     return found
 
 
@@ -50,12 +51,13 @@ def _files(module: str) -> Iterator[Path]:
         yield base.with_suffix(".py")
 
 
-def _imported(path: Path) -> Iterator[str]:
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+@lru_cache(maxsize=1024)  # a process asks before and after its stage, and for each of several
+def _imported(source: str) -> tuple[str, ...]:
+    """Names of project modules, and of what may be one, in the imports of a file's text."""
+    found: list[str] = []
+    for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Import):
-            names = [alias.name for alias in node.names]
+            found += [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom) and node.module and node.level == 0:
-            names = [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
-        else:
-            continue
-        yield from (name for name in names if name.split(".")[0] in PROJECT_PACKAGES)
+            found += [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
+    return tuple(name for name in found if name.split(".")[0] in PROJECT_PACKAGES)

@@ -53,7 +53,8 @@ def label_ends(axes: Axes) -> None:
     close.
     """
     axes.autoscale_view()  # a horizontal line within the limits has not moved them yet
-    axes.figure.canvas.draw()
+    whole: Any = axes.figure  # which places the ends
+    whole.draw_without_rendering()
     ends = []
     for line in axes.get_lines():
         places: Any = line.get_xydata()
