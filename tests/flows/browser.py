@@ -59,7 +59,8 @@ class Browser:
 
     def keep(self, name: str) -> None:
         if self._pictures:
-            self.driver.save_screenshot(str(self._pictures / f"{name}.png"))
+            self._pictures.mkdir(parents=True, exist_ok=True)
+            assert self.driver.save_screenshot(str(self._pictures / f"{name}.png"))
 
 
 def _program(*names: str) -> str:
