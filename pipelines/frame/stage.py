@@ -40,7 +40,13 @@ from pipelines.frame.left_overs import set_aside
 from pipelines.frame.nodes import joined
 from pipelines.frame.params_problems import NAME, NAMED
 from pipelines.frame.params_reader import ParamsFile, plain, read_params, validate
-from pipelines.frame.processes import PoliteStop, die_with_parent, exclusive, outlive_readers
+from pipelines.frame.processes import (
+    PoliteStop,
+    die_with_parent,
+    exclusive,
+    leave_rank,
+    outlive_readers,
+)
 from pipelines.frame.provenance import environment_of, made_of, require_unchanged
 from pipelines.frame.ranks import process_rank
 from pipelines.frame.records import Records
@@ -248,7 +254,8 @@ def run_stage(
         with _locked(stage):
             if process_rank() == 0 and (moved := set_aside(params_file)):
                 print(f"set aside in {RUNS}/left_overs, of other params: {', '.join(moved)}")
-            return _run(stage, params_file, params, hardware, stop, compute, started)
+            code = _run(stage, params_file, params, hardware, stop, compute, started)
+        return leave_rank(code)
     except (MasklineError, Preempted, OSError) as error:
         return _report(error)
 

@@ -1,5 +1,8 @@
 """Which rank a process is: one answer, which is Lightning's, whoever started it."""
 
+import subprocess
+import sys
+
 import pytest
 
 from pipelines.frame.errors import ParamsError
@@ -163,3 +166,26 @@ def test_a_variable_that_is_no_number_is_named(monkeypatch, variables, name):
 def test_the_batch_step_of_a_job_of_several_tasks_may_train_alone(monkeypatch):
     _set(monkeypatch, {**SLURM, "SLURM_PROCID": "0"})
     assert rank_and_world_size(_hardware(1, 1)) == (0, 1)
+
+
+@pytest.mark.parametrize(
+    ("size", "backend", "printed", "code"),
+    [(2, "gloo", "saved", 7), (1, "gloo", "saved, left 7, shut down", 0),
+     (2, "nccl", "saved, left 7, shut down", 0)],
+)  # fmt: skip
+def test_one_of_several_ranks_ends_without_python_s_shutdown(size, backend, printed, code):
+    """In which a thread of gloo's can end it with SIGABRT; what was printed is not lost."""
+    script = (
+        "import atexit, sys, types\n"
+        "group = types.SimpleNamespace(is_available=lambda: True, is_initialized=lambda: True,\n"
+        f"    get_world_size=lambda: {size}, get_backend=lambda: {backend!r})\n"
+        "sys.modules['torch.distributed'] = group\n"
+        "atexit.register(lambda: print(', shut down', end=''))\n"
+        "from pipelines.frame.processes import leave_rank\n"
+        "print('saved', end='')\n"
+        "print(f', left {leave_rank(7)}', end='')\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert (done.stdout, done.returncode) == (printed, code)
