@@ -16,6 +16,7 @@ from torch.utils.data import DataLoader
 
 from pipelines.formats.shards.arrays import PairShard, Ragged
 from pipelines.formats.vocabulary.special_tokens import PAD
+from pipelines.frame.processes import leave_rank
 from pipelines.seq2seq.data import PairBatches, validation_batches
 from pipelines.seq2seq.module import Seq2SeqFinetuning
 from pipelines.seq2seq.params import CommonParams
@@ -90,6 +91,7 @@ def main() -> None:
     torch.save(
         {(name, size): trained(name, size) for name in BLOCKS for size in (0, 1)}, Path(sys.argv[1])
     )
+    leave_rank(0)  # as a stage does
 
 
 if __name__ == "__main__":
