@@ -148,7 +148,7 @@ def test_ensemble_is_searched_scored_and_reported_and_nothing_else_runs(reproduc
     assert run_in(reproduced_copy, *command, typed=sources).stdout == together
     pictures = run_in(reproduced_copy, *command, "--tree", "--attention", typed="The cow.\n").stdout
     assert "◆ 1" in pictures
-    assert pictures.endswith("both has no attention\n")
+    assert pictures.endswith("both has no attention to show\n")
     scored = json.loads((reproduced_copy / "data/evaluation/metrics.json").read_text())[
         "evaluation"
     ]

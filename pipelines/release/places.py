@@ -286,7 +286,7 @@ class Place:
             rule, remedy = "not be the one in use", "roll back, or push another, before"
             raise DataError(broken_rule(self.url, "release", name, rule, remedy))
         if not (self._remove_folders(name) if self._local else self._remove_objects(name)):
-            rule, remedy = "be there, or a push have left some of it", "list shows those there"
+            rule, remedy = "be there, whole or as a push left it", "list shows those there"
             raise DataError(broken_rule(self.url, "release", name, rule, remedy))
 
     def _remove_folders(self, name: str) -> bool:

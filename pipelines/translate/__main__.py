@@ -218,7 +218,7 @@ def _shown(
         yield from tree_lines(tree)
     if options.attention:
         if group[0].attention is None:
-            yield f"{options.arch} has no attention"
+            yield f"{options.arch} has no attention to show"
         else:
             yield from attention_lines(group[0].attention, source, target)
     if options.picture:

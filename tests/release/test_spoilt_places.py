@@ -71,7 +71,7 @@ def test_what_a_cut_off_push_has_left_is_removed(url, small, tmp_path, monkeypat
     push = Place(url).push(small)
     for _ in range(3):
         next(push)
-    with pytest.raises(DataError, match=r"release \(.none.\) must be there, or a push have left"):
+    with pytest.raises(DataError, match=r"release \(.none.\) must be there, whole or as"):
         main(["remove", url, "none"])
     assert main(["remove", url, "one"]) == 0
     other = _changed(small, tmp_path / "again")

@@ -112,7 +112,7 @@ def test_tree_and_attention_are_shown_and_drawn(translate, tmp_path, arch):
     assert sum("◆ 1" in line for line in tree) == 1
     assert tree[0].startswith(("├─", "└─"))
     if arch == "gru":
-        assert out[-1] == "gru has no attention"
+        assert out[-1] == "gru has no attention to show"
     else:
         assert any(line.strip().startswith("[") or "│" in line for line in out[len(tree) + 1 :])
     for name in ("beam.png", "beam.html"):
