@@ -163,7 +163,10 @@ def _verify_signature(folder: Path, verifier: Any) -> None:
 def _reason(told: str) -> str:
     """Why a signature does not hold, without the library's own objects."""
     if told.startswith(_DIFFERENCES + "["):
-        return "; ".join(map(_difference, ast.literal_eval(told.removeprefix(_DIFFERENCES))))
+        try:
+            return "; ".join(map(_difference, ast.literal_eval(told.removeprefix(_DIFFERENCES))))
+        except (ValueError, SyntaxError, TypeError):  # another version says it otherwise
+            return "other files were"
     if not told or "mismatch" in told:
         return "it is signed with another key, or the signature was changed"
     return f"the signature cannot be read ({told.splitlines()[0].rstrip('. ')})"

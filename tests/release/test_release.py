@@ -161,6 +161,12 @@ def test_a_file_with_new_checksums_is_named_by_the_signature(tmp_path, keys, spo
     assert "SHA256SUMS changed since" in str(refused.value)
 
 
+def test_another_version_s_words_are_no_traceback():
+    from pipelines.release.checking import _reason
+
+    assert _reason("Signature mismatch: [not a list") == "other files were"
+
+
 def test_another_s_signature_is_none(release, keys, tmp_path):
     with pytest.raises(CheckFailed, match=r"signed with another key|must be what was signed"):
         verify(release, new_key(tmp_path, "other")[1])
